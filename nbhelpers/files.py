@@ -1,0 +1,76 @@
+"""Files that are whole or absent: atomic writes, hashes, and paths that stay inside their folder."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import os
+import secrets
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from nbhelpers.errors import UserError
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path | str) -> Iterator[Path]:
+    """Give a temporary name beside `path`; on success it is renamed to `path`, on failure it is removed.
+
+    The parent folder is made when missing. The temporary name keeps the suffix, since writers choose a format by it.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
+    try:
+        yield temporary
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path | str, data: bytes, durable: bool = True) -> None:
+    """Write `data` to `path` atomically; `durable` also waits for the disk before the rename (slow by the thousand)."""
+    with atomic_path(path) as temporary, open(temporary, "wb") as handle:
+        handle.write(data)
+        if durable:
+            handle.flush()
+            os.fsync(handle.fileno())
+
+
+def write_json(path: Path | str, value: Any) -> None:
+    """Write `value` as indented UTF-8 JSON, atomically; NaN is refused, since JSON has none."""
+    write_bytes(path, (json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def read_json(path: Path | str) -> Any:
+    """Read a JSON file; a missing or broken one is a `UserError` that names it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError("file not found", str(path), "run the stage that writes it") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise UserError(f"not readable as JSON: {error}", str(path), "run its stage again") from None
+
+
+def sha256_file(path: Path | str) -> str:
+    """SHA-256 of a file's bytes, as 64 hexadecimal digits."""
+    with open(path, "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def inside(folder: Path | str, relative: str) -> Path:
+    """The path `relative` below `folder`.
+
+    Raises
+    ------
+    UserError
+        When `relative` is absolute or leaves `folder`, through `..` or a link: tables come from other people too.
+    """
+    folder = Path(folder)
+    candidate = PurePosixPath(str(relative).replace("\\", "/"))
+    resolved = (folder / candidate).resolve()
+    if candidate.is_absolute() or not resolved.is_relative_to(folder.resolve()):
+        raise UserError(f"path {str(relative)!r} leaves its folder", str(folder), "use a path below the table's folder")
+    return folder / candidate

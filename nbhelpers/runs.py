@@ -1,0 +1,190 @@
+"""A stage of a run: its folder, its checked parameters, its seed, and the `run.json` that says how it was made."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import os
+import platform
+import random
+import subprocess
+import time
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nbhelpers import __version__, params
+from nbhelpers.errors import UserError
+from nbhelpers.files import sha256_file, write_json
+
+PACKAGES = (
+    *("torch", "timm", "scikit-learn", "numpy", "pandas", "opencv-python-headless"),
+    *("google-genai", "grad-cam", "umap-learn"),
+)
+SHOWN = ("python", "torch", "timm", "scikit-learn")
+    "torch",
+    "timm",
+    "scikit-learn",
+    "numpy",
+    "pandas",
+    "opencv-python-headless",
+    "google-genai",
+    "grad-cam",
+    "umap-learn",
+)
+
+
+def outputs_root() -> Path:
+    """Folder that holds the runs: `NBHELPERS_OUTPUTS`, or `outputs/` of the project."""
+    return Path(os.environ.get("NBHELPERS_OUTPUTS") or params.ROOT / "outputs")
+
+
+def data_root() -> Path:
+    """Folder that holds the data sets: `NBHELPERS_DATA`, or `data/` of the project."""
+    return Path(os.environ.get("NBHELPERS_DATA") or params.ROOT / "data")
+
+
+def user_path(path: str) -> Path:
+    """A path from a parameter: `~` is expanded, and what is relative counts from the project's root."""
+    return params.ROOT / Path(path).expanduser()
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, of this library and of the packages that decide a result."""
+    found = {"python": platform.python_version(), "nbhelpers": __version__}
+    for name in PACKAGES:
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def git_commit() -> str | None:
+    """Commit of the checkout, with `+changes` when tracked files differ from it; None outside git."""
+
+    def git(*words: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(params.ROOT), *words], capture_output=True, text=True, check=True, timeout=20
+        ).stdout.strip()
+
+    try:
+        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+class Stage:
+    """One stage of one run, open for work; printed, it tells where, with what and on what it runs in four lines.
+
+    Attributes
+    ----------
+    run_folder, folder : pathlib.Path
+        `outputs/<run>` and this stage's own folder in it, both made when missing.
+    parameters : dict
+        What the notebook declares, as it is set now.
+    seed : int
+        Seeds Python, NumPy and, where it is installed, torch.
+    """
+
+    def __init__(self, name: str, folder: Path, run_folder: Path, parameters: dict[str, Any], device: str) -> None:
+        self.name, self.folder, self.run_folder, self.parameters = name, folder, run_folder, parameters
+        self.seed = int(parameters.get("seed", 0))
+        self.device = device
+        self._started = time.perf_counter()
+        self._inputs: dict[str, str] = {}
+        self._commit = git_commit()
+
+    def input(self, path: Path | str) -> Path:
+        """Note a file that this stage reads: its hash goes into `run.json`. A missing one names the stage to run."""
+        path = Path(path)
+        if not path.is_file():
+            raise UserError("an earlier stage has not written its file", str(path), "run the earlier notebook first")
+        name = path.relative_to(self.run_folder) if path.is_relative_to(self.run_folder) else path
+        self._inputs[str(name)] = sha256_file(path)
+        return path
+
+    def close(self, **facts: Any) -> Path:
+        """Write `run.json`: parameters, seed, versions, commit, input hashes, device, wall time, and `facts`."""
+        path = self.folder / "run.json"
+        write_json(
+            path,
+            {
+                "stage": self.name,
+                "parameters": self.parameters,
+                "seed": self.seed,
+                "versions": versions(),
+                "git_commit": self._commit,
+                "inputs": self._inputs,
+                "device": self.device,
+                "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+                "wall_seconds": round(time.perf_counter() - self._started, 1),
+                **facts,
+            },
+        )
+        return path
+
+    def __str__(self) -> str:
+        found = versions()
+        commit = (self._commit or "none")[:12]
+        return "\n".join(
+            (
+                f"run      {self.run_folder.name} / {self.name}, seed {self.seed}, commit {commit}",
+                f"writes   {self.folder}",
+                "versions "
+                + ", ".join(f"{name} {found[name]}" for name in SHOWN),
+                f"device   {self.device}, {os.cpu_count()} CPU cores",
+            )
+        )
+
+
+def open_stage(name: str, namespace: Mapping[str, Any], part: str | None = None) -> Stage:
+    """Open a stage for a notebook.
+
+    Parameters
+    ----------
+    name : str
+        The stage, e.g. `03_training`; the notebook of that name declares the parameters.
+    namespace : mapping
+        The notebook's `globals()`; the declared names are read from it and their types checked.
+    part : str, optional
+        A folder within the stage's own, e.g. the arm.
+
+    Raises
+    ------
+    UserError
+        When a declared parameter is missing, or is of another type than declared.
+    """
+    from nbhelpers.devices import pick_device
+
+    declarations = params.declared(params.NOTEBOOKS / f"{name}.ipynb")
+    values: dict[str, Any] = {}
+    for key, declaration in declarations.items():
+        if key not in namespace:
+            raise UserError(f"parameter {key!r} is not set", f"{name}.ipynb", "run the parameters cell first")
+        values[key] = namespace[key]
+        if not params.matches(values[key], declaration.annotation):
+            raise UserError(
+                f"{key} = {values[key]!r} is not of type {declaration.annotation}", f"{name}.ipynb", declaration.help
+            )
+    run_folder = outputs_root() / values["run"]
+    folder = run_folder / name / part if part else run_folder / name
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(
+            f"cannot write there: {error.strerror}", str(folder), "check NBHELPERS_OUTPUTS and the disk"
+        ) from None
+    seed_everything(int(values.get("seed", 0)))
+    return Stage(name, folder, run_folder, values, str(pick_device(values.get("device", "auto"))))
+
+
+def seed_everything(seed: int) -> None:
+    """Seed Python, NumPy and torch."""
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)  # noqa: NPY002  (umap and others still draw from the global state)
+    torch.manual_seed(seed)

@@ -1,0 +1,137 @@
+"""The CSV tables that stages share: their columns, checked on the way in and on the way out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pandera.pandas as pa
+
+from nbhelpers.errors import UserError
+from nbhelpers.files import atomic_path
+
+LABELS = ("normal", "pneumonia")
+IDENTIFIERS = ("image_id", "patient_id", "pair_id", "prompt_id", "arm", "dataset", "subgroup", "sha256")
+
+_text = pa.Column(str, coerce=True)
+_optional_text = pa.Column(str, coerce=True, nullable=True)
+_whole = pa.Column(float, coerce=True, nullable=True)
+_unit = pa.Column(float, pa.Check.in_range(0, 1), coerce=True)
+_number = pa.Column(float, coerce=True, nullable=True)
+_count = pa.Column(float, coerce=True, nullable=True)
+
+_image_columns = {
+    "image_id": _text,
+    "path": _optional_text,
+    "label": pa.Column(str, pa.Check.isin(LABELS)),
+    "source": _text,
+    "prompt": _optional_text,
+    "model": _optional_text,
+    "sha256": _optional_text,
+    "width": _whole,
+    "height": _whole,
+    "status": _text,
+}
+
+SCHEMAS: dict[str, pa.DataFrameSchema] = {
+    # 01_prompting/<source>/images.csv: one row is one wanted image.
+    "images": pa.DataFrameSchema(_image_columns, unique=["image_id"]),
+    # 02_cropping/<source>/images.csv: one row is one image under one crop.
+    "cropped": pa.DataFrameSchema(
+        {
+            **_image_columns,
+            "crop": _text,
+            "left": _whole,
+            "top": _whole,
+            "right": _whole,
+            "bottom": _whole,
+            "reason": _optional_text,
+        },
+        unique=["image_id", "crop"],
+    ),
+    # 03_training/<arm>/history.csv: one row is one epoch.
+    "history": pa.DataFrameSchema(
+        {"epoch": pa.Column(int, coerce=True), "train_loss": _number, "val_loss": _number, "val_auroc": _number},
+        unique=["epoch"],
+    ),
+    # 04_external_validation/predictions.csv: one row is one film under one arm.
+    "predictions": pa.DataFrameSchema(
+        {
+            "arm": _text,
+            "dataset": _text,
+            "image_id": _text,
+            "patient_id": _optional_text,
+            "label": pa.Column(int, pa.Check.isin((0, 1)), coerce=True),
+            "score": _unit,
+        },
+        unique=["arm", "dataset", "image_id"],
+    ),
+    # 04_external_validation/metrics.csv: one row is one metric of one arm on one (sub)set, by one interval method.
+    "metrics": pa.DataFrameSchema(
+        {
+            "arm": _text,
+            "dataset": _text,
+            "subgroup": _text,
+            "metric": _text,
+            "value": _number,
+            "ci_low": _number,
+            "ci_high": _number,
+            "n": _count,
+            "n_patients": _count,
+            "prevalence": _number,
+            "ci_method": _optional_text,
+        }
+    ),
+    # 05_interpretability/clusters.csv: one row is one K-means clustering.
+    "clusters": pa.DataFrameSchema({"arm": _text, "dataset": _text, "accuracy": _unit, "ari": _number}),
+}
+
+
+def check_table(table: pd.DataFrame, kind: str, where: str = "") -> pd.DataFrame:
+    """The table with its columns cast, or a `UserError` that names the first column and value at fault.
+
+    `kind` is a key of `SCHEMAS`; more columns than the schema's are welcome.
+    """
+    try:
+        return SCHEMAS[kind].validate(table)
+    except pa.errors.SchemaError as error:
+        raise UserError(f"{kind} table: {str(error).splitlines()[0]}", where, "correct the table") from None
+
+
+def read_table(path: Path | str, kind: str | None = None) -> pd.DataFrame:
+    """Read a CSV table (UTF-8, header, `.` decimals), checked against the schema `kind` when one is named.
+
+    Identifiers stay text: `007` is no number here.
+    """
+    path = Path(path)
+    identifiers = (
+        "image_id",
+        "patient_id",
+        "pair_id",
+        "prompt_id",
+        "arm",
+        "dataset",
+        "subgroup",
+        "label_text",
+        "sha256",
+    )
+    try:
+        table = pd.read_csv(
+            path, dtype=dict.fromkeys(identifiers, "str"), encoding="utf-8", keep_default_na=False, na_values=[""]
+        )
+    except FileNotFoundError:
+        raise UserError("table not found", str(path), "run the stage that writes it") from None
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(
+            f"not readable as CSV: {error}", str(path), "correct the file, or run its stage again"
+        ) from None
+    return check_table(table, kind, str(path)) if kind else table
+
+
+def write_table(table: pd.DataFrame, path: Path | str, kind: str | None = None) -> Path:
+    """Write a table as CSV, atomically, checked against the schema `kind` when one is named; returns the path."""
+    if kind:
+        table = check_table(table, kind, str(path))
+    with atomic_path(path) as temporary:
+        table.to_csv(temporary, index=False, encoding="utf-8")
+    return Path(path)
