@@ -24,16 +24,6 @@ PACKAGES = (
     *("google-genai", "grad-cam", "umap-learn"),
 )
 SHOWN = ("python", "torch", "timm", "scikit-learn")
-    "torch",
-    "timm",
-    "scikit-learn",
-    "numpy",
-    "pandas",
-    "opencv-python-headless",
-    "google-genai",
-    "grad-cam",
-    "umap-learn",
-)
 
 
 def outputs_root() -> Path:
@@ -133,8 +123,7 @@ class Stage:
             (
                 f"run      {self.run_folder.name} / {self.name}, seed {self.seed}, commit {commit}",
                 f"writes   {self.folder}",
-                "versions "
-                + ", ".join(f"{name} {found[name]}" for name in SHOWN),
+                "versions " + ", ".join(f"{name} {found[name]}" for name in SHOWN),
                 f"device   {self.device}, {os.cpu_count()} CPU cores",
             )
         )
