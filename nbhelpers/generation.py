@@ -1,0 +1,221 @@
+"""The seam between a design and its pictures: one small interface, a module a source, one table of what came of it.
+
+To add a source: write `source_<name>.py` with a class that has `name`, `simulated`, `model` and `draw` (see `Source`),
+made from `(name, parameters)`, and list it in `SOURCES`.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import pandas as pd
+from PIL import Image, UnidentifiedImageError
+
+from nbhelpers.errors import UserError
+from nbhelpers.files import inside, sha256_file
+from nbhelpers.params import suggest
+from nbhelpers.progress import progress
+from nbhelpers.tables import LABELS, write_table
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where images come from.
+
+    Attributes
+    ----------
+    name : str
+        Its key in `SOURCES`; its images lie in the folder of this name.
+    simulated : bool
+        True when no general image model and no patient stands behind the images; shown wherever they show.
+    model : str
+        What draws, as precisely as it is known: goes into the column `model` where the source gives none itself.
+    """
+
+    name: str
+    simulated: bool
+    model: str
+
+    def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
+        """Draw what `folder` does not hold yet, into `folder/images/`.
+
+        An `image_id` names its request: the same one always asks for the same picture.
+
+        Returns
+        -------
+        DataFrame
+            One row an image of `design`: `image_id`, `path` (relative to `folder`, empty when there is no file),
+            `status` (`ok`, or why there is no image) and any further columns (truth, cost, ...).
+        """
+        ...
+
+
+@runtime_checkable
+class BringsItsOwnDesign(Protocol):
+    """A source whose images exist already: what is wanted is what its table lists, not the prompt design."""
+
+    def design(self) -> pd.DataFrame:
+        """The rows that this source offers: `image_id`, `label`, and what else is known of each image."""
+        ...
+
+
+def _lazy(module: str, name: str) -> Callable[[str, Mapping[str, Any]], Source]:
+    """A maker that imports its module only when called, so that an unused source needs none of its packages."""
+
+    def make(source: str, parameters: Mapping[str, Any]) -> Source:
+        made: Source = getattr(importlib.import_module(f"nbhelpers.{module}"), name)(source, parameters)
+        return made
+
+    return make
+
+
+SOURCES: dict[str, Callable[[str, Mapping[str, Any]], Source]] = {
+    "simulator": _lazy("source_simulator", "SimulatorSource"),
+    "simulator_roentgen": _lazy("source_simulator", "SimulatorSource"),
+    "folder": _lazy("source_folder", "FolderSource"),
+    "gemini": _lazy("source_gemini", "GeminiSource"),
+    "roentgen_v2": _lazy("source_roentgen", "RoentgenSource"),
+}
+SIMULATED = frozenset({"simulator", "simulator_roentgen"})
+
+
+def sources_of(arms: Mapping[str, Mapping[str, str]]) -> list[str]:
+    """The sources that the arms need, each once, in the arms' order; an unknown one is a `UserError`."""
+    names = list(dict.fromkeys(arm["source"] for arm in arms.values()))
+    for name in names:
+        is_simulated(name)
+    return names
+
+
+def is_simulated(name: str) -> bool:
+    """Whether the source of this name is a simulator."""
+    if name not in SOURCES:
+        raise UserError(f"unknown source {name!r}", "arms", suggest(name, SOURCES))
+    return name in SIMULATED
+
+
+def make_source(name: str, parameters: Mapping[str, Any]) -> Source:
+    """The source of this name, made from the experiment's parameters.
+
+    Raises
+    ------
+    UserError
+        For an unknown name, for a package that the source needs and that is not installed, or for what the source
+        itself finds missing (a key, a table).
+    """
+    is_simulated(name)
+    try:
+        return SOURCES[name](name, parameters)
+    except ModuleNotFoundError as error:
+        raise UserError(f"source {name!r} needs the module {error.name!r}", "arms", "install it") from None
+
+
+def draw_images(source: Source, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Let a source draw a design, and write `folder/images.csv`.
+
+    Parameters
+    ----------
+    source : Source
+        From `make_source`. One that brings its own design ignores `design`.
+    design : DataFrame
+        From `prompts.design`.
+    folder : pathlib.Path
+        The source's own folder; made when missing. Images that it holds already are kept.
+
+    Returns
+    -------
+    DataFrame
+        The design's columns, the source's, and `source, model, sha256, width, height, status`: one row a wanted image,
+        also those that did not come. `status` is `ok` or the reason.
+
+    Raises
+    ------
+    UserError
+        When nothing usable came of a class. The table is written first, so its `status` column tells why.
+    """
+    wanted = source.design() if isinstance(source, BringsItsOwnDesign) else design
+    folder.mkdir(parents=True, exist_ok=True)
+    drawn = source.draw(wanted, folder)
+    missing = {"image_id", "path", "status"} - set(drawn.columns)
+    if missing or drawn["image_id"].duplicated().any() or not set(drawn["image_id"]) <= set(wanted["image_id"]):
+        raise ValueError(f"source {source.name!r} broke its contract: one row an image, with image_id, path, status")
+    new = [name for name in drawn.columns if name == "image_id" or name not in wanted.columns]
+    images = wanted.merge(drawn[new], on="image_id", how="left", validate="one_to_one")
+    images["status"] = images["status"].fillna("not drawn")
+    images["source"] = source.name
+    for name, default in (("model", source.model), ("prompt", "")):
+        images[name] = images[name].fillna(default) if name in images else default
+    images = _describe_files(images, folder)
+    write_table(images, folder / "images.csv", "images")
+    check_drawn(images, str(folder / "images.csv"))
+    return images
+
+
+def draw_all(
+    arms: Mapping[str, Mapping[str, str]], design: pd.DataFrame, parameters: Mapping[str, Any], folder: Path
+) -> pd.DataFrame:
+    """`draw_images` for every source that the arms need, each in `folder/<source>/`; the tables one below another.
+
+    Every source is made before the first one draws: a missing key or table shows before hours of drawing.
+    """
+    sources = [make_source(name, parameters) for name in sources_of(arms)]
+    return pd.concat([draw_images(source, design, folder / source.name) for source in sources], ignore_index=True)
+
+
+def check_drawn(images: pd.DataFrame, where: str) -> None:
+    """Raise a `UserError` when a class has no image with status `ok`: nothing could be trained on the rest."""
+    counts = images.loc[images["status"] == "ok", "label"].value_counts()
+    empty = [label for label in LABELS if counts.get(label, 0) == 0]
+    if not empty:
+        return
+    reasons = images.loc[images["status"] != "ok", "status"].value_counts().head(3)
+    told = "; ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "none was asked for"
+    raise UserError(f"no usable image of class {' and '.join(empty)}", where, f"both classes are needed ({told})")
+
+
+def outcomes(images: pd.DataFrame) -> pd.DataFrame:
+    """Images by source, class and status: `source, simulated, model, label, status, images`."""
+    keys = ["source", "model", "label", "status"]
+    table = images.groupby(keys, sort=False, dropna=False).size().rename("images").reset_index()
+    table.insert(1, "simulated", table["source"].map(is_simulated))
+    return table
+
+
+def source_facts(images: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    """What `run.json` keeps of each source: whether it is simulated, its models, and its images by status."""
+    return {
+        str(name): {
+            "simulated": is_simulated(str(name)),
+            "models": sorted(str(model) for model in rows["model"].unique()),
+            "images": {str(status): int(count) for status, count in rows["status"].value_counts().items()},
+        }
+        for name, rows in images.groupby("source", sort=False)
+    }
+
+
+def _describe_files(images: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Add `sha256, width, height` from the files; a file that is missing or is no image changes its row's status."""
+    images["path"] = images["path"].fillna("")
+    digests, widths, heights, statuses = [], [], [], []
+    rows = zip(images["path"], images["status"], strict=True)
+    for path, status in progress(rows, desc="hashing", total=len(images), unit="image"):
+        digest, width, height = "", np.nan, np.nan
+        if path:
+            try:
+                file = inside(folder, path)
+                with Image.open(file) as image:
+                    width, height = image.size
+                digest = sha256_file(file)
+            except (UnidentifiedImageError, OSError, Image.DecompressionBombError):
+                status = "unreadable" if status == "ok" else status
+        elif status == "ok":
+            status = "not drawn"
+        digests.append(digest)
+        widths.append(width)
+        heights.append(height)
+        statuses.append(status)
+    return images.assign(sha256=digests, width=widths, height=heights, status=statuses)

@@ -1,0 +1,162 @@
+"""Source `folder`: the user's own images, listed in a CSV table of path and label."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nbhelpers.errors import UserError
+from nbhelpers.files import inside, sha256_file, write_bytes
+from nbhelpers.images import decode, sniff_format
+from nbhelpers.params import suggest
+from nbhelpers.progress import progress
+from nbhelpers.runs import user_path
+from nbhelpers.tables import LABELS, read_table
+
+_LABELS = {
+    "normal": "normal",
+    "pneumonia": "pneumonia",
+    "0": "normal",
+    "1": "pneumonia",
+    "0.0": "normal",
+    "1.0": "pneumonia",
+}
+_SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
+
+
+class FolderSource:
+    """Images that exist already, copied byte for byte into the run, so that the run stays whole when they move.
+
+    The table (parameter `folder_table`) has `path` (or `image`), relative to the table's own folder, and `label`
+    (`normal` or `pneumonia`, or 0 or 1). Every other column is kept: `prompt`, `model`, `sex`, `age`, `view`, `seed`,
+    ... `image_id` is made from the path unless given. Images that share a `pair_id` (or else a `patient_id`) are never
+    parted between training and validation.
+    """
+
+    simulated = False
+
+    def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+        self.name, self.model = name, "folder"
+        table = parameters.get("folder_table")
+        if not table:
+            raise UserError("source 'folder' has no table", "folder_table", "name a CSV file with path,label")
+        self.table = user_path(str(table))
+        self._rows = read_folder_table(self.table)
+
+    def design(self) -> pd.DataFrame:
+        """The user's table: here it says what is wanted, and the prompt design is not used."""
+        return self._rows.drop(columns="original")
+
+    def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
+        """Copy each image to `folder/images/<image_id>.<what its bytes are>`; see `generation.Source`.
+
+        An image that is missing or cannot be decoded is a row whose `status` says so.
+        """
+        rows = self._rows[self._rows["image_id"].isin(design["image_id"])]
+        work = list(zip(rows["image_id"], rows["original"], strict=True))
+        with ThreadPoolExecutor() as pool:
+            copied = pool.map(lambda item: _copy(self.table.parent, item[1], folder, item[0]), work)
+            found = list(progress(copied, desc=f"copying {self.name}", total=len(work), unit="image"))
+        table = pd.DataFrame(found, columns=["path", "status", "detail"])
+        return table.assign(image_id=rows["image_id"].to_numpy(), original=rows["original"].to_numpy())
+
+
+def read_folder_table(path: Path) -> pd.DataFrame:
+    """The user's table with `image_id, original` (the path as given)`, label, pair_id` and all its other columns.
+
+    Raises
+    ------
+    UserError
+        When the table as a whole cannot be used: not found, no CSV, empty, a column missing, a label that is neither,
+        one class only, an image listed twice, or a path that leaves the table's folder.
+    """
+    where = str(path)
+    if path.is_dir():
+        raise UserError("folder_table is a folder", where, "name a CSV file in it, with path,label")
+    if not path.is_file():
+        raise UserError("folder_table not found", where, "name a CSV file with path,label")
+    table = read_table(path)
+    table.columns = [str(name).strip() for name in table.columns]
+    if "path" not in table and "image" in table:
+        table = table.rename(columns={"image": "path"})
+    for name in ("path", "label"):
+        if name not in table:
+            raise UserError(f"no column {name!r}", where, suggest(name, table.columns))
+    if table.empty:
+        raise UserError("the table lists no image", where, "add a row an image: path,label")
+    if table["path"].isna().any():
+        raise UserError(
+            f"no path in line {int(table['path'].isna().to_numpy().argmax()) + 2}", where, "name an image file"
+        )
+    table["original"] = table["path"].astype(str).str.strip()
+    table["label"] = _read_labels(table["label"], where)
+    for line, original in enumerate(table["original"], start=2):
+        try:
+            inside(path.parent, original)
+        except UserError as error:
+            raise UserError(error.what, f"{where}, line {line}", "put the images below the table's folder") from None
+    if table["original"].duplicated().any():
+        twice = table.loc[table["original"].duplicated(), "original"].iloc[0]
+        raise UserError(f"{twice!r} is listed twice", where, "list each image once")
+    table["image_id"] = _identifiers(table, where)
+    own = table["patient_id"] if "patient_id" in table else table["image_id"]
+    table["pair_id"] = (
+        table["pair_id"].fillna(table["image_id"]) if "pair_id" in table else own.fillna(table["image_id"])
+    )
+    # Columns that the run fills itself would say something else here.
+    return table.drop(columns=["path", "sha256", "width", "height", "status", "source"], errors="ignore")
+
+
+def _read_labels(labels: pd.Series, where: str) -> pd.Series:
+    read = labels.astype("string").str.strip().str.lower().map(_LABELS)
+    if read.isna().any():
+        line = int(read.isna().to_numpy().argmax())
+        raise UserError(f"label {labels.iloc[line]!r} in line {line + 2}", where, "use normal or pneumonia, or 0 or 1")
+    absent = sorted(set(LABELS) - set(read))
+    if absent:
+        raise UserError(f"one class only: no image is labelled {absent[0]}", where, "both classes are needed")
+    return read.astype(str)
+
+
+def _identifiers(table: pd.DataFrame, where: str) -> list[str]:
+    if "image_id" not in table:
+        # The digest keeps a/1.png and b/1.png apart, and letters that a file name cannot hold.
+        return [
+            f"{re.sub(r'[^A-Za-z0-9_-]+', '_', Path(path).stem)[:60]}-{hashlib.sha256(path.encode()).hexdigest()[:8]}"
+            for path in table["original"]
+        ]
+    given = table["image_id"].astype(str).str.strip()
+    usable = given.str.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}").fillna(False).astype(bool)
+    if not usable.all() or given.duplicated().any():
+        line = int((~usable | given.duplicated()).to_numpy().argmax())
+        raise UserError(
+            f"image_id {given.iloc[line]!r} in line {line + 2}",
+            where,
+            "each is used once, and holds letters, digits, '_', '-' and '.' only; or leave the column out",
+        )
+    return given.tolist()
+
+
+def _copy(home: Path, original: str, folder: Path, image_id: str) -> tuple[str, str, str]:
+    """Copy one image; gives its new path, its status, and what went wrong in words."""
+    try:
+        data = inside(home, original).read_bytes()
+    except FileNotFoundError:
+        return "", "missing file", f"{original} is not there"
+    except OSError as error:
+        return "", "unreadable", f"{original}: {error.strerror}"
+    try:
+        decode(data, original)
+    except UserError as error:
+        return "", "unreadable", f"{original}: {error.what}"
+    path = f"images/{image_id}{_SUFFIXES[sniff_format(data) or 'png']}"
+    target = inside(folder, path)
+    if not target.is_file() or sha256_file(target) != hashlib.sha256(data).hexdigest():
+        write_bytes(target, data, durable=False)
+    return path, "ok", ""
