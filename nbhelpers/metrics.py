@@ -1,0 +1,126 @@
+"""AUROC and AUPR with intervals: of one score, and of the difference between two on the same films."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from numpy.typing import ArrayLike
+
+from nbhelpers.bootstrap import (
+    bootstrap_distribution,
+    checked_labels,
+    percentile_interval,
+    resample_weights,
+    weighted_metrics,
+)
+
+__all__ = [
+    "Interval",
+    "Intervals",
+    "auroc",
+    "average_precision",
+    "bootstrap_ci",
+    "bootstrap_distribution",
+    "prevalence",
+    "resample_weights",
+]
+
+METRICS = ("auroc", "aupr")
+
+
+class Interval(NamedTuple):
+    """A value and the ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
+
+
+class Intervals(dict[str, Interval]):
+    """`{"auroc": Interval, "aupr": Interval}`, readable as attributes too."""
+
+    @property
+    def auroc(self) -> Interval:
+        """Area under the ROC curve."""
+        return self["auroc"]
+
+    @property
+    def aupr(self) -> Interval:
+        """Average precision."""
+        return self["aupr"]
+
+
+def auroc(y_true: ArrayLike, y_score: ArrayLike) -> float:
+    """Area under the ROC curve: the chance that a positive film scores above a negative one, ties counted half.
+
+    Parameters
+    ----------
+    y_true : array of shape (n,)
+        Labels, 0 or 1, both present.
+    y_score : array of shape (n,)
+        Finite scores, higher for the positive class.
+
+    Raises
+    ------
+    UserError
+        For NaN or infinite scores, one class only, labels other than 0 and 1, or lengths that differ.
+    """
+    return weighted_metrics(y_true, y_score)[0]
+
+
+def average_precision(y_true: ArrayLike, y_score: ArrayLike) -> float:
+    """Average precision (AUPR): the sum of precision times the step in recall over distinct scores.
+
+    Arguments and errors as in `auroc`. A score that knows nothing reaches the prevalence.
+    """
+    return weighted_metrics(y_true, y_score)[1]
+
+
+def prevalence(y_true: ArrayLike) -> float:
+    """Share of positive films: what a score that knows nothing reaches in AUPR."""
+    return float(checked_labels(y_true).mean())
+
+
+def bootstrap_ci(
+    y_true: ArrayLike,
+    y_score: ArrayLike,
+    groups: ArrayLike | None = None,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> Intervals:
+    """AUROC and AUPR with 95 % percentile bootstrap intervals.
+
+    Parameters
+    ----------
+    y_true, y_score : array of shape (n,)
+        As in `auroc`.
+    groups : array of shape (n,), optional
+        The patient of each film. Whole patients are then drawn, since films of one patient are no independent
+        evidence; a film without one (None, NaN) is a patient of its own. Without it, films are drawn.
+    n_resamples : int
+        Resamples that count; one with a single class has no AUROC and is drawn again.
+    seed : int
+        The same seed gives the same resamples for every score, so that results of two arms can be set side by side.
+
+    Returns
+    -------
+    Intervals
+        `result["auroc"]` and `result["aupr"]` (or `.auroc`, `.aupr`), each an `Interval(value, low, high)`. The value
+        is the metric on all films; low and high are the 2.5 % and 97.5 % quantiles over resamples.
+
+    Raises
+    ------
+    UserError
+        As `auroc`, and when all films belong to one patient.
+    """
+    values = weighted_metrics(y_true, y_score)
+    (found,) = bootstrap_distribution(y_true, [y_score], groups, n_resamples, seed)
+    return Intervals(
+        {
+            name: Interval(value, *percentile_interval(spread))
+            for name, value, spread in zip(METRICS, values, found, strict=True)
+        }
+    )
