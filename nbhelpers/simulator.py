@@ -1,0 +1,259 @@
+"""A procedural chest X-ray with truth: what is drawn follows the attributes, and only the disease tells the classes apart.
+
+Every film is simulated; none of it is fitted to real films. `pair_seed` decides the patient, `seed` the opacities and
+how the film was taken; neither depends on the label.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from nbhelpers.errors import UserError
+from nbhelpers.images import read_gray
+from nbhelpers.simulator_acquisition import PHYSICS, Box, draw_devices, expose, frame_patient
+from nbhelpers.simulator_anatomy import build_patient, draw_chest
+from nbhelpers.simulator_lesions import draw_lesion
+from nbhelpers.simulator_overlays import choose_field, draw_overlays
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Mask = NDArray[np.bool_]
+Result = TypeVar("Result")
+
+CHOICES: dict[str, tuple[str, ...]] = {
+    "label": ("normal", "pneumonia"),
+    "sex": ("female", "male"),
+    "age_group": ("child", "adult", "older"),
+    "view": ("PA", "AP"),
+    "position": ("erect", "supine"),
+    "habitus": ("slim", "average", "large"),
+    "exposure": ("under", "normal", "over"),
+    "pattern": ("lobar", "bronchopneumonia", "interstitial"),
+    "side": ("left", "right", "both"),
+    "lobe": ("upper", "middle", "lower", "diffuse"),
+    "extent": ("mild", "moderate", "severe"),
+}
+DEVICES = ("central_line", "ecg_leads", "endotracheal_tube", "nasogastric_tube", "pacemaker")
+DISEASE = ("pattern", "side", "lobe", "extent")
+LUNGS_BIT, LESION_BIT, OVERLAY_BIT = 1, 2, 4
+_CHUNK = 8  # films to a task: small enough for an even end, large enough to hide the hand-over
+
+
+@dataclass
+class Film:
+    """One simulated film and its truth.
+
+    Attributes
+    ----------
+    image : uint8 (h, w)
+        The film as its source would deliver it.
+    lungs : bool (h, w)
+        The visible lung field: both lungs, consolidated parts too, without what lies behind the heart, the mediastinum
+        or the domes of the diaphragm.
+    lesion : bool (h, w)
+        Where, within `lungs`, at least 15 % of the air is replaced; empty on a normal film.
+    overlay : bool (h, w)
+        Frame, captions, side markers and watermark.
+    field, watermark, lesion_box : Box or None
+        The radiograph within the image, the sparkle, and the lesion: (left, top, right, bottom), right and bottom
+        exclusive.
+    """
+
+    image: NDArray[np.uint8]
+    lungs: Mask
+    lesion: Mask
+    overlay: Mask
+    field: Box
+    watermark: Box | None
+    lesion_box: Box | None
+
+
+def complete_attributes(attributes: Mapping[str, Any], pair_seed: int, seed: int) -> dict[str, Any]:
+    """The attributes with every gap filled: what a patient needs from `pair_seed`, what a lesion needs from `seed`.
+
+    Missing, None, NaN and empty text count as gaps. `devices` becomes a set.
+
+    Raises
+    ------
+    UserError
+        For a value that is not among `CHOICES` or `DEVICES`, and for an age outside 0 to 120.
+    """
+    patient, disease = np.random.default_rng([int(pair_seed), 11]), np.random.default_rng([int(seed), 12])
+    full: dict[str, Any] = {}
+    for name, choices in CHOICES.items():
+        rng = disease if name in DISEASE else patient
+        drawn = "normal" if name in ("label", "exposure") else str(rng.choice(choices))
+        value = attributes.get(name)
+        full[name] = drawn if _is_gap(value) else str(value)
+        if full[name] not in choices:
+            raise UserError(f"{name} is {full[name]!r}", "simulator attributes", f"use one of: {', '.join(choices)}")
+    if full["view"] == "PA":
+        full["position"] = "erect"  # nobody lies on his face for a film
+    devices = attributes.get("devices")
+    names = set() if _is_gap(devices) or devices == "none" else set(str(devices).split(";"))
+    if names - set(DEVICES):
+        raise UserError(
+            f"unknown device {sorted(names - set(DEVICES))[0]!r}",
+            "simulator attributes",
+            f"use none, or these joined by ';': {', '.join(DEVICES)}",
+        )
+    full["devices"] = names
+    age = attributes.get("age")
+    if not _is_gap(age):
+        full["age"] = float(str(age))
+        if not 0 <= full["age"] <= 120:
+            raise UserError(f"age is {age!r}", "simulator attributes", "give years, 0 to 120")
+        if _is_gap(attributes.get("age_group")):
+            full["age_group"] = "child" if full["age"] < 16 else "adult" if full["age"] < 65 else "older"
+    return full
+
+
+def _is_gap(value: Any) -> bool:
+    return value is None or value == "" or (isinstance(value, float) and np.isnan(value))
+
+
+def draw_film(
+    attributes: Mapping[str, Any], pair_seed: int, seed: int, physics: str = "nano_banana", size: int = 256
+) -> Film:
+    """Draw one simulated chest X-ray and its truth.
+
+    Parameters
+    ----------
+    attributes : mapping
+        `label` and any of `CHOICES`, `age` (years) and `devices` (joined by ";", or "none"); gaps are drawn.
+    pair_seed : int
+        The patient: the same one gives the same anatomy.
+    seed : int
+        The opacities and the acquisition. With both seeds equal, a normal and a pneumonia film differ by the opacity
+        alone.
+    physics : str
+        A key of `PHYSICS`: `nano_banana` (watermark, captions, frames), `roentgen` (clean), `hospital_a`, `hospital_b`.
+    size : int
+        Pixels along a side, 64 to 2048.
+
+    Raises
+    ------
+    UserError
+        For an unknown physics or attribute value, or a size out of range.
+    """
+    if physics not in PHYSICS:
+        raise UserError(f"no physics named {physics!r}", "physics", f"use one of: {', '.join(PHYSICS)}")
+    if not 64 <= size <= 2048:
+        raise UserError(f"films of {size} pixels cannot be drawn", "size", "use 64 to 2048")
+    full = complete_attributes(attributes, pair_seed, seed)
+    source = PHYSICS[physics]
+    field, shade = choose_field(source, size, seed)
+    patient = build_patient(full, pair_seed)
+    canvas = frame_patient(patient, source, field, size, seed)
+    chest = draw_chest(patient, canvas)
+    healthy = chest.attenuation + draw_devices(chest, canvas, full["devices"], seed)
+    if full["label"] == "pneumonia":
+        lesion = draw_lesion(chest, canvas, full, seed)
+        added, lesion_mask = lesion.added, lesion.mask
+    else:
+        added, lesion_mask = np.zeros_like(healthy), np.zeros(healthy.shape, bool)
+    film = expose(healthy, added, canvas, field, source, full["exposure"], seed)
+    film, overlay, watermark = draw_overlays(film, field, shade, source, full, seed)
+    lungs = chest.lungs > 0.5
+    inside = np.zeros_like(lungs)
+    inside[field[1] : field[3], field[0] : field[2]] = True
+    lungs &= inside
+    lesion_mask &= lungs
+    return Film(film, lungs, lesion_mask, overlay, field, watermark, mask_box(lesion_mask))
+
+
+def mask_box(mask: Mask) -> Box | None:
+    """Smallest box around a mask's pixels, or None when it has none."""
+    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
+    if rows.size == 0:
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def draw_films(design: DataFrame, physics: str = "nano_banana", size: int = 256, workers: int = 0) -> Iterator[Film]:
+    """Draw one film a row of `design`, in its order; `workers` processes (0: one a CPU core) never change a pixel.
+
+    `design` needs the columns `pair_seed` and `seed`, and what `draw_film` reads.
+    """
+    yield from map_rows(partial(_film_of_row, physics=physics, size=size), design_rows(design), workers)
+
+
+def design_rows(design: DataFrame) -> list[dict[str, Any]]:
+    """The design as one dictionary a row, its seeds checked.
+
+    Raises
+    ------
+    UserError
+        When `pair_seed` or `seed` is missing.
+    """
+    missing = {"pair_seed", "seed"} - set(design.columns)
+    if missing:
+        raise UserError(f"the design has no column {sorted(missing)[0]!r}", "simulator", "use prompts.design")
+    return [{str(key): value for key, value in row.items()} for row in design.to_dict("records")]
+
+
+def _film_of_row(row: Mapping[str, Any], physics: str, size: int) -> Film:
+    return draw_film(row, int(row["pair_seed"]), int(row["seed"]), physics, size)
+
+
+def _run_chunk(function: Callable[[Mapping[str, Any]], Result], rows: Sequence[Mapping[str, Any]]) -> list[Result]:
+    return [function(row) for row in rows]
+
+
+def _start_worker() -> None:
+    cv2.setNumThreads(1)  # one process a core: threads of OpenCV's own would only get in each other's way
+
+
+def map_rows(
+    function: Callable[[Mapping[str, Any]], Result], rows: Sequence[Mapping[str, Any]], workers: int = 0
+) -> Iterator[Result]:
+    """`function` over `rows` in order, in `workers` processes; what is drawn ahead of the reader is bounded.
+
+    Processes are spawned, not forked: a fork of a process that holds torch's threads may hang.
+    """
+    workers = (
+        workers or len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else workers or os.cpu_count() or 1
+    )
+    chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
+    if workers == 1 or len(chunks) < 4:
+        for row in rows:
+            yield function(row)
+        return
+    pool = ProcessPoolExecutor(min(workers, len(chunks)), get_context("spawn"), _start_worker)
+    try:
+        waiting: deque[Future[list[Result]]] = deque()
+        for chunk in chunks:
+            waiting.append(pool.submit(_run_chunk, function, chunk))
+            if len(waiting) > 4 * workers:
+                yield from waiting.popleft().result()
+        while waiting:
+            yield from waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+def pack_truth(film: Film) -> NDArray[np.uint8]:
+    """A film's masks as one uint8 image: bit 1 lungs, bit 2 lesion, bit 4 overlay."""
+    return np.asarray(
+        film.lungs * np.uint8(LUNGS_BIT) | film.lesion * np.uint8(LESION_BIT) | film.overlay * np.uint8(OVERLAY_BIT),
+        dtype=np.uint8,
+    )
+
+
+def read_truth(path: Path | str) -> tuple[Mask, Mask, Mask]:
+    """Lungs, lesion and overlay, each bool (h, w), from a truth image that the simulator wrote."""
+    bits = read_gray(path)
+    return bits & LUNGS_BIT > 0, bits & LESION_BIT > 0, bits & OVERLAY_BIT > 0

@@ -1,0 +1,104 @@
+"""The simulator as a source of images: films and their truth, written as PNG, drawn once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nbhelpers import files, images, simulator
+from nbhelpers.errors import UserError
+from nbhelpers.progress import progress
+from nbhelpers.tables import write_table
+
+_BOXES = ("field", "watermark", "lesion")
+_EDGES = ("left", "top", "right", "bottom")
+_PHYSICS = {"simulator": "nano_banana", "simulator_roentgen": "roentgen"}
+_ROENTGEN_SIZE = 512
+_VERSION = 1  # raise it when the same row draws another film
+
+
+class SimulatorSource:
+    """Draws a design with the simulator.
+
+    Parameters
+    ----------
+    name : str
+        `simulator` (looks as a general image model draws: watermark, captions, frames) or `simulator_roentgen` (clean,
+        512 pixels along a side).
+    parameters : mapping
+        Read are `simulator_size` (pixels along a side, for `simulator`) and `workers`.
+    """
+
+    simulated = True
+
+    def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+        if name not in _PHYSICS:
+            raise UserError(f"no simulated source named {name!r}", "arms", f"use one of: {', '.join(_PHYSICS)}")
+        self.name = name
+        self.physics = _PHYSICS[name]
+        self.size = _ROENTGEN_SIZE if self.physics == "roentgen" else int(parameters.get("simulator_size", 256))
+        self.workers = int(parameters.get("workers", 0))
+        self.model = f"procedural chest X-ray ({self.physics})"
+
+    def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
+        """Write `images/<image_id>.png` and `truth/<image_id>.png` below `folder` for each row, and give one row each.
+
+        Films of an earlier call with the same rows and size are kept.
+
+        Returns
+        -------
+        DataFrame
+            `image_id, path, status, truth_path`, and the boxes `field_left .. lesion_bottom` (empty when there is none).
+        """
+        folder = Path(folder)
+        known = self._known(folder)
+        rows = [dict(row, _key=self._key(row)) for row in simulator.design_rows(design)]
+        missing = [row for row in rows if known.get(str(row["image_id"]), {}).get("key") != row["_key"]]
+        write = partial(_write_film, folder=str(folder), physics=self.physics, size=self.size)
+        drawn = simulator.map_rows(write, missing, self.workers)
+        try:
+            for record in progress(drawn, desc=f"drawing {self.name}", total=len(missing), unit="film"):
+                known[record["image_id"]] = record
+        finally:
+            # Also after an interrupt: what is drawn is not drawn again.
+            if missing and known:
+                write_table(pd.DataFrame(list(known.values())), folder / "truth.csv")
+        table = pd.DataFrame([known[str(row["image_id"])] for row in rows])
+        return table.drop(columns="key", errors="ignore")
+
+    def _key(self, row: Mapping[str, Any]) -> str:
+        wanted = [row.get(name) for name in (*simulator.CHOICES, "age", "devices", "pair_seed", "seed")]
+        return "|".join(["" if value is None or value != value else str(value) for value in wanted]) + (
+            f"|{self.physics}|{self.size}|{_VERSION}"
+        )
+
+    def _known(self, folder: Path) -> dict[str, dict[str, Any]]:
+        if not (folder / "truth.csv").exists():
+            return {}
+        table = pd.read_csv(folder / "truth.csv", dtype={"image_id": "str", "key": "str"})
+        for box in _BOXES:
+            for edge in _EDGES:
+                table[f"{box}_{edge}"] = table[f"{box}_{edge}"].astype("Int64")
+        return {
+            row["image_id"]: row
+            for row in ({str(key): value for key, value in row.items()} for row in table.to_dict("records"))
+            if (folder / row["path"]).exists() and (folder / row["truth_path"]).exists()
+        }
+
+
+def _write_film(row: Mapping[str, Any], folder: str, physics: str, size: int) -> dict[str, Any]:
+    film = simulator.draw_film(row, int(row["pair_seed"]), int(row["seed"]), physics, size)
+    name = str(row["image_id"])
+    path, truth_path = f"images/{name}.png", f"truth/{name}.png"
+    images.write_png(files.inside(folder, truth_path), simulator.pack_truth(film))
+    images.write_png(files.inside(folder, path), film.image)
+    record: dict[str, Any] = {"image_id": name, "path": path, "status": "ok", "truth_path": truth_path}
+    for box, values in zip(_BOXES, (film.field, film.watermark, film.lesion_box), strict=True):
+        for edge, value in zip(_EDGES, values or (None,) * 4, strict=True):
+            record[f"{box}_{edge}"] = value
+    record["key"] = row["_key"]
+    return record
