@@ -175,7 +175,7 @@ def _first_number(text: str) -> float:
 
 def _check_shape(dataset: pydicom.Dataset, where: str, max_pixels: int) -> None:
     if "PixelData" not in dataset:
-        raise UserError("DICOM file without pixels", where, "replace the file")
+        raise UserError("DICOM file without pixels, or cut short", where, "replace the file")
     rows, columns, frames = (int(dataset.get(keyword) or 0) for keyword in ("Rows", "Columns", "NumberOfFrames"))
     if rows * columns <= 0:
         raise UserError("DICOM file without an image size", where, "replace the file")

@@ -113,7 +113,7 @@ def save(film: Dataset, path: Path) -> None:
 def draw_table(n_films: int, rng: np.random.Generator) -> pd.DataFrame:
     """What is true of each film; patients have a few films each, and keep their sex."""
     kinds = rng.choice(3, n_films, p=CLASS_RATES)
-    kinds[: 6 if n_films >= 12 else 3] = np.resize([0, 1, 2], 6 if n_films >= 12 else 3)  # every class is there
+    kinds[:7] = [0, 1, 0, 1, 0, 1, 2][: len(kinds)]  # every class is there, and the odd films are in both cohorts
     patients = np.sort(rng.integers(0, max(1, int(n_films * 0.6)), n_films))
     sexes = rng.choice(["M", "F"], patients.max() + 1, p=[0.57, 0.43])
     rows = []

@@ -1,0 +1,324 @@
+"""RSNA 2018 pneumonia challenge as Kaggle lays it out: films, boxes, header fields, and patients where they are known.
+
+Shih et al., Radiology: Artificial Intelligence 2019 (doi 10.1148/ryai.2019180041). The films are from NIH ChestX-ray14.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nbhelpers import dicom, runs
+from nbhelpers.datasets import FilmSet
+from nbhelpers.errors import UserError
+from nbhelpers.files import read_json
+from nbhelpers.params import suggest
+from nbhelpers.progress import progress
+from nbhelpers.tables import write_table
+
+FOLDERS = ("rsna", "rsna-pneumonia-detection-challenge", "rsna_2018")
+IMAGES = "stage_2_train_images"
+LABELS = "stage_2_train_labels.csv"
+CLASSES = "stage_2_detailed_class_info.csv"
+HARD_NEGATIVE = "No Lung Opacity / Not Normal"
+PUBLISHED = {"Normal": 8851, "Lung Opacity": 6012, HARD_NEGATIVE: 11821}  # films in the stage 2 training set
+COHORTS = {"paper": ("Normal", "Lung Opacity"), "full": tuple(PUBLISHED)}
+PUBLISHED_PATIENTS = {"paper": 8462}  # NIH patients behind the 14,863 films
+LICENCE = (
+    "RSNA 2018 / NIH ChestX-ray14: free to use with attribution under the challenge's terms; cite Shih et al. 2019 "
+    "and Wang et al. 2017. The films are not redistributed here."
+)
+HOW_TO_GET = (
+    "python -m nbhelpers.fetch rsna (needs a Kaggle account that has accepted the challenge's rules), "
+    f"or unpack the challenge's zip to data/rsna so that it holds {IMAGES}/, {LABELS} and {CLASSES}"
+)
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_HEADER_COLUMNS = ("view", "sex", "age", "age_text", "pixel_spacing", "rows", "columns", "photometric", "bits")
+_BATCH = 4096  # films between two writes of the header cache
+
+
+def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
+    """The films of one cohort, with what their headers say of them.
+
+    Parameters
+    ----------
+    parameters : mapping
+        `rsna_cohort`: `paper` (Normal against Lung Opacity) or `full` (the third class is negative too: the hard
+        negatives). `rsna_patients`: the published cross-reference to NIH file names, JSON or CSV, or None; without it
+        patients are unknown, since the challenge's `patientId` names a film.
+    run_folder : pathlib.Path
+        Not used: what is read from headers is cached for all runs, in `.cache` of the outputs folder.
+
+    Returns
+    -------
+    FilmSet
+        `films` holds `image_id, path, label, patient_id, view, sex, age, class, boxes` (JSON: `[[x, y, width, height],
+        ...]` in pixels of the film), `width, height, pixel_spacing` (mm) and `photometric`. Films that are listed but
+        cannot be used are in `excluded`; every difference from the published counts is in `notes`.
+
+    Raises
+    ------
+    UserError
+        When the data set is not found or its tables lack a column, or a parameter is not understood.
+    """
+    cohort = str(parameters.get("rsna_cohort", "paper"))
+    if cohort not in COHORTS:
+        raise UserError(f"unknown cohort {cohort!r}", "rsna_cohort", suggest(cohort, COHORTS))
+    root = find_root(runs.data_root())
+    listed = read_tables(root)
+    notes = compare_counts(listed)
+    outside = (listed["reason"] == "") & ~listed["class"].isin(COHORTS[cohort])
+    listed.loc[outside, "reason"] = "not in the cohort: " + listed.loc[outside, "class"]
+    films, missing = _with_files(listed, root)
+    headers = read_headers(films["path"], root, runs.outputs_root() / ".cache")
+    films = films.reset_index(drop=True).join(headers)
+    films["reason"] = films["error"].fillna("")
+    films = films.drop(columns="error").rename(columns={"rows": "height", "columns": "width"})
+    excluded = pd.concat([listed[listed["reason"] != ""], missing, films[films["reason"] != ""]])
+    films = films[films["reason"] == ""].drop(columns=["reason", "bits"]).reset_index(drop=True)
+    if films.empty:
+        raise UserError("no film of the data set can be read", str(root), HOW_TO_GET)
+    films["patient_id"], patient_notes = _patients(films["image_id"], parameters.get("rsna_patients"), cohort)
+    implausible = int((films["age"].isna() & films["age_text"].fillna("").ne("")).sum())
+    if implausible:
+        notes.append(f"{implausible:,} films with an age over {dicom.OLDEST} years, or no age at all: age unknown")
+    notes += patient_notes + _not_listed(listed["image_id"], root)
+    return FilmSet(
+        name="rsna",
+        title="RSNA 2018" + (" (all classes)" if cohort == "full" else ""),
+        simulated=False,
+        root=root,
+        films=films.drop(columns="age_text"),
+        notes=notes,
+        licence=LICENCE,
+        excluded=excluded[["image_id", "reason"]].sort_values("image_id", ignore_index=True),
+    )
+
+
+def find_root(data: Path) -> Path:
+    """The folder of the data set below `data`: the first of `FOLDERS` that is there."""
+    for name in FOLDERS:
+        if (data / name).is_dir():
+            return data / name
+    raise UserError("data set rsna is not there", f"looked for {', '.join(FOLDERS)} in {data}", HOW_TO_GET)
+
+
+def read_tables(root: Path) -> pd.DataFrame:
+    """Labels and detailed classes joined: one row a film, in the order of the labels table.
+
+    Columns `image_id, path, class, label` (1 = Lung Opacity), `boxes` (JSON) and `reason`: empty, or why the two
+    tables do not settle what the film is (a class without a label, two classes, class and target that disagree).
+    """
+    labels = _read(root, LABELS, ("patientId", "x", "y", "width", "height", "Target"))
+    classes = _read(root, CLASSES, ("patientId", "class"))
+    # Both tables have a row for each box: a film with three boxes has its class three times.
+    class_of = classes.groupby("patientId")["class"].agg(lambda names: " | ".join(sorted(set(names.astype(str)))))
+    targets = labels.groupby("patientId", sort=False)["Target"].agg(["min", "max"])
+    films = targets.join(class_of, how="outer", sort=False)
+    films = films.join(_boxes(labels)).rename_axis("image_id").reset_index()
+    films["boxes"] = films["boxes"].fillna("[]")
+    target, name = films["max"], films["class"]
+    reasons = {
+        "no film can have this name": ~films["image_id"].map(lambda text: bool(_NAME.fullmatch(text))),
+        f"not in {LABELS}": target.isna(),
+        f"not in {CLASSES}": name.isna(),
+        "of two classes, or of an unknown one": name.notna() & ~name.isin(list(PUBLISHED)),
+        "class and target disagree": (films["min"] != target) | (target != (name == "Lung Opacity").astype(float)),
+    }
+    films["reason"] = np.select(list(reasons.values()), list(reasons), default="")
+    films["label"] = (name == "Lung Opacity").astype(int)
+    films["path"] = IMAGES + "/" + films["image_id"] + ".dcm"
+    return films[["image_id", "path", "class", "label", "boxes", "reason"]]
+
+
+def compare_counts(listed: pd.DataFrame) -> list[str]:
+    """What differs between the listed films and the published counts, in sentences; or that nothing does."""
+    counts = listed.loc[listed["reason"] == "", "class"].value_counts()
+    lines = [
+        f"{name}: {int(counts.get(name, 0)):,} films listed, {published:,} published"
+        for name, published in PUBLISHED.items()
+        if int(counts.get(name, 0)) != published
+    ]
+    total = sum(PUBLISHED.values())
+    return lines or [f"all {total:,} listed films are those published, class by class"]
+
+
+def read_patients(path: Path) -> dict[str, str]:
+    """NIH patient of each film, by the challenge's name of the film.
+
+    `path` is the published JSON (a list of `{"subset_img_id": ..., "img_id": "PPPPPPPP_SSS.png", ...}`), or a CSV with
+    those two columns, or with `patientId, nih_file`. The first eight digits of the NIH file are the patient.
+    """
+    if path.suffix.lower() == ".json":
+        entries = read_json(path)
+        if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):
+            raise UserError("the cross-reference is not a list of entries", str(path), "use the published file")
+        table = pd.DataFrame.from_records(entries)
+    else:
+        table = _read_csv(path)
+    names = next((pair for pair in _PAIRS if set(pair) <= set(table.columns)), None)
+    if names is None:
+        raise UserError(
+            "the cross-reference lacks its columns", str(path), "it needs " + ", or ".join(map(" and ".join, _PAIRS))
+        )
+    table = table.dropna(subset=list(names)).astype(str)
+    patients = table[names[1]].str.extract(r"^(\d{8})_\d+", expand=False)
+    if patients.isna().any():
+        odd = table.loc[patients.isna(), names[1]].iloc[0]
+        raise UserError(f"{odd!r} is no NIH file name", str(path), "names are like 00001234_005.png")
+    return dict(zip(table[names[0]], patients, strict=True))
+
+
+_PAIRS = (("subset_img_id", "img_id"), ("patientId", "nih_file"))
+
+
+def read_headers(paths: Iterable[str], root: Path, cache: Path, workers: int = 8) -> pd.DataFrame:
+    """Header fields of films, one row each, in the order of `paths`; a film is read once and then known from a CSV.
+
+    Parameters
+    ----------
+    paths : iterable of str
+        Relative to `root`.
+    root : pathlib.Path
+        Folder of the data set; it is only read.
+    cache : pathlib.Path
+        Folder for the CSV, which holds each film's size and time: a film that has changed is read again.
+    workers : int
+        Threads; they hide a slow disk, the parsing itself is one core's work.
+
+    Returns
+    -------
+    pandas.DataFrame
+        The fields of `dicom.Header`, and `error`: None, or why the header could not be read.
+    """
+    store = cache / f"rsna_headers_{sha256(str(root.resolve()).encode()).hexdigest()[:12]}.csv"
+    wanted = pd.DataFrame({"path": list(paths)})
+    stats = [(root / path).stat() for path in wanted["path"]]
+    wanted["bytes"] = [stat.st_size for stat in stats]
+    wanted["modified"] = [stat.st_mtime_ns for stat in stats]
+    known = _known_headers(store)
+    merged = wanted.merge(known, how="left", on=["path", "bytes", "modified"], indicator=True)
+    todo = wanted[(merged["_merge"] == "left_only").to_numpy()]
+    for start in range(0, len(todo), _BATCH):
+        batch = todo.iloc[start : start + _BATCH]
+        with ThreadPoolExecutor(max(1, workers)) as pool:
+            read = pool.map(lambda path: _header_row(root / path), batch["path"])
+            rows = list(progress(read, desc="RSNA 2018: headers", total=len(batch), unit="film"))
+        fresh = pd.concat([batch.reset_index(drop=True), pd.DataFrame(rows)], axis=1)
+        known = pd.concat([known[~known["path"].isin(fresh["path"])], fresh], ignore_index=True)
+        write_table(known, store)
+    merged = wanted.merge(_known_headers(store), how="left", on=["path", "bytes", "modified"])
+    return merged[[*_HEADER_COLUMNS, "error"]]
+
+
+def box_mask(boxes: str, width: int, height: int, size: int, crop: tuple[int, int, int, int] | None = None) -> Mask:
+    """Boxes of one film as a bool mask `(size, size)` over the film as a network sees it.
+
+    `boxes` is the JSON of the films table, in pixels of the film of `width` times `height`; `crop` is the part of the
+    film, (left, top, right, bottom), that was resized to `size`, the whole film when None. A pixel of the mask is true
+    when its centre lies in a box.
+    """
+    left, top, right, bottom = crop or (0, 0, width, height)
+    centres_x = left + (np.arange(size) + 0.5) * (right - left) / size
+    centres_y = top + (np.arange(size) + 0.5) * (bottom - top) / size
+    mask = np.zeros((size, size), dtype=np.bool_)
+    for x, y, box_width, box_height in json.loads(boxes):
+        across = (centres_x >= x) & (centres_x < x + box_width)
+        down = (centres_y >= y) & (centres_y < y + box_height)
+        mask |= down[:, None] & across[None, :]
+    return mask
+
+
+Mask = NDArray[np.bool_]
+
+
+def _read(root: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
+    path = next((path for path in (root / name, root / f"{name}.zip") if path.is_file()), None)
+    if path is None:
+        raise UserError("a table of the data set is missing", str(root / name), HOW_TO_GET)
+    table = _read_csv(path)
+    absent = [column for column in columns if column not in table.columns]
+    if absent:
+        raise UserError(f"the table lacks {', '.join(absent)}", str(path), "use the challenge's stage 2 tables")
+    return table.dropna(subset=["patientId"])
+
+
+def _read_csv(path: Path) -> pd.DataFrame:
+    try:
+        return pd.read_csv(path, dtype={name: "str" for pair in _PAIRS for name in pair}, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"table cannot be read: {error.strerror or error}", str(path), "check the path") from None
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"not readable as CSV: {error}", str(path), "download it again") from None
+
+
+def _boxes(labels: pd.DataFrame) -> pd.Series:
+    corners = labels[["x", "y", "width", "height"]].apply(pd.to_numeric, errors="coerce")
+    whole = corners.notna().all(axis=1) & (corners[["width", "height"]] > 0).all(axis=1)
+    boxes = pd.Series(corners[whole].to_numpy().tolist(), index=labels.loc[whole, "patientId"], name="boxes")
+    return boxes.groupby(level=0).agg(lambda found: json.dumps(list(found)))
+
+
+def _with_files(listed: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
+    wanted = listed[listed["reason"] == ""].copy()
+    there = _files(root)
+    present = (wanted["image_id"] + ".dcm").isin(there)
+    return wanted[present].drop(columns="reason"), wanted[~present].assign(reason="file missing")
+
+
+def _files(root: Path) -> set[str]:
+    try:
+        return {entry.name for entry in os.scandir(root / IMAGES) if entry.name.endswith(".dcm")}
+    except OSError as error:
+        raise UserError(f"the films cannot be read: {error.strerror}", str(root / IMAGES), HOW_TO_GET) from None
+
+
+def _not_listed(image_ids: pd.Series, root: Path) -> list[str]:
+    extra = _files(root) - set(image_ids + ".dcm")
+    return [f"{len(extra):,} files in {IMAGES} are in no table and are not used"] if extra else []
+
+
+def _patients(image_ids: pd.Series, path: str | None, cohort: str) -> tuple[pd.Series, list[str]]:
+    if path is None:
+        note = "patients are unknown: name the published cross-reference in rsna_patients for intervals by patient"
+        return pd.Series(None, index=image_ids.index, dtype="str"), [note]
+    patients = image_ids.map(read_patients(runs.user_path(path)))
+    unknown, n_patients = int(patients.isna().sum()), int(patients.nunique())
+    notes = [f"{unknown:,} films are not in the cross-reference: patient unknown"] if unknown else []
+    if cohort in PUBLISHED_PATIENTS:
+        same = n_patients == PUBLISHED_PATIENTS[cohort]
+        known = f"{PUBLISHED_PATIENTS[cohort]:,} published"
+        notes.append(f"{n_patients:,} patients, " + ("as published" if same else known))
+    return patients, notes
+
+
+def _header_row(path: Path) -> dict[str, Any]:
+    try:
+        return {**asdict(dicom.read_header(path)), "error": None}
+    except UserError as error:
+        return {**dict.fromkeys(_HEADER_COLUMNS), "error": error.what}
+
+
+def _known_headers(store: Path) -> pd.DataFrame:
+    columns = ["path", "bytes", "modified", *_HEADER_COLUMNS, "error"]
+    text = dict.fromkeys(("path", "view", "sex", "age_text", "photometric", "error"), "str")
+    if store.is_file():
+        try:
+            table = pd.read_csv(store, dtype=text, encoding="utf-8", keep_default_na=False, na_values=[""])
+            if list(table.columns) == columns:
+                return table
+        except (OSError, ValueError):
+            pass  # a cache that cannot be read is made again
+    types = {"bytes": "int64", "modified": "int64", **text}
+    return pd.DataFrame({name: pd.Series(dtype=types.get(name, "float64")) for name in columns})

@@ -1,0 +1,243 @@
+"""The RSNA 2018 loader on an RSNA-shaped fixture whose truth is known, and on the real metadata where it is at hand."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import rsna_fixture as fixture
+
+from nbhelpers import dataset_rsna, dicom
+from nbhelpers.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def rsna(tmp_path_factory: pytest.TempPathFactory) -> fixture.Fixture:
+    return fixture.write(tmp_path_factory.mktemp("data"), n_films=36, size=256)
+
+
+@pytest.fixture
+def places(rsna: fixture.Fixture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("NBHELPERS_DATA", str(rsna.root.parent))
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path / "outputs"
+
+
+def load(places: Path, **parameters: Any) -> Any:
+    return dataset_rsna.load(parameters, places / "demo")
+
+
+def truth(rsna: fixture.Fixture, classes: tuple[str, ...]) -> pd.DataFrame:
+    """The fixture's films of some classes that can be read, by name."""
+    lost = [rsna.broken, rsna.cut, rsna.missing]
+    films = rsna.films[rsna.films["class"].isin(classes)].set_index("patientId")
+    return films[~films.index.isin(lost)]
+
+
+@pytest.mark.parametrize("cohort", ["paper", "full"])
+def test_cohort_holds_its_classes_with_their_labels_boxes_and_headers(
+    rsna: fixture.Fixture, places: Path, cohort: str
+) -> None:
+    films = load(places, rsna_cohort=cohort, rsna_patients=str(rsna.mapping)).films.set_index("image_id")
+    expected = truth(rsna, dataset_rsna.COHORTS[cohort])
+    readable = films.drop(index=rsna.cut, errors="ignore")  # its header is whole: the decoder finds it
+    assert set(readable.index) == set(expected.index)
+    expected = expected.loc[readable.index]
+    assert readable["label"].tolist() == expected["target"].tolist()
+    assert [json.loads(text) for text in readable["boxes"]] == expected["boxes"].tolist()
+    assert readable["view"].tolist() == expected["view"].tolist()
+    assert readable["sex"].tolist() == ["male" if sex == "M" else "female" for sex in expected["sex"]]
+    assert readable["patient_id"].tolist() == [name[:8] for name in expected["nih_file"]]
+    ages = expected["age"].where(expected.index != rsna.implausible_age).astype(float)
+    np.testing.assert_array_equal(readable["age"], ages)
+    np.testing.assert_allclose(readable["pixel_spacing"], expected["pixel_spacing"])
+    assert (readable[["width", "height"]] == 256).all(axis=None)
+
+
+def test_every_listed_film_is_kept_or_excluded_with_a_reason(rsna: fixture.Fixture, places: Path) -> None:
+    for cohort, classes in dataset_rsna.COHORTS.items():
+        found = load(places, rsna_cohort=cohort)
+        both = pd.concat([found.films["image_id"], found.excluded["image_id"]])
+        assert sorted(both) == sorted(rsna.films["patientId"])
+        assert found.excluded["reason"].str.len().gt(0).all()
+        reasons = found.excluded.set_index("image_id")["reason"]
+        outside = rsna.films.loc[~rsna.films["class"].isin(classes), "patientId"]
+        assert reasons[outside].str.startswith("not in the cohort").all()
+    assert reasons[rsna.missing] == "file missing"
+    assert reasons[rsna.broken] == "not a DICOM file"
+
+
+def test_odd_films_decode_as_the_others_do(rsna: fixture.Fixture, places: Path) -> None:
+    found = load(places, rsna_cohort="full")
+    paths = found.films.set_index("image_id")["path"]
+    for name in (rsna.monochrome1, rsna.sixteen_bit):
+        film = dicom.read_film(found.root / paths[name])
+        # The top of a lung, above any box, is darker than the mediastinum, whatever the file's polarity and depth.
+        assert film[52:60, 70:80].mean() + 30 < film[52:60, 123:133].mean()
+    with pytest.raises(UserError, match=r"cut short|cannot be decoded"):
+        dicom.read_film(found.root / paths[rsna.cut])
+
+
+def test_differences_from_the_published_counts_are_noted(places: Path) -> None:
+    notes = " / ".join(load(places).notes)
+    for published in ("8,851 published", "6,012 published", "11,821 published"):
+        assert published in notes
+    assert "patients are unknown" in notes and "age over 120" in notes
+
+
+def test_published_counts_are_recognised() -> None:
+    names = [name for name, count in dataset_rsna.PUBLISHED.items() for _ in range(count)]
+    listed = pd.DataFrame({"class": names, "reason": ""})
+    assert len(listed) == 26_684
+    (note,) = dataset_rsna.compare_counts(listed)
+    assert "26,684" in note and "published" in note
+    (note,) = dataset_rsna.compare_counts(listed[1:])
+    assert note == "Normal: 8,850 films listed, 8,851 published"
+
+
+def test_patients_unknown_without_and_known_with_the_cross_reference(rsna: fixture.Fixture, places: Path) -> None:
+    assert load(places).films["patient_id"].isna().all()
+    found = load(places, rsna_patients=str(rsna.mapping))
+    assert found.films["patient_id"].notna().all()
+    assert any("patients, 8,462 published" in note for note in found.notes)
+
+
+def test_cross_reference_is_read_from_json_and_from_csv(rsna: fixture.Fixture, tmp_path: Path) -> None:
+    patients = dataset_rsna.read_patients(rsna.mapping)
+    rsna.films[["patientId", "nih_file"]].to_csv(tmp_path / "a.csv", index=False)
+    renamed = {"patientId": "subset_img_id", "nih_file": "img_id"}
+    rsna.films.rename(columns=renamed).to_csv(tmp_path / "b.csv", index=False)
+    expected = dict(zip(rsna.films["patientId"], rsna.films["nih_file"].str[:8], strict=True))
+    assert patients == expected
+    assert dataset_rsna.read_patients(tmp_path / "a.csv") == expected
+    assert dataset_rsna.read_patients(tmp_path / "b.csv") == expected
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.json", "{", "not readable as JSON"),
+        ("a.json", '{"a": 1}', "not a list"),
+        ("a.json", '[{"a": 1}]', "lacks its columns"),
+        ("a.csv", "patientId,nih_file\nx,photo.png\n", "no NIH file name"),
+        ("a.csv", "", "not readable as CSV"),
+    ],
+)
+def test_odd_cross_reference_is_a_clear_error(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(UserError, match=message):
+        dataset_rsna.read_patients(tmp_path / name)
+
+
+def test_second_load_reads_no_dicom(rsna: fixture.Fixture, places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load(places, rsna_cohort="full")
+
+    def refuse(path: Path) -> None:
+        raise AssertionError(f"{path} was read again")
+
+    monkeypatch.setattr(dicom, "read_header", refuse)
+    second = load(places, rsna_cohort="full")
+    pd.testing.assert_frame_equal(first.films, second.films)
+    pd.testing.assert_frame_equal(first.excluded, second.excluded)
+
+
+def test_changed_film_is_read_again(rsna: fixture.Fixture, tmp_path: Path) -> None:
+    folder = tmp_path / dataset_rsna.IMAGES
+    folder.mkdir()
+    film = fixture.dataset("a", np.zeros((16, 16), np.uint8))
+    fixture.set_header(film, "PA", "F", "58", 0.1)
+    fixture.save(film, folder / "a.dcm")
+    path = f"{dataset_rsna.IMAGES}/a.dcm"
+    assert dataset_rsna.read_headers([path], tmp_path, tmp_path / "cache")["view"].tolist() == ["PA"]
+    fixture.set_header(film, "AP", "F", "58", 0.1)
+    fixture.save(film, folder / "a.dcm")
+    os.utime(folder / "a.dcm", ns=(1, 1))
+    assert dataset_rsna.read_headers([path], tmp_path, tmp_path / "cache")["view"].tolist() == ["AP"]
+
+
+def _tables(folder: Path, labels: str, classes: str) -> pd.DataFrame:
+    (folder / dataset_rsna.LABELS).write_text("patientId,x,y,width,height,Target\n" + labels)
+    (folder / dataset_rsna.CLASSES).write_text("patientId,class\n" + classes)
+    return dataset_rsna.read_tables(folder).set_index("image_id")
+
+
+def test_tables_that_do_not_settle_a_film_exclude_it_alone(tmp_path: Path) -> None:
+    hard = dataset_rsna.HARD_NEGATIVE
+    films = _tables(
+        tmp_path,
+        "good,1,2,3,4,1\ngood,5,6,7,8,1\nalone,,,,,0\nboth,,,,,0\nlie,,,,,0\nturn,1,2,3,4,1\nturn,,,,,0\n"
+        "odd,,,,,0\n../up,,,,,0\nnumb,1,2,,4,1\n",
+        f"good,Lung Opacity\ngood,Lung Opacity\nboth,Normal\nboth,{hard}\nlie,Lung Opacity\nturn,Lung Opacity\n"
+        "odd,Fracture\nextra,Normal\n../up,Normal\nnumb,Lung Opacity\n",
+    )
+    assert films["reason"].to_dict() == {
+        "good": "",
+        "numb": "",
+        "alone": f"not in {dataset_rsna.CLASSES}",
+        "both": "of two classes, or of an unknown one",
+        "lie": "class and target disagree",
+        "turn": "class and target disagree",
+        "odd": "of two classes, or of an unknown one",
+        "extra": f"not in {dataset_rsna.LABELS}",
+        "../up": "no film can have this name",
+    }
+    assert json.loads(films.loc["good", "boxes"]) == [[1, 2, 3, 4], [5, 6, 7, 8]]
+    assert films.loc["numb", "boxes"] == "[]"  # a box without a width is no box
+
+
+def test_missing_parts_say_what_to_do(rsna: fixture.Fixture, tmp_path: Path, places: Path) -> None:
+    with pytest.raises(UserError, match=r"nbhelpers\.fetch rsna"):
+        dataset_rsna.find_root(tmp_path)
+    with pytest.raises(UserError, match=r"stage_2_train_labels\.csv.*fetch rsna"):
+        dataset_rsna.read_tables(tmp_path)
+    (tmp_path / dataset_rsna.LABELS).write_text("patientId,x\n")
+    with pytest.raises(UserError, match="lacks y, width, height, Target"):
+        dataset_rsna.read_tables(tmp_path)
+    with pytest.raises(UserError, match="did you mean 'full'"):
+        load(places, rsna_cohort="ful")
+
+
+def test_zipped_tables_are_read_as_kaggle_gives_them(rsna: fixture.Fixture, tmp_path: Path) -> None:
+    for name in (dataset_rsna.LABELS, dataset_rsna.CLASSES):
+        pd.read_csv(rsna.root / name).to_csv(tmp_path / f"{name}.zip", index=False, compression="zip")
+    pd.testing.assert_frame_equal(dataset_rsna.read_tables(tmp_path), dataset_rsna.read_tables(rsna.root))
+
+
+def test_box_mask_marks_pixels_whose_centre_lies_in_a_box() -> None:
+    mask = dataset_rsna.box_mask("[[256, 512, 256, 128]]", 1024, 1024, 8)
+    expected = np.zeros((8, 8), bool)
+    expected[4, 2:4] = True
+    np.testing.assert_array_equal(mask, expected)
+    # The right half of the film, stretched to the same size: only what the crop shows is left.
+    cropped = dataset_rsna.box_mask("[[256, 512, 512, 128]]", 1024, 1024, 8, crop=(512, 0, 1024, 1024))
+    expected = np.zeros((8, 8), bool)
+    expected[4, 0:4] = True
+    np.testing.assert_array_equal(cropped, expected)
+
+
+SAMPLE = Path(os.environ.get("NBHELPERS_DATA", "")) / "rsna_metadata_sample" / "films.csv"
+
+
+@pytest.mark.skipif(not SAMPLE.is_file(), reason="no real RSNA metadata below NBHELPERS_DATA")
+def test_real_metadata_is_understood(tmp_path: Path) -> None:
+    sample = pd.read_csv(SAMPLE)
+    rows, classes = [], []
+    for row in sample.to_dict("records"):
+        for box in json.loads(row["boxes_json"]) or [[None] * 4]:
+            rows.append([row["patientId"], *box, row["Target"]])
+            classes.append([row["patientId"], row["class"]])
+    columns = ["patientId", "x", "y", "width", "height", "Target"]
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / dataset_rsna.LABELS, index=False)
+    pd.DataFrame(classes, columns=["patientId", "class"]).to_csv(tmp_path / dataset_rsna.CLASSES, index=False)
+    films = dataset_rsna.read_tables(tmp_path).set_index("image_id")
+    assert (films["reason"] == "").all() and len(films) == len(sample)
+    sample = sample.set_index("patientId").loc[films.index]
+    assert films["label"].tolist() == sample["Target"].tolist()
+    assert [json.loads(text) for text in films["boxes"]] == [json.loads(text) for text in sample["boxes_json"]]
+    patients = dataset_rsna.read_patients(SAMPLE)
+    assert [patients[name] for name in films.index] == sample["nih_file"].str[:8].tolist()
