@@ -1,0 +1,124 @@
+import numpy as np
+import pytest
+import timm
+import torch
+from pytorch_grad_cam import GradCAM
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from torch import nn
+
+from nbhelpers import saliency
+from nbhelpers.errors import UserError
+
+CONVOLUTIONAL = ["resnet10t", "convnext_atto", "efficientnet_b0", "mobilenetv3_small_050", "regnety_002"]
+TOKENS = ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "mixer_s16_224"]
+
+
+def network(name="resnet10t", seed=0, gain=1e3):
+    torch.manual_seed(seed)
+    model = timm.create_model(name, num_classes=1, in_chans=1).eval()
+    with torch.no_grad():
+        model.get_classifier().weight.mul_(gain)  # an untrained head gives maps too faint to compare
+    return model
+
+
+def films(n=5, size=128, seed=0):
+    return torch.randn(n, 1, size, size, generator=torch.Generator().manual_seed(seed))
+
+
+class ByHand(nn.Module):
+    """Two channels, x and -x, averaged and summed with weights 3 and -2: its Grad-CAM can be worked out on paper."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv = nn.Conv2d(1, 2, 1, bias=False)
+        self.head = nn.Linear(2, 1, bias=False)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.tensor([1.0, -1.0]).reshape(2, 1, 1, 1))
+            self.head.weight.copy_(torch.tensor([[3.0, -2.0]]))
+
+    def forward(self, x):
+        return self.head(self.conv(x).mean(dim=(2, 3)))
+
+
+def test_a_network_worked_out_by_hand_has_the_map_of_the_formula():
+    # alpha = weight / positions; map = relu((3 / 16) x + (-2 / 16)(-x)) = relu(5 x / 16).
+    film = torch.arange(-8.0, 8.0).reshape(1, 1, 4, 4)
+    expected = np.maximum(5 * film[0, 0].numpy() / 16, 0)
+    np.testing.assert_allclose(saliency.grad_cam(ByHand(), film)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(saliency.grad_cam_by_package(ByHand(), film)[0], expected, atol=1e-6)
+
+
+def test_positive_evidence_sums_to_the_logit_where_pooling_and_one_linear_layer_end_the_network():
+    film = torch.rand(3, 1, 4, 4)
+    maps = saliency.grad_cam(ByHand(), film, upsample=False)
+    np.testing.assert_allclose(maps.sum(axis=(1, 2)), ByHand()(film)[:, 0].detach().numpy(), rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_batched_maps_equal_those_of_the_grad_cam_package(name):
+    model, x = network(name), films()
+    layer = saliency.convolutional_layer(model, 1, 128)
+    with GradCAM(model, [model.get_submodule(layer)]) as package:
+        expected = np.concatenate([package(x[i : i + 1], [ClassifierOutputTarget(0)]) for i in range(len(x))])
+    assert np.abs(saliency.grad_cam(model, x, batch_size=2, scaled=True) - expected).max() <= 1e-5
+    np.testing.assert_allclose(saliency.grad_cam_by_package(model, x, scaled=True), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", CONVOLUTIONAL)
+def test_unscaled_maps_are_the_same_batched_and_by_the_package(name):
+    model, x = network(name), films()
+    maps = saliency.grad_cam(model, x)
+    assert maps.shape == (5, 128, 128) and maps.dtype == np.float32 and maps.min() >= 0 and maps.max() > 0
+    np.testing.assert_allclose(maps, saliency.grad_cam_by_package(model, x), atol=1e-5 * max(1.0, float(maps.max())))
+
+
+def test_a_map_keeps_its_own_strength():
+    model, x = network(), films()
+    once = saliency.grad_cam(model, x)
+    with torch.no_grad():
+        model.get_classifier().weight.mul_(3)
+    np.testing.assert_allclose(saliency.grad_cam(model, x), 3 * once, rtol=1e-4, atol=1e-6)
+
+
+def test_batch_size_changes_no_map():
+    model, x = network(), films(7)
+    one, many = (saliency.grad_cam(model, x, batch_size=size) for size in (1, 7))
+    np.testing.assert_allclose(one, many, atol=1e-5)
+
+
+def test_the_grid_is_that_of_the_last_layer_and_upsampling_is_bilinear():
+    model, x = network(), films(2)
+    grids = saliency.grad_cam(model, x, upsample=False)
+    assert grids.shape == (2, 4, 4)
+    full = torch.nn.functional.interpolate(torch.from_numpy(grids)[:, None], size=128, mode="bilinear")[:, 0]
+    np.testing.assert_allclose(saliency.grad_cam(model, x), full.numpy(), atol=1e-5)
+
+
+def test_the_network_is_left_as_it_was():
+    model = network().train()
+    model.conv1[0].weight.requires_grad_(False)
+    mode = {name: module.training for name, module in model.named_modules()}
+    trained = [p.requires_grad for p in model.parameters()]
+    before = [p.clone() for p in model.state_dict().values()]
+    for maps in (saliency.grad_cam, saliency.grad_cam_by_package):
+        maps(model, films(2))
+        assert {name: module.training for name, module in model.named_modules()} == mode
+        assert [p.requires_grad for p in model.parameters()] == trained
+        assert all(p.grad is None for p in model.parameters())
+        assert all(not module._forward_hooks for module in model.modules())
+    assert all(torch.equal(a, b) for a, b in zip(before, model.state_dict().values(), strict=True))
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_a_backbone_without_a_convolutional_map_is_one_clear_error(name):
+    with pytest.raises(UserError, match="convolutional"):
+        saliency.convolutional_layer(timm.create_model(name, num_classes=1, in_chans=1), 1, 224)
+
+
+def test_films_too_small_for_a_map_are_one_clear_error():
+    with pytest.raises(UserError, match="32 pixels"):
+        saliency.convolutional_layer(network(), 1, 32)
+
+
+def test_no_films_give_no_maps():
+    assert saliency.grad_cam(network(), films(0)).shape == (0, 128, 128)
