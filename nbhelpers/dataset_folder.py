@@ -1,0 +1,73 @@
+"""The user's own films: a CSV table beside them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nbhelpers.datasets import FilmSet
+from nbhelpers.errors import UserError
+from nbhelpers.files import inside
+from nbhelpers.runs import user_path
+from nbhelpers.tables import read_table
+
+LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "normal": 0, "pneumonia": 1}
+
+
+def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
+    """The films that the CSV of the parameter `folder_films` lists.
+
+    Columns `path` (relative to the table's folder) and `label` (0 or 1, or normal and pneumonia); optional `image_id`,
+    `patient_id`, `view`, `sex`, `age` and others. Files that are missing are left out and listed.
+
+    Raises
+    ------
+    UserError
+        When the parameter is not set, the table is missing or lacks a column, a path leaves the table's folder, a label
+        is none of the above, or none of the files exists.
+    """
+    given = parameters.get("folder_films")
+    if not given:
+        raise UserError(
+            "data set 'folder' needs a table of films",
+            "folder_films",
+            "set it to a CSV with the columns path and label (0/1 or normal/pneumonia), optionally patient_id, view, "
+            "sex, age; paths count from the table's folder",
+        )
+    table_path = user_path(str(given))
+    films = read_table(table_path)
+    for column in ("path", "label"):
+        if column not in films:
+            raise UserError(f"column {column!r} is missing", str(table_path), "see the help of folder_films")
+    if films.empty:
+        raise UserError("the table lists no film", str(table_path), "add rows with path and label")
+    films["path"] = films["path"].astype("str")
+    labels = films["label"].astype("str").str.strip().str.lower().map(LABELS)
+    if labels.isna().any():
+        row = int(labels.isna().to_numpy().argmax())
+        raise UserError(
+            f"label {films['label'].iloc[row]!r} in row {row + 1}", str(table_path), "use 0/1 or normal/pneumonia"
+        )
+    films["label"] = labels.astype(int)
+    if "image_id" not in films:
+        films["image_id"] = films["path"].str.replace("\\", "/").map(lambda p: str(Path(p).with_suffix("")))
+    root = table_path.parent
+    missing = [not inside(root, path).is_file() for path in films["path"]]
+    if all(missing):
+        raise UserError(
+            f"none of the {len(films)} files exists", str(table_path), "paths count from the table's folder"
+        )
+    found = FilmSet(
+        name="folder",
+        title=f"Own films ({root.name})",
+        simulated=False,
+        root=root,
+        films=films,
+        licence="the user's own",
+        notes=["Labels and patients as the user's table gives them."],
+    )
+    found.exclude(dict.fromkeys(found.films.loc[pd.Series(missing), "image_id"], "file missing"))
+    return found

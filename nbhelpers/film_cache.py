@@ -1,0 +1,204 @@
+"""Films decoded once: a set as one uint8 array on disk, which every arm, seed and notebook then maps into memory."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nbhelpers.errors import UserError
+from nbhelpers.files import atomic_path, inside
+from nbhelpers.images import Gray, read_gray, resize_gray
+from nbhelpers.progress import progress
+from nbhelpers.runs import outputs_root
+from nbhelpers.tables import read_table, write_table
+
+if TYPE_CHECKING:
+    from nbhelpers.datasets import FilmSet
+
+VERSION = 1  # raised when decoding, cropping or resizing changes, so that older arrays are not taken
+
+
+def default_cache() -> Path:
+    """Folder of the decoded films, shared by all runs: `.cache/films/` beside them. It may be deleted at any time."""
+    return outputs_root() / ".cache" / "films"
+
+
+def read_film(path: Path) -> Gray:
+    """One film as uint8 luminance `(height, width)`, bright where dense; DICOM is told by the file's first bytes."""
+    from nbhelpers import dicom
+
+    return dicom.read_film(path) if dicom.is_dicom(path) else read_gray(path)
+
+
+def film_array(
+    film_set: FilmSet, size: int, cache: Path | None = None, workers: int = 0, crop: str = "none"
+) -> tuple[NDArray[np.uint8], pd.DataFrame]:
+    """The films of a set as one array, decoded the first time and mapped from disk from then on.
+
+    Parameters
+    ----------
+    film_set : FilmSet
+        Films that cannot be read join its `excluded`, with the reason.
+    size : int
+        Pixels along a side; the aspect ratio is not kept.
+    cache : pathlib.Path, optional
+        Folder for the arrays; `default_cache()` when None.
+    workers : int
+        Threads that decode; 0 is one per CPU core.
+    crop : str
+        A method of `cropping`, applied before resizing.
+
+    Returns
+    -------
+    array : uint8 memory map, shape (n, size, size), read-only
+    kept : DataFrame
+        The films in the array's order.
+
+    Raises
+    ------
+    UserError
+        When no film of the set can be read, or an unknown crop is named.
+    """
+    arrays, kept = film_arrays(film_set, (size,), cache, workers, crop)
+    return arrays[size], kept
+
+
+def film_arrays(
+    film_set: FilmSet,
+    sizes: Sequence[int],
+    cache: Path | None = None,
+    workers: int = 0,
+    crop: str = "none",
+) -> tuple[dict[int, NDArray[np.uint8]], pd.DataFrame]:
+    """As `film_array` at several sizes, with each film decoded once for all of them that the cache lacks."""
+    cache = default_cache() if cache is None else cache
+    sizes = tuple(dict.fromkeys(sizes))
+    key = cache_key(film_set, crop)
+    arrays = {size: cache / f"{film_set.name}-{key}-{size}.npy" for size in sizes}
+    index = cache / f"{film_set.name}-{key}.csv"
+    lacking = [size for size in sizes if not arrays[size].is_file()]
+    if lacking or not index.is_file():
+        _decode_all(film_set, {size: arrays[size] for size in lacking}, index, workers, crop)
+    status = read_table(index).set_index("image_id")["status"]
+    film_set.exclude({str(name): str(why) for name, why in status[status != "ok"].items()})
+    films = film_set.films
+    kept = films[films["image_id"].isin(status.index[status == "ok"])].reset_index(drop=True)
+    if kept.empty:
+        reason = status.iloc[0] if len(status) else "all were left out before"
+        raise UserError(f"no film of {film_set.name!r} can be read: {reason}", str(film_set.root), "check the files")
+    return {size: np.load(path, mmap_mode="r", allow_pickle=False) for size, path in arrays.items()}, kept
+
+
+def cache_key(film_set: FilmSet, crop: str) -> str:
+    """Digest of what decides the pixels: the list of films, each file's size and time of change, reader and crop."""
+    reader = getattr(film_set.read, "func", film_set.read)
+    digest = hashlib.sha256(
+        json.dumps([VERSION, crop, f"{reader.__module__}.{reader.__qualname__}", str(film_set.root.resolve())]).encode()
+    )
+    kept = film_set.films[~film_set.films["image_id"].isin(_left_out_before(film_set))]
+    for name, path in zip(kept["image_id"], kept["path"], strict=True):
+        try:
+            facts = (film_set.root / path).stat()
+            digest.update(f"{name}\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(f"{name}\0{path}\0missing\n".encode())
+    return digest.hexdigest()[:16]
+
+
+def _left_out_before(film_set: FilmSet) -> set[str]:
+    """Films that the set itself leaves out; what a reader found broken stays on the list, so that the key is stable."""
+    out = film_set.excluded
+    return set(out.loc[~out["reason"].astype(str).str.startswith("unreadable"), "image_id"])
+
+
+def _decode_all(film_set: FilmSet, arrays: dict[int, Path], index: Path, workers: int, crop: str) -> None:
+    """Decode every film once; stream it into the arrays in order; write them, then the index with each film's fate."""
+    skipped = _left_out_before(film_set)
+    films = film_set.films[~film_set.films["image_id"].isin(skipped)]
+
+    def decode(path: str) -> dict[int, Gray] | str:
+        try:
+            image = film_set.read(inside(film_set.root, path))
+            image = _cropped(image, crop)
+            return {size: resize_gray(image, size) for size in arrays}
+        except UserError as error:
+            return f"unreadable: {error.what}"
+        except MemoryError:
+            return "unreadable: too large for this machine's memory"
+
+    status = []
+    with _Streams(arrays) as streams:
+        for found in progress(
+            _in_order(decode, list(films["path"]), workers), f"decoding {film_set.name}", len(films), "film"
+        ):
+            status.append(found if isinstance(found, str) else "ok")
+            if not isinstance(found, str):
+                streams.append(found)
+        streams.finish()
+    write_table(pd.DataFrame({"image_id": films["image_id"], "path": films["path"], "status": status}), index)
+
+
+def _cropped(image: Gray, crop: str) -> Gray:
+    if crop == "none":
+        return image
+    from nbhelpers.cropping import crop_box
+
+    left, top, right, bottom = crop_box(image, crop)
+    return image[top:bottom, left:right]
+
+
+def _in_order(
+    work: Callable[[str], dict[int, Gray] | str], items: list[str], workers: int
+) -> Iterator[dict[int, Gray] | str]:
+    """Results in the order of `items`, at most a few hundred ahead: all films of a set need not fit into memory."""
+    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+        for start in range(0, len(items), 256):
+            yield from pool.map(work, items[start : start + 256])
+
+
+class _Streams:
+    """`.npy` files of `(n, size, size)` bytes that are written film by film, before n is known."""
+
+    def __init__(self, arrays: dict[int, Path]) -> None:
+        self.arrays = arrays
+        self.count = 0
+
+    def __enter__(self) -> _Streams:
+        self.stack = ExitStack()
+        self.handles: dict[int, BinaryIO] = {}
+        for size, path in self.arrays.items():
+            temporary = self.stack.enter_context(atomic_path(path))
+            self.handles[size] = self.stack.enter_context(open(temporary, "w+b"))
+            self.handles[size].write(_header(0, size))
+        return self
+
+    def append(self, images: dict[int, Gray]) -> None:
+        self.count += 1
+        for size, handle in self.handles.items():
+            handle.write(np.ascontiguousarray(images[size]).data)
+
+    def finish(self) -> None:
+        for size, handle in self.handles.items():
+            handle.seek(0)
+            handle.write(_header(self.count, size))
+
+    def __exit__(self, *error: object) -> None:
+        self.stack.__exit__(*error)  # type: ignore[arg-type]
+
+
+def _header(n: int, size: int) -> bytes:
+    """The head of a `.npy` file; NumPy leaves room in it for n to grow, so its length does not depend on n."""
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": (n, size, size)})
+    return buffer.getvalue()
