@@ -23,6 +23,7 @@ from nbhelpers import dicom, runs
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.files import read_json
+from nbhelpers.film_cache import default_cache
 from nbhelpers.params import suggest
 from nbhelpers.progress import progress
 from nbhelpers.tables import write_table
@@ -58,7 +59,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         negatives). `rsna_patients`: the published cross-reference to NIH file names, JSON or CSV, or None; without it
         patients are unknown, since the challenge's `patientId` names a film.
     run_folder : pathlib.Path
-        Not used: what is read from headers is cached for all runs, in `.cache` of the outputs folder.
+        Not used: what is read from headers is cached for all runs, beside the decoded films.
 
     Returns
     -------
@@ -81,9 +82,9 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     outside = (listed["reason"] == "") & ~listed["class"].isin(COHORTS[cohort])
     listed.loc[outside, "reason"] = "not in the cohort: " + listed.loc[outside, "class"]
     films, missing = _with_files(listed, root)
-    headers = read_headers(films["path"], root, runs.outputs_root() / ".cache")
+    headers = read_headers(films["path"], root, default_cache())
     films = films.reset_index(drop=True).join(headers)
-    films["reason"] = films["error"].fillna("")
+    films["reason"] = ("unreadable: " + films["error"]).fillna("")
     films = films.drop(columns="error").rename(columns={"rows": "height", "columns": "width"})
     excluded = pd.concat([listed[listed["reason"] != ""], missing, films[films["reason"] != ""]])
     films = films[films["reason"] == ""].drop(columns=["reason", "bits"]).reset_index(drop=True)
@@ -103,6 +104,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         notes=notes,
         licence=LICENCE,
         excluded=excluded[["image_id", "reason"]].sort_values("image_id", ignore_index=True),
+        read=dicom.read_film,
     )
 
 

@@ -9,10 +9,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 import rsna_fixture as fixture
 
-from nbhelpers import dataset_rsna, dicom
+from nbhelpers import dataset_rsna, datasets, dicom, film_cache
 from nbhelpers.errors import UserError
 
 
@@ -69,9 +70,10 @@ def test_every_listed_film_is_kept_or_excluded_with_a_reason(rsna: fixture.Fixtu
         outside = rsna.films.loc[~rsna.films["class"].isin(classes), "patientId"]
         assert reasons[outside].str.startswith("not in the cohort").all()
     assert reasons[rsna.missing] == "file missing"
-    assert reasons[rsna.broken] == "not a DICOM file"
+    assert reasons[rsna.broken] == "unreadable: not a DICOM file"
 
 
+@pytest.mark.filterwarnings("ignore")
 def test_odd_films_decode_as_the_others_do(rsna: fixture.Fixture, places: Path) -> None:
     found = load(places, rsna_cohort="full")
     paths = found.films.set_index("image_id")["path"]
@@ -134,16 +136,43 @@ def test_odd_cross_reference_is_a_clear_error(tmp_path: Path, name: str, text: s
         dataset_rsna.read_patients(tmp_path / name)
 
 
-def test_second_load_reads_no_dicom(rsna: fixture.Fixture, places: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.filterwarnings("ignore")
+def test_second_arm_and_second_run_read_no_dicom(
+    rsna: fixture.Fixture, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = load(places, rsna_cohort="full")
+    pixels, kept = film_cache.film_array(first, 32)
+    assert len(pixels) == len(kept) == len(rsna.films) - 3
 
-    def refuse(path: Path) -> None:
-        raise AssertionError(f"{path} was read again")
+    def refuse(*arguments: Any, **options: Any) -> None:
+        raise AssertionError("DICOM was read again")
 
-    monkeypatch.setattr(dicom, "read_header", refuse)
-    second = load(places, rsna_cohort="full")
+    monkeypatch.setattr(pydicom, "dcmread", refuse)
+    second = dataset_rsna.load({"rsna_cohort": "full"}, places / "another_run")
+    again, kept_again = film_cache.film_array(second, 32)
     pd.testing.assert_frame_equal(first.films, second.films)
     pd.testing.assert_frame_equal(first.excluded, second.excluded)
+    pd.testing.assert_frame_equal(kept, kept_again)
+    np.testing.assert_array_equal(pixels, again)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_film_cut_short_is_found_by_the_decoder_and_listed(rsna: fixture.Fixture, places: Path) -> None:
+    found = datasets.load("rsna", {"rsna_cohort": "paper"}, places / "demo")
+    film_cache.film_array(found, 32)
+    reasons = found.excluded.set_index("image_id")["reason"]
+    assert reasons[rsna.cut].startswith("unreadable: ") and rsna.cut not in set(found.kept()["image_id"])
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_cached_array_holds_each_film_as_pydicom_and_an_area_mean_give_it(rsna: fixture.Fixture, places: Path) -> None:
+    found = load(places, rsna_cohort="paper", rsna_patients=str(rsna.mapping))
+    pixels, kept = film_cache.film_array(found, 64)
+    for image, row in zip(pixels, kept.to_dict("records"), strict=True):
+        if row["image_id"] in (rsna.monochrome1, rsna.sixteen_bit):
+            continue
+        whole = pydicom.dcmread(found.root / row["path"]).pixel_array.astype(float)
+        np.testing.assert_allclose(image, whole.reshape(64, 4, 64, 4).mean(axis=(1, 3)), atol=0.51)
 
 
 def test_changed_film_is_read_again(rsna: fixture.Fixture, tmp_path: Path) -> None:
