@@ -1,4 +1,4 @@
-"""A procedural chest X-ray with truth: what is drawn follows the attributes, and only the disease tells the classes apart.
+"""A procedural chest X-ray with truth: it follows the attributes, and only the disease tells the classes apart.
 
 Every film is simulated; none of it is fitted to real films. `pair_seed` decides the patient, `seed` the opacities and
 how the film was taken; neither depends on the label.

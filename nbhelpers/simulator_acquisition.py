@@ -68,7 +68,7 @@ PHYSICS: dict[str, Physics] = {
     "hospital_b": Physics(
         fill=(0.55, 0.90), stretch=0.12, tilt=7.0, lowest=1.05, scatter=(0.30, 0.55), contrast=(2.5, 6.0),
         gamma=(0.85, 1.7), window=((1.0, 10.0), (90.0, 99.0)), sharpen=(0.15, (0.2, 0.8)), blur=(0.003, 0.010),
-        noise=(0.015, 0.05), compress=0.8, watermark=False, frames=0.0, captions=0.1, markers=0.7, collimation=0.6,
+        noise=(0.01, 0.038), compress=0.8, watermark=False, frames=0.0, captions=0.1, markers=0.7, collimation=0.6,
     ),
 }  # fmt: skip
 
@@ -124,8 +124,8 @@ def draw_devices(chest: Chest, canvas: Canvas, devices: set[str], seed: int) -> 
     if "endotracheal_tube" in devices:
         tip = (chest.carina[0] + rng.normal(0, 0.01), chest.carina[1] - rng.uniform(0.12, 0.3))
         path = curve([(rng.normal(0, 0.08), -1.4), (0.0, -0.5), (tip[0], -0.1), tip], 24)
-        canvas.ribbon(soft, path, 0.075, 110)
-        canvas.lines(dense, (path + [0.03, 0])[None], 0.014, 190)
+        canvas.ribbons(soft, path[None], 0.075, 110)
+        canvas.lines(dense, (path + np.array([0.03, 0.0]))[None], 0.014, 190)
     if "nasogastric_tube" in devices:
         end = (rng.uniform(0.25, 0.5), height + rng.uniform(0.25, 0.45))
         way = [(0.05, -1.4), (rng.normal(0, 0.03), -0.2), (0.04, 0.5 * height), (0.08, 0.95 * height), end]
@@ -172,11 +172,11 @@ def expose(
     left, top, right, bottom = field
     share = rng.uniform(*physics.scatter)
     spread = blur_pixels(healthy, rng.uniform(0.04, 0.12) * size)
-    image = (1 - share) * (healthy + added) + share * (spread + 0.5 * added)
+    image: Map = (1 - share) * (healthy + added) + share * (spread + 0.5 * added)
     heel = rng.normal(0, 0.05, 2)
     image += np.float32(heel[0]) * canvas.x + np.float32(heel[1]) * (canvas.y - 1)
 
-    inner = healthy[top:bottom:3, left:right:3]
+    inner = healthy[top:bottom:4, left:right:4]
     inside = inner[inner > 0.12]
     reference = inside if inside.size > 64 else inner.ravel()
     low, high = (rng.uniform(*limits) for limits in physics.window)
@@ -189,7 +189,7 @@ def expose(
     curved = 1 / (1 + np.exp(-np.float32(steep) * (image - np.float32(centre))))
     floor, ceiling = (1 / (1 + np.exp(-steep * (end - centre))) for end in (0.0, 1.0))
     image = np.clip((curved - np.float32(floor)) * np.float32(1 / (ceiling - floor)), 0, 1.05)
-    image = np.power(image, np.float32(np.exp(rng.uniform(*np.log(physics.gamma)))))
+    image = np.asarray(cv2.pow(image, float(np.exp(rng.uniform(*np.log(physics.gamma))))))
 
     image = blur_pixels(image, rng.uniform(*physics.blur) * size)
     chance, strengths = physics.sharpen
@@ -207,5 +207,6 @@ def expose(
     film = np.clip(image * 255, 0, 255).astype(np.uint8)
     if rng.random() < physics.compress:
         quality = int(rng.integers(45, 95))
-        film = cv2.imdecode(cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, quality])[1], cv2.IMREAD_GRAYSCALE)
+        coded = cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        film = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
     return film

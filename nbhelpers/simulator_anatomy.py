@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -143,20 +142,23 @@ def draw_chest(patient: Patient, canvas: Canvas) -> Chest:
     lungs = cage * (1 - heart)
     sides = (cages[0] * (1 - heart), cages[1] * (1 - heart))
     vessel_layer, bronchi = _vessels(patient, canvas, carina, rng)
-    vessels = vessel_layer * np.float32(rng.uniform(0.16, 0.34)) * lungs
+    vessels = vessel_layer * np.float32(rng.uniform(0.10, 0.30)) * lungs
     for side in (RIGHT, LEFT):
-        hilum = canvas.ellipse(carina[0] + side * 0.2, carina[1] + 0.12 - 0.03 * side, 0.10, 0.19)
-        vessels += np.float32(rng.uniform(0.03, 0.10)) * np.exp(-hilum) * lungs
+        hilum = canvas.blob(carina[0] + side * 0.2, carina[1] + 0.12 - 0.03 * side, 0.075, 0.14)
+        vessels += np.float32(rng.uniform(0.03, 0.10)) * hilum * lungs
     vessels = np.minimum(vessels, 0.75 * air)
 
     attenuation = tissue - air + vessels
-    attenuation += np.float32(rng.uniform(0.02, 0.12)) * bulk * (tissue > 0.3)
+    # Below the domes the heart rests on the liver, and its edge is lost there.
+    above = ramp(patient.lung_height - 0.02 - canvas.y, 0.3)
+    attenuation += np.float32(rng.uniform(0.0, 0.10)) * bulk * above
     attenuation += _abdomen(patient, canvas, cage, rng) * body
-    attenuation += _skeleton(patient, canvas, rng) * body
+    # Light scattered in the dense heart veils the ribs behind it.
+    attenuation += _skeleton(patient, canvas, rng) * body * (1 - np.float32(rng.uniform(0.2, 0.6)) * heart * above)
     attenuation -= _airway(patient, canvas, carina, rng) * body
     attenuation += _breasts(patient, canvas, rng) * body
-    texture = canvas.random_field(rng, 120) + 0.7 * canvas.random_field(rng, 200)
-    attenuation += texture * np.float32(rng.uniform(0.001, 0.009)) * lungs
+    texture = canvas.random_field(rng, 150)
+    attenuation += texture * np.float32(rng.uniform(0.001, 0.011)) * lungs
     nuisance = canvas.fractal_field(rng, 9, 2)
     attenuation += nuisance * np.float32(rng.uniform(0.005, 0.03)) * body
     return Chest(
@@ -204,19 +206,28 @@ def _body(patient: Patient, canvas: Canvas, rng: np.random.Generator) -> tuple[M
     # Outline of the left half, from the neck down; the other half is its mirror, slightly unequal.
     soft, growth = patient.soft_tissue, patient.growth
     flank = 1.0 + 0.09 + soft
-    neck = 0.24 + 0.25 * soft + 0.06 * (1 - growth)
+    neck = rng.uniform(0.28, 0.38) + 0.3 * soft
     shoulder = rng.uniform(1.25, 1.42) + 0.4 * soft + 0.06 * growth
     drop = rng.uniform(-0.12, 0.10) - (0.12 if patient.supine else 0.0)
     belly = flank * rng.uniform(0.94, 1.06) + 0.5 * soft
-    top = [(neck, -1.6), (neck, -0.28), (0.55 * shoulder, drop - 0.08), (0.9 * shoulder, drop + 0.04)]
-    axilla = [(flank + 0.10, 0.66), (flank, 0.85), (flank, patient.lung_height), (belly, 2.3), (belly, 3.2)]
+    slope = rng.uniform(0.06, 0.16)
+    top = [
+        (neck, -2.5),
+        (neck, -0.7),
+        (neck * 1.1, -0.36),
+        (0.55 * shoulder, drop - slope),
+        (0.9 * shoulder, drop + 0.04),
+    ]
+    axilla = [(flank + 0.10, 0.66), (flank, 0.85), (flank, patient.lung_height), (belly, 2.3), (belly, 5.0)]
     pose = rng.random()
     if pose < 0.35:  # arms at the sides, a gap of air to the chest
-        arm = [(shoulder + 0.12, 0.45), (shoulder + 0.22, 1.6), (shoulder + 0.15, 2.9), (shoulder - 0.12, 2.9)]
+        arm = [(shoulder + 0.12, 0.45), (shoulder + 0.22, 1.6), (shoulder + 0.15, 3.6), (shoulder - 0.1, 3.6)]
         arm += [(flank + 0.12, 0.95)]
     elif pose < 0.35 + 0.5 * (1 - growth):  # arms raised, as children are held
-        top = [(neck, -1.6), (neck, -0.25), (0.6, -0.22), (1.0, -0.75), (1.35, -0.9)]
-        arm = [(1.45, -0.4), (shoulder, 0.2), (flank + 0.12, 0.5)]
+        lift = rng.uniform(0.5, 1.0)
+        top = [(neck, -2.5), (neck, -0.6), (neck + 0.05, -0.3), (0.7, -0.18 - 0.2 * lift), (1.15, -0.9 * lift)]
+        top += [(1.6, -1.6 * lift)]
+        arm = [(2.1, -1.5 * lift), (1.55, -0.4 * lift), (shoulder, 0.25), (flank + 0.12, 0.55)]
     else:
         arm = [(shoulder, 0.35)]
     half = np.array(top + arm + axilla)
@@ -224,17 +235,18 @@ def _body(patient: Patient, canvas: Canvas, rng: np.random.Generator) -> tuple[M
     for side in (RIGHT, LEFT):
         jitter = rng.normal(0, 0.02, half.shape)
         jitter[-2:] = 0
-        halves.append((half + jitter) * [side, 1])
+        halves.append(curve((half + jitter) * [side, 1], 90))
     outline = np.vstack([halves[0], halves[1][::-1]])
     body = canvas.polygon(outline, 0.035)
     thickness = dome(canvas.distance_inside(body), rng.uniform(0.5, 0.85))
-    tissue = body * (0.12 + 0.88 * thickness) * np.float32(rng.uniform(0.85, 1.1))
+    tissue = body * (0.22 + 0.78 * thickness) * np.float32(rng.uniform(0.85, 1.1))
     tissue *= 1 + np.float32(rng.uniform(-0.1, 0.25)) * np.clip(canvas.y / patient.lung_height - 0.5, -0.5, 1)
     folds = canvas.random_field(rng, 14) * np.float32(0.02 + 0.08 * soft)
     tissue += folds * body
     # The head of a child who looks down, or an adult's chin, at the upper edge.
-    chin = rng.uniform(-0.75, -0.42) if growth < 0.6 else rng.uniform(-1.1, -0.7)
-    head = ramp(1 - np.sqrt(canvas.ellipse(rng.normal(0, 0.08), chin - 0.45, 0.52, 0.5)), 0.25)
+    chin = rng.uniform(-0.62, -0.30) if growth < 0.6 else rng.uniform(-1.0, -0.55)
+    wide = rng.uniform(0.55, 0.75) * (1.15 - 0.3 * growth)
+    head = ramp(1 - np.sqrt(canvas.ellipse(rng.normal(0, 0.08), chin - 0.6, wide, 0.62)), 0.2)
     tissue += np.float32(rng.uniform(0.2, 0.55)) * head
     body = np.maximum(body, np.minimum(head * 2, 1))
     return body, tissue.astype(np.float32)
@@ -257,14 +269,14 @@ def _heart(patient: Patient, canvas: Canvas, rng: np.random.Generator) -> tuple[
         (-upper * 0.9, 0.05),
         (-upper, 0.22 * height),
         (-upper * 1.05, base * 0.95),
-        (-right * 0.86, base + 0.36 * (floor - base)),
+        (-right * rng.uniform(0.76, 0.92), base + 0.36 * (floor - base)),
         (-right, base + 0.62 * (floor - base)),
         (-right * 0.86, floor),
         (-0.1, floor + 0.25),
         (left * 0.72, floor + 0.12),
         (left, apex_y),
-        (left * 0.88, base + 0.42 * (floor - base)),
-        (left * 0.58, base + 0.10 * (floor - base)),
+        (left * rng.uniform(0.74, 0.93), base + 0.42 * (floor - base)),
+        (left * rng.uniform(0.48, 0.64), base + 0.10 * (floor - base)),
         (upper * rng.uniform(1.05, 1.45), base * 0.96),
         (knob * 0.84, base * 0.82),
         (knob, 0.27 * height),
@@ -287,75 +299,80 @@ def _heart(patient: Patient, canvas: Canvas, rng: np.random.Generator) -> tuple[
 def _vessels(
     patient: Patient, canvas: Canvas, carina: tuple[float, float], rng: np.random.Generator
 ) -> tuple[Map, Map]:
-    # Pulmonary trees: each branch splits in two, thinner and shorter by Murray's law, and spreads over the lung.
+    # Pulmonary trees: each branch splits in two, thinner by Murray's law, and spreads over the lung.
     vessels, bronchi = canvas.zeros(), canvas.zeros()
-    reach = 0.26 * np.sqrt(patient.lung_height / 1.5)
-    thick = rng.uniform(0.035, 0.052)
+    reach = 0.25 * np.sqrt(patient.lung_height / 1.5)
+    thick = rng.uniform(0.022, 0.040)
     # Gravity: standing patients' lower vessels are wider, lying patients' are even.
     gravity = 0.0 if patient.supine else rng.uniform(0.1, 0.3)
-    generations: list[tuple[Points, float]] = []
+    branches: list[tuple[float, Points]] = []
     for side in (RIGHT, LEFT):
-        roots = int(rng.integers(6, 9))
-        start = np.array(
-            [carina[0] + side * rng.uniform(0.17, 0.22), carina[1] + rng.uniform(0.08, 0.14) - 0.03 * side]
-        )
-        angle = np.linspace(-1.45, 1.5, roots) + rng.normal(0, 0.12, roots)
-        length = reach * (0.75 + 0.45 * np.abs(np.sin(angle))) * rng.uniform(0.8, 1.2, roots)
-        origin = np.tile(start, (roots, 1)) + rng.normal(0, 0.02, (roots, 2))
-        width = thick * (1 + gravity * np.sin(angle))
-        for _generation in range(6):
-            bend = angle + rng.normal(0, 0.16, angle.size)
-            middle = origin + 0.5 * length[:, None] * np.stack([side * np.cos(angle), np.sin(angle)], 1)
-            end = middle + 0.5 * length[:, None] * np.stack([side * np.cos(bend), np.sin(bend)], 1)
-            generations.append((np.stack([origin, middle, end], 1), float(width.mean())))
-            spread = rng.uniform(0.15, 0.55, (2, angle.size)) * [[1], [-1]]
-            angle = (bend + spread).ravel()
-            origin, length = np.tile(end, (2, 1)), np.tile(length, 2) * rng.uniform(0.7, 0.92, 2 * length.size)
-            width = np.tile(width, 2) * 0.74
-    for paths, width in sorted(generations, key=lambda item: item[1]):
-        canvas.lines(vessels, paths, width, 110 + 145 * min(1.0, width / thick))
-    for paths, width in generations:
+        roots = int(rng.integers(5, 9))
+        hilum = carina[0] + side * rng.uniform(0.15, 0.21), carina[1] + rng.uniform(0.08, 0.16) - 0.03 * side
+        angle = np.linspace(-1.4, 1.45, roots) + rng.normal(0, 0.2, roots)
+        length = reach * (0.7 + 0.45 * np.abs(np.sin(angle))) * rng.uniform(0.6, 1.25, roots)
+        origin = np.array(hilum) + rng.normal(0, 1, (roots, 2)) * [0.02, 0.06]
+        thin = 1.0
+        for _generation in range(5):
+            bend = angle + rng.normal(0, 0.3, angle.size)
+            lean = bend + rng.normal(0, 0.3, angle.size)
+            middle = origin + 0.5 * length[:, None] * np.stack([side * np.cos(bend), np.sin(bend)], 1)
+            end = middle + 0.5 * length[:, None] * np.stack([side * np.cos(lean), np.sin(lean)], 1)
+            wide = np.sin(angle) > 0.2
+            for part, factor in ((wide, 1 + gravity), (~wide, 1 - 0.5 * gravity)):
+                if part.any():
+                    branches.append((thick * thin * factor, np.stack([origin, middle, end], 1)[part]))
+            spread = rng.uniform(0.1, 0.75, (2, angle.size)) * [[1.0], [-1.0]]
+            angle = (lean + spread).ravel()
+            origin, length = np.tile(end, (2, 1)), np.tile(length, 2) * rng.uniform(0.6, 0.95, 2 * length.size)
+            thin *= 0.72
+    branches.sort(key=lambda branch: branch[0])
+    for width, paths in branches:
+        canvas.lines(vessels, paths, width, 70 + 185 * min(1.0, width / thick))
         if width > 0.35 * thick:
-            canvas.lines(bronchi, paths + [0.012, 0.012], 0.5 * width, 255)
-    soften = 0.004
+            canvas.lines(bronchi, paths + 0.012, 0.5 * width, 255)
+    soften = rng.uniform(0.004, 0.010)
     return (
-        canvas.blur(vessels.astype(np.float32) / 255, soften),
-        canvas.blur(bronchi.astype(np.float32) / 255, soften),
+        canvas.blur(vessels.astype(np.float32) * np.float32(1 / 255), soften),
+        canvas.blur(bronchi.astype(np.float32) * np.float32(1 / 255), 0.004),
     )
 
 
 def _skeleton(patient: Patient, canvas: Canvas, rng: np.random.Generator) -> Map:
     growth, height = patient.growth, patient.lung_height
     # Ribs are tilted hoops: seen from the front each is half an ellipse, its front end lower than its back.
-    tilt = (0.36 + 0.42 * growth) * rng.uniform(0.75, 1.3) * (0.85 if patient.anteroposterior else 1.0)
-    hump = rng.uniform(0.0, 0.06)
+    tilt = (0.36 + 0.42 * growth) * rng.uniform(0.7, 1.35) * (0.85 if patient.anteroposterior else 1.0)
+    hump = rng.uniform(0.0, 0.07)
     pairs = 11
     first, spacing = rng.uniform(-0.16, -0.06), (height + rng.uniform(0.05, 0.3)) / (pairs - 1)
-    width = spacing * rng.uniform(0.36, 0.48)
+    width = spacing * rng.uniform(0.34, 0.48)
+    number = np.tile(np.arange(pairs), 2)
+    side = np.repeat([RIGHT, LEFT], pairs)
+    start = first + spacing * number + rng.normal(0, 0.006, number.size)
+    drop = tilt * (0.45 + 0.55 * np.minimum(1.0, number / 5))
+    reach = (patient.wall(start + 0.5 * drop) + rng.uniform(0.01, 0.03)) * (1 + side * patient.rotation * 0.7)
     back, front, rims = canvas.zeros(), canvas.zeros(), canvas.zeros()
-    angle_back, angle_front = np.linspace(0.03, 0.54, 18) * np.pi, np.linspace(0.46, 0.74, 14) * np.pi
-    for side in (RIGHT, LEFT):
-        for number in range(pairs):
-            start = first + spacing * number + rng.normal(0, 0.006)
-            drop = tilt * (0.45 + 0.55 * min(1.0, number / 5))
-            reach = float(patient.wall(start + 0.5 * drop)) + 0.03
-            reach *= 1 + side * patient.rotation * 0.7
-            for layer, angle in ((back, angle_back), (front, angle_front)):
-                if layer is front and number > 8:
-                    continue
-                x = side * (0.02 + (reach - 0.02) * np.sin(angle)) + patient.rotation * 0.3 * np.cos(angle)
-                y = start + drop * (1 - np.cos(angle)) / 2 - hump * np.sin(2 * np.minimum(angle, np.pi / 2))
-                path = np.stack([x, y], 1)
-                own = width * rng.uniform(0.92, 1.08) * (1.0 if layer is back else rng.uniform(1.0, 1.2))
-                canvas.ribbon(layer, path, own, 200 + 50 * rng.random())
-                canvas.lines(rims, band_edges(path, own * 0.92), 0.012, 255 if layer is back else 150)
-    strength = rng.uniform(0.06, 0.15) * (0.85 + 0.15 * growth)
-    bone = canvas.blur(back.astype(np.float32), 0.006) * (strength / 255)
-    bone += canvas.blur(front.astype(np.float32), 0.008) * (strength * rng.uniform(0.45, 0.9) / 255)
-    bone += canvas.blur(rims.astype(np.float32), 0.004) * (strength * rng.uniform(0.25, 0.7) / 255)
-    bone += _spine(patient, canvas, spacing, rng)
+    for layer, angle in (
+        (back, np.linspace(0.05, 0.53, 18) * np.pi),
+        (front, np.linspace(0.47, rng.uniform(0.68, 0.78), 14) * np.pi),
+    ):
+        part = slice(None) if layer is back else number <= 8
+        x = 0.03 + (reach[part, None] - 0.03) * np.sin(angle)
+        x = side[part, None] * x + patient.rotation * 0.3 * np.cos(angle)
+        y = start[part, None] + drop[part, None] * (1 - np.cos(angle)) / 2
+        y = y - hump * np.sin(2 * np.minimum(angle, np.pi / 2))
+        paths = np.stack([x, y], -1)
+        own = width * rng.uniform(0.92, 1.08, (len(paths), 1)) * (1.0 if layer is back else 1.1)
+        canvas.ribbons(layer, paths, own, rng.uniform(195, 255, len(paths)))
+        canvas.lines(rims, np.concatenate(band_edges(paths, own * 0.92)), 0.012, 255 if layer is back else 150)
+    strength = rng.uniform(0.05, 0.13) * (0.85 + 0.15 * growth)
+    bone = back * np.float32(strength / 255)
+    bone += front * np.float32(strength * rng.uniform(0.45, 0.9) / 255)
+    bone += rims * np.float32(strength * rng.uniform(0.25, 0.7) / 255)
+    # Towards the spine ribs turn away from the film and fade into it.
+    bone *= 0.4 + 0.6 * ramp(np.abs(canvas.x) - 0.25, 0.4)
     bone += _shoulder_girdle(patient, canvas, rng)
-    return bone
+    return canvas.blur(bone, rng.uniform(0.005, 0.009)) + _spine(patient, canvas, spacing, rng)
 
 
 def _spine(patient: Patient, canvas: Canvas, spacing: float, rng: np.random.Generator) -> Map:
@@ -364,42 +381,20 @@ def _spine(patient: Patient, canvas: Canvas, spacing: float, rng: np.random.Gene
     bow = rng.normal(0, 0.02)
     y = np.linspace(-1.4, 3.0, 30)
     line = np.stack([bow * np.sin(y * 1.5) + patient.rotation * 0.1, y], 1)
-    canvas.ribbon(layer, line, 2 * width * (1 + 0.08 * y), 190)
-    phase = rng.random()
-    for number in range(-10, 22):
-        level = (number + phase) * spacing
-        x = bow * np.sin(level * 1.5) + patient.rotation * 0.1
-        canvas.fill(
-            gaps,
-            [
-                (x - width, level - 0.016),
-                (x + width, level - 0.016),
-                (x + width, level + 0.016),
-                (x - width, level + 0.016),
-            ],
-        )
-        for side in (RIGHT, LEFT):  # pedicles, and the transverse processes beside them
-            eye = canvas.pixels([(x + side * 0.6 * width, level + 0.35 * spacing)])[0]
-            radius = int(0.2 * width * canvas.scale * 16)
-            if radius > 0 and (abs(eye) < 2**17).all():
-                _disc(layer, eye, radius)
-            canvas.fill(
-                layer,
-                [
-                    (x + side * width * 0.9, level + 0.28 * spacing),
-                    (x + side * width * 1.9, level + 0.22 * spacing),
-                    (x + side * width * 1.9, level + 0.42 * spacing),
-                    (x + side * width * 0.9, level + 0.55 * spacing),
-                ],
-                130,
-            )
-    strength = rng.uniform(0.06, 0.22)
-    column = layer.astype(np.float32) - 0.6 * np.minimum(gaps, layer).astype(np.float32)
-    return canvas.blur(column, 0.010) * np.float32(strength / 255)
-
-
-def _disc(layer: NDArray[np.uint8], centre: NDArray[np.int32], radius: int) -> None:
-    cv2.circle(layer, (int(centre[0]), int(centre[1])), radius, 255, -1, cv2.LINE_AA, 4)
+    canvas.ribbons(layer, line[None], 2 * width * (1 + 0.08 * y), 190)
+    level = (np.arange(-10, 22) + rng.random()) * spacing
+    middle = np.stack([bow * np.sin(level * 1.5) + patient.rotation * 0.1, level], 1)[:, None]
+    square = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float)
+    canvas.fill_apart(gaps, middle + square * [width, 0.016])
+    turn = np.linspace(0, 2 * np.pi, 12)[:-1]
+    pedicle = 0.2 * width * np.stack([np.cos(turn), 1.4 * np.sin(turn)], 1)
+    process = np.array([(0.9, 0.28), (1.9, 0.22), (1.9, 0.42), (0.9, 0.55)]) * [width, spacing]
+    for side in (RIGHT, LEFT):
+        canvas.fill_apart(layer, middle + pedicle + [side * 0.6 * width, 0.35 * spacing])
+        canvas.fill_apart(layer, middle + process * [side, 1], 120)
+    strength = rng.uniform(0.05, 0.20)
+    column = layer - np.minimum(gaps, layer) * np.float32(0.6)
+    return canvas.blur(column, rng.uniform(0.010, 0.025)) * np.float32(strength / 255)
 
 
 def _shoulder_girdle(patient: Patient, canvas: Canvas, rng: np.random.Generator) -> Map:
@@ -412,13 +407,13 @@ def _shoulder_girdle(patient: Patient, canvas: Canvas, rng: np.random.Generator)
     top = rng.uniform(-0.12, 0.06) - (0.10 if patient.anteroposterior else 0.0)
     length = rng.uniform(0.72, 0.95) * (0.85 + 0.15 * growth)
     for side in (RIGHT, LEFT):
-        wave = rng.uniform(0.015, 0.04)
+        wave = rng.uniform(0.02, 0.055)
         t = np.linspace(0, 1, 16)
         x = side * (0.10 + (1.12 + 0.1 * rng.random()) * t) + patient.rotation * 0.8
         y = level - rise * t + wave * np.sin(2 * np.pi * t) + rng.normal(0, 0.015)
         thick = rng.uniform(0.055, 0.08) * (0.8 + 0.2 * growth) * (1.0 + 0.35 * np.abs(t - 0.5) * 2)
-        canvas.ribbon(clavicles, np.stack([x, y], 1), thick, 235)
-        canvas.lines(clavicles, band_edges(np.stack([x, y], 1), thick * 0.9), 0.012, 255)
+        canvas.ribbons(clavicles, np.stack([x, y], 1)[None], thick, 235)
+        canvas.lines(clavicles, np.stack(band_edges(np.stack([x, y], 1), thick * 0.9)), 0.012, 255)
         blade = [
             (inner + rng.normal(0, 0.02), top),
             (inner + 0.34, top - 0.10),
@@ -433,12 +428,12 @@ def _shoulder_girdle(patient: Patient, canvas: Canvas, rng: np.random.Generator)
         canvas.lines(blades, outline[None], 0.018, 240)
         head_x, head_y = side * (inner + rng.uniform(0.5, 0.6)), top + 0.14
         shaft = np.array([(head_x, head_y), (head_x + side * 0.12, head_y + 0.5), (head_x + side * 0.16, head_y + 1.2)])
-        canvas.ribbon(humeri, curve(shaft, 12), 0.15, 180)
+        canvas.ribbons(humeri, curve(shaft, 12)[None], 0.15, 180)
         circle = np.linspace(0, 2 * np.pi, 24)
         canvas.fill(humeri, np.stack([head_x + 0.13 * np.cos(circle), head_y + 0.14 * np.sin(circle)], 1), 210)
-    bone = canvas.blur(clavicles.astype(np.float32), 0.008) * np.float32(rng.uniform(0.08, 0.19) / 255)
-    bone += canvas.blur(blades.astype(np.float32), 0.012) * np.float32(rng.uniform(0.04, 0.12) / 255)
-    bone += canvas.blur(humeri.astype(np.float32), 0.012) * np.float32(rng.uniform(0.12, 0.3) / 255)
+    bone = clavicles * np.float32(rng.uniform(0.10, 0.20) / 255)
+    bone += blades * np.float32(rng.uniform(0.04, 0.12) / 255)
+    bone += humeri * np.float32(rng.uniform(0.12, 0.3) / 255)
     return bone
 
 
@@ -446,14 +441,14 @@ def _airway(patient: Patient, canvas: Canvas, carina: tuple[float, float], rng: 
     layer = canvas.zeros()
     width = rng.uniform(0.085, 0.115)
     lean = rng.normal(0, 0.02) + (0.02 if patient.older else 0.0)
-    canvas.ribbon(layer, curve([(0, -1.2), (0.2 * lean, -0.3), (carina[0] - lean, 0.2), carina], 24), width, 255)
+    canvas.ribbons(layer, curve([(0, -1.2), (0.2 * lean, -0.3), (carina[0] - lean, 0.2), carina], 24)[None], width, 255)
     for side in (RIGHT, LEFT):
         steep = 0.17 if side == RIGHT else 0.12
         stem = curve(
             [carina, (carina[0] + side * 0.10, carina[1] + steep * 0.6), (carina[0] + side * 0.2, carina[1] + steep)],
             10,
         )
-        canvas.ribbon(layer, stem, 0.6 * width, 190)
+        canvas.ribbons(layer, stem[None], 0.6 * width, 190)
     return canvas.blur(layer.astype(np.float32), 0.012) * np.float32(rng.uniform(0.05, 0.16) / 255)
 
 
@@ -461,15 +456,13 @@ def _abdomen(patient: Patient, canvas: Canvas, cage: Map, rng: np.random.Generat
     # Liver and spleen fill the depth under the domes; the stomach and, in children, the bowel hold gas.
     below = ramp(canvas.y - patient.lung_height - 0.05, 0.25) * (1 - cage)
     organs = np.float32(rng.uniform(0.02, 0.16)) * below
-    if rng.random() < 0.6:
-        bubble = canvas.ellipse(
-            rng.uniform(0.25, 0.6),
-            patient.lung_height + rng.uniform(0.2, 0.36),
-            rng.uniform(0.1, 0.28),
-            rng.uniform(0.08, 0.17),
-            rng.uniform(-0.5, 0.5),
+    if rng.random() < 0.5:
+        place = rng.uniform(0.25, 0.6), patient.lung_height + rng.uniform(0.18, 0.36)
+        bubble = np.sqrt(
+            canvas.ellipse(*place, rng.uniform(0.1, 0.28), rng.uniform(0.07, 0.16), rng.uniform(-0.5, 0.5))
         )
-        organs -= np.float32(rng.uniform(0.1, 0.35)) * ramp(1 - np.sqrt(bubble), 0.25) * below
+        bubble += np.float32(0.22) * canvas.random_field(rng, 24)
+        organs -= np.float32(rng.uniform(0.04, 0.25)) * ramp(1 - bubble, rng.uniform(0.2, 0.8)) * below
     if rng.random() < 0.55 - 0.35 * patient.growth:
         loops = canvas.fractal_field(rng, 26, 2)
         organs -= (

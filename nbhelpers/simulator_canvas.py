@@ -29,7 +29,9 @@ def ramp(distance: Map, width: float) -> Map:
 def dome(distance: Map, reach: float) -> Map:
     """Thickness of a rounded body, 0 to 1: a quarter circle over the first `reach` of `distance` from its edge."""
     missing = np.maximum(np.float32(1) - distance * np.float32(1 / reach), 0)
-    return np.sqrt(np.maximum(np.float32(1) - missing * missing, 0))
+    np.multiply(missing, missing, out=missing)
+    np.subtract(1, missing, out=missing)
+    return np.asarray(np.sqrt(missing, out=missing))
 
 
 def curve(points: ArrayLike, count: int = 48) -> NDArray[np.float64]:
@@ -81,7 +83,7 @@ class Canvas:
     def pixels(self, points: ArrayLike) -> NDArray[np.int32]:
         """Body points (..., 2) in OpenCV's fixed-point pixels."""
         mapped = np.asarray(points, float) @ self.matrix[:, :2].T + self.matrix[:, 2]
-        return np.round(np.clip(mapped, -4096, 8192) * (1 << _SHIFT)).astype(np.int32)
+        return np.rint(np.minimum(np.maximum(mapped, -4096), 8192) * (1 << _SHIFT)).astype(np.int32)
 
     def fill(self, layer: NDArray[np.uint8], points: ArrayLike, value: float = 255) -> None:
         """Fill one polygon (n, 2), anti-aliased."""
@@ -93,12 +95,18 @@ class Canvas:
         self.fill(layer, points)
         return self.blur(layer.astype(np.float32) * np.float32(1 / 255), softness)
 
-    def ribbon(
-        self, layer: NDArray[np.uint8], points: NDArray[np.float64], width: ArrayLike, value: float = 255
+    def ribbons(
+        self, layer: NDArray[np.uint8], paths: NDArray[np.float64], width: ArrayLike, values: ArrayLike = 255
     ) -> None:
-        """A band of `width` (scalar or one a point, body units) along a centre line (n, 2)."""
-        left, right = band_edges(points, width)
-        self.fill(layer, np.vstack([left, right[::-1]]), value)
+        """Bands of `width` (body units, broadcast to (m, n)) along centre lines (m, n, 2), each with its own value."""
+        left, right = band_edges(paths, width)
+        outlines = self.pixels(np.concatenate([left, right[:, ::-1]], 1))
+        for outline, value in zip(outlines, np.broadcast_to(values, len(outlines)).tolist(), strict=True):
+            cv2.fillPoly(layer, [outline], value, cv2.LINE_AA, _SHIFT)
+
+    def fill_apart(self, layer: NDArray[np.uint8], outlines: NDArray[np.float64], value: float = 255) -> None:
+        """Fill polygons (m, n, 2) that do not overlap, at once."""
+        cv2.fillPoly(layer, list(self.pixels(outlines)), int(value), cv2.LINE_AA, _SHIFT)
 
     def lines(self, layer: NDArray[np.uint8], paths: ArrayLike, width: float, value: float = 255) -> None:
         """Thin lines (n, k, 2) of `width` body units; below a pixel they fade instead of getting thinner."""
@@ -116,6 +124,15 @@ class Canvas:
         u = (xc * f(cosine / a) + yc * f(sine / a)) + (xr * f(cosine / a) + yr * f(sine / a))
         v = (yc * f(cosine / b) - xc * f(sine / b)) + (yr * f(cosine / b) - xr * f(sine / b))
         return u * u + v * v
+
+    def blob(self, x: float, y: float, a: float, b: float) -> Map:
+        """A Gaussian spot of standard deviations a, b at (x, y), upright on the film: 1 at its middle."""
+        column, row = self.matrix @ [x, y, 1.0]
+        across = np.hypot(*self.matrix[:, 0]) * a
+        down = np.hypot(*self.matrix[:, 1]) * b
+        u = (np.arange(self.width, dtype=np.float32) - np.float32(column)) * np.float32(1 / across)
+        v = (np.arange(self.height, dtype=np.float32) - np.float32(row)) * np.float32(1 / down)
+        return np.asarray(np.exp(-0.5 * v * v)[:, None] * np.exp(-0.5 * u * u)[None, :])
 
     def blur(self, image: Map, sigma: float) -> Map:
         """Gaussian blur by `sigma` body units; wide ones on a coarser grid."""
@@ -139,33 +156,37 @@ class Canvas:
             borderMode=cv2.BORDER_REFLECT,
         )
         if step == 1:
-            return small
+            return np.asarray(small)
         large = cv2.resize(small, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
-        return large[: self.height, : self.width]
+        return np.asarray(large[: self.height, : self.width])
 
     def fractal_field(self, rng: np.random.Generator, cells: int, octaves: int = 3, fall: float = 0.55) -> Map:
         """Random fields of doubling frequency summed, about unit variance."""
-        total = self.random_field(rng, cells)
+        total = self.random_field(rng, cells).copy()
         weight, power = 1.0, 1.0
         for octave in range(1, octaves):
             weight *= fall
-            total = total + np.float32(weight) * self.random_field(rng, cells * 2**octave)
+            total += np.float32(weight) * self.random_field(rng, cells * 2**octave)
             power += weight**2
-        return total * np.float32(1 / np.sqrt(power))
+        total *= np.float32(1 / np.sqrt(power))
+        return total
 
     def distance_inside(self, mask: Map) -> Map:
         """Distance to the edge of `mask` > 0.5, body units, 0 outside."""
         inside = (mask > 0.5).astype(np.uint8)
-        return cv2.distanceTransform(inside, cv2.DIST_L2, 3) * np.float32(1 / self.scale)
+        return np.asarray(cv2.distanceTransform(inside, cv2.DIST_L2, 3)) * np.float32(1 / self.scale)
 
 
-def band_edges(points: NDArray[np.float64], width: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Both edges (n, 2) of a band of `width` along a centre line."""
-    tangent = np.gradient(points, axis=0)
-    tangent /= np.maximum(np.hypot(tangent[:, 0], tangent[:, 1]), 1e-9)[:, None]
-    normal = np.stack([-tangent[:, 1], tangent[:, 0]], 1)
-    half = np.broadcast_to(np.asarray(width, float) / 2, len(points))[:, None]
-    return points + normal * half, points - normal * half
+def band_edges(paths: NDArray[np.float64], width: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Both edges (..., n, 2) of bands of `width` (broadcast to (..., n)) along centre lines (..., n, 2)."""
+    tangent = np.empty_like(paths)
+    tangent[..., 1:-1, :] = paths[..., 2:, :] - paths[..., :-2, :]
+    tangent[..., 0, :] = paths[..., 1, :] - paths[..., 0, :]
+    tangent[..., -1, :] = paths[..., -1, :] - paths[..., -2, :]
+    length = np.maximum(np.hypot(tangent[..., 0], tangent[..., 1]), 1e-9)
+    half = np.asarray(width, float) / (2 * length)
+    normal = np.stack([-tangent[..., 1] * half, tangent[..., 0] * half], -1)
+    return paths + normal, paths - normal
 
 
 def blur_pixels(image: Map, sigma: float) -> Map:
@@ -173,9 +194,9 @@ def blur_pixels(image: Map, sigma: float) -> Map:
     if sigma < 0.25:
         return image
     if sigma < 4:
-        return cv2.GaussianBlur(image, (0, 0), sigma)
-    step = int(sigma / 2)
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma))
+    step = int(sigma / 2.5)
     height, width = image.shape
     small = cv2.resize(image, (max(width // step, 4), max(height // step, 4)), interpolation=cv2.INTER_AREA)
     small = cv2.GaussianBlur(small, (0, 0), sigma * small.shape[1] / width, borderType=cv2.BORDER_REPLICATE)
-    return cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR))

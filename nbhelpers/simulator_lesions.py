@@ -2,7 +2,8 @@
 
 An opacity adds attenuation in proportion to the air that it replaces, and takes away the vessels' contrast within it.
 The silhouette sign needs no drawing of its own: where the air beside the heart or the diaphragm is gone, their edge is
-gone too. Airways stay filled, and show as dark branches: air bronchograms.
+gone too. Lower lobes lie behind, so the lobe in front of them keeps some air along the heart: there the heart's edge
+stays and the diaphragm's goes. Airways stay filled, and show as dark branches: air bronchograms.
 """
 
 from __future__ import annotations
@@ -43,26 +44,31 @@ def draw_lesion(chest: Chest, canvas: Canvas, attributes: Mapping[str, Any], see
     wanted = {"right": (RIGHT,), "left": (LEFT,), "both": (RIGHT, LEFT)}[attributes["side"]]
     density = np.zeros_like(chest.air)
     streaks = np.zeros_like(chest.air)
+    beside_heart = ramp(0.10 - canvas.distance_inside(1 - chest.heart), 0.12)
     mask = np.zeros(chest.air.shape, bool)
     for side in wanted:
         lung = chest.sides[0 if side == RIGHT else 1]
-        region = _lobe(chest, canvas, lobe, rng) * lung
+        # Not cut to the lung: `air` is, and a second soft edge would leave a dark seam along the heart.
+        half = ramp(side * (canvas.x - np.float32(0.6 * chest.patient.rotation)), 0.02)
+        region = _lobe(chest, canvas, lobe, rng)
         share = rng.uniform(*EXTENT_SHARES[extent])
         strength = rng.uniform(*EXTENT_DENSITY[extent])
         if pattern == "lobar":
-            own = _consolidation(chest, canvas, region, lobe, share, rng) * np.float32(strength)
+            own = _consolidation(chest, canvas, region, lung, lobe, share, rng) * np.float32(strength)
         elif pattern == "bronchopneumonia":
-            own = _patches(chest, canvas, region, lobe, share, rng) * np.float32(0.9 * strength)
+            own = _patches(chest, canvas, region, lung, lobe, share, rng) * np.float32(0.9 * strength)
         else:
-            own, lines = _interstitial(chest, canvas, region, lobe, share, strength, rng)
+            own, lines = _interstitial(chest, canvas, region, lung, lobe, share, strength, rng)
             streaks += lines * lung
-        own *= lung
+        own *= half
+        if lobe == "lower":
+            own *= 1 - np.float32(rng.uniform(0.15, 0.5)) * beside_heart
         mask |= (own > _VISIBLE) & (lung > 0.5)
         if rng.random() < 0.5:  # haze around it, fainter than what counts as lesion
-            around = canvas.blur(own, rng.uniform(0.12, 0.3)) * lung
+            around = canvas.blur(own, rng.uniform(0.12, 0.3)) * half
             own = np.maximum(own, around * np.float32(rng.uniform(0.3, 0.7)))
         if lobe in ("lower", "diffuse") and rng.random() < 0.18:
-            fluid = _effusion(chest, side, rng) * lung
+            fluid = _effusion(chest, side, rng) * half
             own = np.maximum(own, fluid)
             mask |= (fluid > _VISIBLE) & (lung > 0.5)
         density = np.maximum(density, own)
@@ -97,9 +103,9 @@ def _potential(chest: Chest, lobe: str, rng: np.random.Generator, reach: float) 
     return -np.sqrt(u * u + v * v)
 
 
-def _spread(potential: Map, region: Map, share: float, softness: float) -> Map:
-    # The part of the region with the highest potential: `share` of its area, with soft edges.
-    inside = region > 0.5
+def _spread(potential: Map, region: Map, lung: Map, share: float, softness: float) -> Map:
+    # The part of the region with the highest potential: `share` of its visible area, with soft edges.
+    inside = (region > 0.5) & (lung > 0.5)
     values = potential[inside]
     if values.size < 16:
         return np.zeros_like(potential)
@@ -108,26 +114,39 @@ def _spread(potential: Map, region: Map, share: float, softness: float) -> Map:
     return ramp(potential - np.float32(threshold), softness) * region
 
 
-def _consolidation(chest: Chest, canvas: Canvas, region: Map, lobe: str, share: float, rng: np.random.Generator) -> Map:
+def _consolidation(
+    chest: Chest, canvas: Canvas, region: Map, lung: Map, lobe: str, share: float, rng: np.random.Generator
+) -> Map:
     uneven = canvas.fractal_field(rng, 16, 3)
     potential = _potential(chest, lobe, rng, 1.0) + np.float32(rng.uniform(0.08, 0.3)) * uneven
-    solid = _spread(potential, region, share, rng.uniform(0.15, 0.6))
+    solid = _spread(potential, region, lung, share, rng.uniform(0.15, 0.6))
     return solid * np.clip(0.92 + rng.uniform(0.03, 0.15) * uneven, 0, 1.05)
 
 
-def _patches(chest: Chest, canvas: Canvas, region: Map, lobe: str, share: float, rng: np.random.Generator) -> Map:
+def _patches(
+    chest: Chest, canvas: Canvas, region: Map, lung: Map, lobe: str, share: float, rng: np.random.Generator
+) -> Map:
     clumps = canvas.fractal_field(rng, int(rng.integers(18, 34)), 3)
     near = _potential(chest, lobe, rng, 1.4) + 0.5 * canvas.blur(chest.bronchi, 0.06)
-    patches = _spread(clumps + np.float32(rng.uniform(0.4, 1.0)) * near, region, 0.75 * share, rng.uniform(0.5, 1.4))
+    patches = _spread(
+        clumps + np.float32(rng.uniform(0.4, 1.0)) * near, region, lung, 0.75 * share, rng.uniform(0.5, 1.4)
+    )
     return patches * np.clip(0.85 + 0.2 * canvas.random_field(rng, 60), 0, 1)
 
 
 def _interstitial(
-    chest: Chest, canvas: Canvas, region: Map, lobe: str, share: float, strength: float, rng: np.random.Generator
+    chest: Chest,
+    canvas: Canvas,
+    region: Map,
+    lung: Map,
+    lobe: str,
+    share: float,
+    strength: float,
+    rng: np.random.Generator,
 ) -> tuple[Map, Map]:
     # A veil of ground glass, thickened walls around the airways, and a net of fine lines.
     potential = _potential(chest, lobe, rng, 1.2) + np.float32(0.3) * canvas.fractal_field(rng, 12, 2)
-    where = _spread(potential, region, share, rng.uniform(0.3, 0.9))
+    where = _spread(potential, region, lung, share, rng.uniform(0.3, 0.9))
     net = 1 - np.minimum(np.abs(canvas.random_field(rng, int(rng.integers(64, 120)))) * 1.5, 1)
     net += 0.6 * (1 - np.minimum(np.abs(canvas.random_field(rng, int(rng.integers(110, 190)))) * 1.5, 1))
     cuffs = canvas.blur(chest.bronchi, 0.02) + canvas.blur(chest.vessels, 0.02) * 3

@@ -16,8 +16,10 @@ Mask = NDArray[np.bool_]
 
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_PLAIN, cv2.FONT_HERSHEY_COMPLEX)
 _CAPTIONS = (
-    "CHEST X-RAY", "CHEST {view}", "{view} {position}", "PORTABLE", "{view} VIEW", "SUPINE", "ERECT", "Fig. 1", "X-RAY CHEST",
-    "ID 4711", "HOSPITAL", "RADIOLOGY", "Patient: {number}", "{number}", "kVp 110", "12:4{digit}", "SE 1 IM {digit}",
+    "CHEST X-RAY", "CHEST {view}", "{view} {position}", "PORTABLE", "{view} VIEW",
+    "{position}", "Fig. 1",
+    "X-RAY CHEST", "ID 4711",
+    "HOSPITAL", "RADIOLOGY", "Patient: {number}", "{number}", "kVp 110", "12:4{digit}", "SE 1 IM {digit}",
 )  # fmt: skip
 
 
