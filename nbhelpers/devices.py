@@ -35,7 +35,8 @@ def _cpu_has_bf16() -> bool:
     # Emulated bf16 is slower than fp32, so the instruction set decides, not what runs.
     flags = torch.backends.cpu.get_cpu_capability()
     with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="ascii", errors="ignore") as handle:
-        return any(flag in handle.read() for flag in ("avx512_bf16", "amx_bf16", " bf16"))
+        listed = handle.read()
+        return any(flag in listed for flag in ("avx512_bf16", "amx_bf16", " bf16"))
     return "AMX" in flags
 
 

@@ -1,0 +1,448 @@
+"""Training one arm: its images, the schedule, and a training that goes on where it was killed."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import safetensors
+import safetensors.torch
+import timm.optim
+import torch
+from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from torch.nn import functional
+
+from nbhelpers import augmentation, models, runs, scoring, splits
+from nbhelpers.devices import Device, pick_device
+from nbhelpers.errors import UserError
+from nbhelpers.files import atomic_path, inside, sha256_file
+from nbhelpers.models import ModelDescription
+from nbhelpers.params import suggest
+from nbhelpers.preprocessing import Transform, check_images, load_images, standardise
+from nbhelpers.progress import progress
+from nbhelpers.tables import read_table, write_table
+
+RESUME_FILE = ".resume.safetensors"
+GRADIENT_NORM = 1.0  # where a step's gradient is cut; a few odd films must not undo an epoch
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an arm is trained.
+
+    Attributes
+    ----------
+    epochs : int
+        At most; one epoch shows every training image once.
+    batch_size : int
+        Images a step, as couples of a normal and a pneumonia image.
+    learning_rate, weight_decay : float
+        Of AdamW; biases and norms are not decayed.
+    warmup_epochs : float
+        Epochs of linear rise before the cosine fall to a hundredth.
+    patience : int
+        Epochs without a better validation AUROC (or, at the same AUROC, loss) after which training stops; 0 never
+        stops. The best epoch's weights are kept in any case.
+    val_fraction : float
+        Share of the prompt pairs that validates.
+    augmentation : str
+        A policy of `nbhelpers.augmentation`.
+    """
+
+    epochs: int = 12
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_epochs: float = 1.0
+    patience: int = 5
+    val_fraction: float = 0.2
+    augmentation: str = "films"
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("warmup_epochs", 0), ("weight_decay", 0)):
+            if not getattr(self, name) >= low:
+                raise UserError(f"{name} = {getattr(self, name)}", name, f"use {low} or more")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"learning_rate = {self.learning_rate}", "learning_rate", "use more than 0, e.g. 1e-3")
+        if self.augmentation not in augmentation.POLICIES:
+            raise UserError(
+                f"unknown augmentation {self.augmentation!r}",
+                "augmentation",
+                suggest(self.augmentation, augmentation.POLICIES),
+            )
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What `train_arm` gives, and has written."""
+
+    model: nn.Module
+    description: ModelDescription
+    history: pd.DataFrame
+    validation: pd.DataFrame
+    resumed_from: int
+
+
+def arm_images_path(run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str) -> Path:
+    """The table of cropped images that an arm trains on; an arm that is not in `arms` is a `UserError`."""
+    if arm not in arms:
+        raise UserError(f"unknown arm {arm!r}", "arm", suggest(arm, arms))
+    return Path(run_folder) / "02_cropping" / arms[arm]["source"] / "images.csv"
+
+
+def load_arm(
+    run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str, size: int, workers: int = 0
+) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
+    """The images of an arm that cropping let through.
+
+    Parameters
+    ----------
+    run_folder : path
+        `outputs/<run>`; its `02_cropping/<source>/images.csv` is read.
+    arms : mapping
+        Arm name to `source` and `crop`.
+    arm : str
+        The one to load.
+    size : int
+        Pixels along a side that the images are resized to.
+    workers : int
+        Threads that decode; 0 is one per CPU core.
+
+    Returns
+    -------
+    (table, images): the rows of the arm, and uint8 `(n, size, size)` in the same order.
+
+    Raises
+    ------
+    UserError
+        When the table is missing, or no image of this crop is left.
+    """
+    path = arm_images_path(run_folder, arms, arm)
+    table = read_table(path, "cropped")
+    crop = arms[arm]["crop"]
+    rows = table[table["crop"] == crop]
+    if rows.empty:
+        raise UserError(f"no image was cropped as {crop!r}", str(path), "run notebook 02 with this run's arms")
+    kept = rows[rows["status"] == "ok"].reset_index(drop=True)
+    if kept.empty:
+        reasons = ", ".join(f"{reason} ({n})" for reason, n in rows["reason"].value_counts().items())
+        raise UserError(f"all {len(rows)} images were left out: {reasons}", str(path), "see notebook 02")
+    paths = [inside(path.parent, relative) for relative in kept["path"]]
+    return kept, load_images(paths, size, desc=f"reading {arm}", workers=workers)
+
+
+def learning_rate_at(progress_made: float, settings: Settings) -> float:
+    """Learning rate after `progress_made` epochs: linear warm-up, then a cosine to a hundredth (Loshchilov 2017)."""
+    warmup = min(settings.warmup_epochs, settings.epochs)
+    if progress_made < warmup:
+        return settings.learning_rate * (progress_made + 1e-2) / (warmup + 1e-2)
+    share = (progress_made - warmup) / max(settings.epochs - warmup, 1e-9)
+    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+
+
+def epoch_batches(couples: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """The batches of one epoch: couples in a new order, dealt into batches of nearly equal size.
+
+    Equal sizes, since a last batch of two would give batch norm nothing to go by. Both images of a prompt pair are in
+    one batch, and are augmented apart.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(len(couples))
+    steps = max(1, round(2 * len(couples) / batch_size))
+    return [couples[part].reshape(-1) for part in np.array_split(order, min(steps, len(couples)))]
+
+
+@contextlib.contextmanager
+def _reproducible(device: Device) -> Iterator[None]:
+    """Ask CUDA for kernels that give the same bits on every run; the CPU's do so by themselves."""
+    if device.torch.type != "cuda":
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    before = torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0])
+        torch.backends.cudnn.benchmark = before[1]
+
+
+@dataclass
+class _State:
+    """All that changes while an arm is trained, and so all that a resumed training needs."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+    history: list[dict[str, Any]]
+    best: dict[str, torch.Tensor]
+
+
+def _fingerprint(facts: Mapping[str, Any], split: pd.DataFrame, images: NDArray[np.uint8]) -> str:
+    """Hash of everything that decides the weights: a resume file of another training must not be mixed in."""
+    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
+    digest.update(split.to_csv(index=False).encode())
+    digest.update(np.ascontiguousarray(images).data)
+    return digest.hexdigest()
+
+
+def _save_resume(path: Path, state: _State, fingerprint: str) -> None:
+    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
+    tensors |= {f"best.{name}": value for name, value in state.best.items()}
+    for index, values in state.optimizer.state_dict()["state"].items():
+        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
+    metadata = {
+        "fingerprint": fingerprint,
+        "history": json.dumps(state.history),
+        "scaler": json.dumps(state.scaler.state_dict()),
+    }
+    whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
+    # One file, so that a kill leaves either this epoch or the one before, never half of each.
+    with atomic_path(path) as temporary:
+        safetensors.torch.save_file(whole, temporary, metadata=metadata)
+
+
+def _load_resume(path: Path, state: _State, fingerprint: str) -> bool:
+    """Continue from a resume file, when there is one and it is of this very training."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+            if metadata.get("fingerprint") != fingerprint:
+                return False
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except (OSError, safetensors.SafetensorError):
+        return False
+    named: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
+    for name, value in tensors.items():
+        part, _, rest = name.partition(".")
+        named[part][rest] = value
+    state.model.load_state_dict(named["model"])
+    state.best = named["best"]
+    state.history = json.loads(metadata["history"])
+    state.scaler.load_state_dict(json.loads(metadata["scaler"]))
+    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
+    moments: dict[int, dict[str, torch.Tensor]] = {}
+    for name, value in named["optimizer"].items():
+        index, _, moment = name.partition(".")
+        like = parameters[int(index)]
+        # In the weights' own memory order: other kernels would run on another order, and round differently.
+        moments.setdefault(int(index), {})[moment] = (
+            torch.empty_like(like).copy_(value) if value.shape == like.shape and value.ndim else value
+        )
+    state.optimizer.load_state_dict({"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]})
+    return True
+
+
+def _train_epoch(
+    state: _State,
+    images: NDArray[np.uint8],
+    labels: NDArray[np.int64],
+    batches: list[NDArray[np.int64]],
+    transform: Transform,
+    settings: Settings,
+    seed: int,
+    device: Device,
+    bar: Any,
+) -> dict[str, float]:
+    epoch = len(state.history) + 1
+    state.model.train()
+    losses: list[torch.Tensor] = []
+    scores: list[torch.Tensor] = []
+    for step, rows in enumerate(batches):
+        rate = learning_rate_at(epoch - 1 + step / len(batches), settings)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        raw = torch.from_numpy(images[rows]).to(device.torch, non_blocking=True)
+        target = torch.from_numpy(labels[rows]).to(device.torch, torch.float32)
+        films = augmentation.augment(
+            raw.unsqueeze(1).float() / 255, augmentation.step_seed(seed, epoch, step), settings.augmentation
+        )
+        batch = standardise(films, transform).contiguous(memory_format=torch.channels_last)
+        # Dropout and stochastic depth draw from the global state.
+        torch.manual_seed(augmentation.step_seed(seed, epoch, step))
+        with device.mixed_precision():
+            logits = state.model(batch)
+        logits = logits.float().reshape(-1)
+        loss = functional.binary_cross_entropy_with_logits(logits, target)
+        state.optimizer.zero_grad(set_to_none=True)
+        state.scaler.scale(loss).backward()
+        state.scaler.unscale_(state.optimizer)
+        nn.utils.clip_grad_norm_(state.model.parameters(), GRADIENT_NORM)
+        state.scaler.step(state.optimizer)
+        state.scaler.update()
+        losses.append(loss.detach())
+        scores.append(logits.detach())
+        bar.update()
+    mean_loss = float(torch.stack(losses).mean())
+    if not math.isfinite(mean_loss):
+        raise UserError(
+            f"the loss is {mean_loss} in epoch {epoch}", "learning_rate", f"use less than {settings.learning_rate}"
+        )
+    auroc = roc_auc_score(labels[np.concatenate(batches)], torch.cat(scores).cpu().numpy())
+    return {"learning_rate": rate, "train_loss": mean_loss, "train_auroc": float(auroc)}
+
+
+def balanced_log_loss(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
+    """Mean of the two classes' log losses, so that their numbers do not matter."""
+    clipped = np.clip(scores, 1e-7, 1 - 1e-7)
+    return float(-(np.log(clipped[labels == 1]).mean() + np.log1p(-clipped[labels == 0]).mean()) / 2)
+
+
+def best_epoch(history: list[dict[str, Any]]) -> int:
+    """Number of the epoch with the highest validation AUROC, the lowest loss among equals; 0 before the first."""
+    ranked = sorted(history, key=lambda row: (-round(row["val_auroc"], 4), row["val_loss"], row["epoch"]))
+    return int(ranked[0]["epoch"]) if ranked else 0
+
+
+def train_arm(
+    folder: Path | str,
+    table: pd.DataFrame,
+    images: NDArray[np.uint8],
+    *,
+    arm: Mapping[str, str],
+    backbone: str,
+    init: str,
+    transform: Transform,
+    settings: Settings,
+    seed: int = 0,
+    device: Device | str = "auto",
+    simulated: bool = False,
+) -> Trained:
+    """Train a classifier on an arm's images.
+
+    Writes `checkpoint.safetensors`, `model.json`, `history.csv` (after every epoch), `split.csv` and `validation.csv`
+    (scores of the validation images) into `folder`. A training of the same settings and images that was interrupted
+    goes on after its last whole epoch, and ends with the very weights of one that was not.
+
+    Parameters
+    ----------
+    folder : path
+        `03_training/<arm>` of the run.
+    table : DataFrame
+        `image_id`, `label`, and where known `pair_id` or `patient_id`; one row an image.
+    images : uint8 array, shape (n, size, size)
+        In the order of `table`.
+    arm : mapping
+        `name`, `source` and `crop`; kept in `model.json`.
+    backbone, init : str
+        As `models.build` takes them.
+    transform : Transform
+        Its size must be the images'.
+    settings : Settings
+        The training itself.
+    seed : int
+        Of weights, split, order and augmentation: the same seed gives the same weights on the same machine.
+    device : Device or str
+        `auto`, or a torch device name.
+    simulated : bool
+        Whether the images came from a simulator; kept in `model.json`.
+
+    Returns
+    -------
+    Trained, with the best epoch's network in evaluation mode.
+
+    Raises
+    ------
+    UserError
+        When there is one class only, there are too few images, the backbone or its weights cannot be had, or the
+        loss is no longer finite.
+    """
+    folder = Path(folder)
+    check_images(images, transform)
+    if len(images) != len(table):
+        raise UserError(f"{len(images)} images for {len(table)} rows", "images", "load both with load_arm")
+    chosen = pick_device(device) if isinstance(device, str) else device
+    split = splits.split_groups(table.reset_index(drop=True), settings.val_fraction, seed)
+    counts = splits.check_split(split)
+    labels = split["label"].to_numpy(np.int64)
+    validating = np.flatnonzero(split["split"] == splits.VALIDATION)
+    training = np.flatnonzero(split["split"] == splits.TRAIN)
+    couples = training[splits.couples(split.iloc[training])]
+
+    model = models.build(backbone, init, transform.channels, seed, transform.size)
+    models.check_fits(model, transform, backbone)
+    model = model.to(chosen.torch).to(memory_format=torch.channels_last)
+    groups = timm.optim.param_groups_weight_decay(model, settings.weight_decay)
+    state = _State(
+        model,
+        torch.optim.AdamW(groups, lr=settings.learning_rate),
+        torch.amp.GradScaler(chosen.torch.type, enabled=chosen.autocast == torch.float16),
+        [],
+        {},
+    )
+    facts = {
+        "settings": asdict(settings),
+        "backbone": backbone,
+        "init": init if init in ("random", "imagenet") else sha256_file(runs.user_path(init)),
+        "transform": transform.to_dict(),
+        "seed": seed,
+        "device": str(chosen),
+        "threads": torch.get_num_threads(),
+        "versions": {name: runs.versions()[name] for name in ("nbhelpers", "torch", "timm")},
+    }
+    fingerprint = _fingerprint(facts, split, images)
+    resumed = _load_resume(folder / RESUME_FILE, state, fingerprint)
+    done = len(state.history)
+    if resumed:
+        print(f"an interrupted training goes on after epoch {done}")
+    write_table(split, folder / "split.csv")
+
+    n_steps = len(epoch_batches(couples, settings.batch_size, seed, 1))
+    name = arm.get("name", "training")
+    bar = progress(desc=f"{name} {done}/{settings.epochs}", total=n_steps * (settings.epochs - done), unit="step")
+    with _reproducible(chosen), torch.random.fork_rng(), bar:
+        while not _finished(state.history, settings):
+            epoch = len(state.history) + 1
+            batches = epoch_batches(couples, settings.batch_size, seed, epoch)
+            row: dict[str, Any] = {"epoch": epoch}
+            row |= _train_epoch(state, images, labels, batches, transform, settings, seed, chosen, bar)
+            scores = scoring.predict(state.model, images[validating], transform, chosen, settings.batch_size)
+            row["val_loss"] = balanced_log_loss(labels[validating], scores)
+            row["val_auroc"] = float(roc_auc_score(labels[validating], scores))
+            state.history.append(row)
+            if best_epoch(state.history) == epoch:
+                state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
+            _save_resume(folder / RESUME_FILE, state, fingerprint)
+            write_table(pd.DataFrame(state.history), folder / "history.csv", "history")
+            bar.set_description(f"{name} {epoch}/{settings.epochs}", refresh=False)
+            bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
+
+    state.model.load_state_dict(state.best)
+    state.model.eval()
+    scores = scoring.predict(state.model, images[validating], transform, chosen, settings.batch_size)
+    validation = split.iloc[validating][["image_id", "pair_id", "label"]].assign(score=scores).reset_index(drop=True)
+    history = pd.DataFrame(state.history)
+    best = best_epoch(state.history)
+    description = ModelDescription(
+        backbone=backbone,
+        init=init,
+        transform=transform,
+        seed=seed,
+        arm=dict(arm),
+        simulated=simulated,
+        training=asdict(settings) | {"best_epoch": best, "images": counts.set_index("split")["images"].to_dict()},
+        val_auroc=float(roc_auc_score(validation["label"], validation["score"])),
+    )
+    write_table(validation, folder / "validation.csv")
+    write_table(history, folder / "history.csv", "history")
+    description = models.save_checkpoint(folder, state.model, description)
+    # Last: until here a kill still finds it and has nothing to train again.
+    (folder / RESUME_FILE).unlink(missing_ok=True)
+    return Trained(state.model, description, history, validation, done)
+
+
+def _finished(history: list[dict[str, Any]], settings: Settings) -> bool:
+    waited = len(history) - best_epoch(history)
+    return len(history) >= settings.epochs or (settings.patience > 0 and waited >= settings.patience)
