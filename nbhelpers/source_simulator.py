@@ -52,7 +52,7 @@ class SimulatorSource:
         Returns
         -------
         DataFrame
-            `image_id, path, status, truth_path`, and the boxes `field_left .. lesion_bottom` (empty when there is none).
+            `image_id, path, status, truth_path`, and the boxes `field_left` to `lesion_bottom` (empty for none).
         """
         folder = Path(folder)
         known = self._known(folder)
