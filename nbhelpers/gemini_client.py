@@ -1,0 +1,203 @@
+"""The one door to the Gemini API: the key, the client, and a request that ends in an outcome, whatever happens."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from google import genai
+from google.genai import errors, types
+
+from nbhelpers.errors import UserError
+from nbhelpers.gemini_outcomes import Outcome, from_reply, from_status
+
+KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # the SDK's order: the first wins
+
+
+def _exceptions(*names: str) -> tuple[type[BaseException], ...]:
+    """Those of the named exception types (`module.Name`) whose HTTP library is installed: the SDK may use any."""
+    found: list[type[BaseException]] = []
+    for name in names:
+        module, _, attribute = name.partition(".")
+        with contextlib.suppress(ImportError):
+            found.append(getattr(importlib.import_module(module), attribute))
+    return tuple(found)
+
+
+FAILED: tuple[type[BaseException], ...] = (
+    OSError,
+    *_exceptions("httpx2.HTTPError", "httpx.HTTPError", "aiohttp.ClientError"),
+)
+UNSENT = _exceptions(
+    *("httpx2.ConnectError", "httpx2.ConnectTimeout", "httpx2.PoolTimeout"),
+    *("httpx.ConnectError", "httpx.ConnectTimeout", "httpx.PoolTimeout", "aiohttp.ClientConnectorError"),
+)
+UNUSABLE = _exceptions(
+    *("httpx2.InvalidURL", "httpx2.UnsupportedProtocol", "httpx2.LocalProtocolError"),
+    *("httpx.InvalidURL", "httpx.UnsupportedProtocol", "httpx.LocalProtocolError", "aiohttp.InvalidURL"),
+)
+
+
+def api_key() -> str:
+    """The key from `GOOGLE_API_KEY` or `GEMINI_API_KEY`; a `UserError` when there is none."""
+    for name in KEY_VARIABLES:
+        value = os.environ.get(name, "").strip()
+        if value and not (value.isascii() and value.isprintable() and " " not in value):
+            raise UserError("the API key holds characters that no key has", name, "copy it again, without quotes")
+        if value:
+            return value
+    raise UserError(
+        "no API key for Gemini",
+        "environment",
+        "export GEMINI_API_KEY=... before starting (https://aistudio.google.com/apikey); it is never a parameter",
+    )
+
+
+def redact(text: str) -> str:
+    """`text` without any API key that the environment holds: services echo what they were sent."""
+    for name in KEY_VARIABLES:
+        value = os.environ.get(name, "").strip()
+        if len(value) >= 4:
+            text = text.replace(value, "[key]")
+    return text
+
+
+@dataclass(frozen=True)
+class Request:
+    """What decides an image besides the prompt.
+
+    Attributes
+    ----------
+    model, api_version : str
+        Model id, and version of the API (`v1beta`: `v1`, the SDK's default, may refuse image output).
+    aspect_ratio : str
+        Such as `1:1`.
+    image_size : str or None
+        `1K`, `2K` or `4K`; None leaves it to the model, since not every model knows the option.
+    """
+
+    model: str
+    api_version: str = "v1beta"
+    aspect_ratio: str = "1:1"
+    image_size: str | None = None
+
+    @property
+    def configuration(self) -> dict[str, Any]:
+        """The options as the ledger's key sees them."""
+        return {"aspect_ratio": self.aspect_ratio, "image_size": self.image_size}
+
+    def config(self, seed: int) -> types.GenerateContentConfig:
+        """The SDK's configuration for one image; the reply is left raw, since the SDK drops parts of it."""
+        return types.GenerateContentConfig(
+            response_modalities=["IMAGE"],
+            image_config=types.ImageConfig(aspect_ratio=self.aspect_ratio, image_size=self.image_size),
+            seed=seed,
+            should_return_http_response=True,
+        )
+
+    def as_json(self, prompt: str, seed: int) -> dict[str, Any]:
+        """The request as a line of a batch file holds it."""
+        image = {"aspectRatio": self.aspect_ratio} | ({"imageSize": self.image_size} if self.image_size else {})
+        return {
+            "contents": [{"role": "user", "parts": [{"text": prompt}]}],
+            "generationConfig": {"responseModalities": ["IMAGE"], "imageConfig": image, "seed": seed},
+        }
+
+
+def check_endpoint() -> None:
+    """Raise a `UserError` when `GOOGLE_GEMINI_BASE_URL` is set to something that is no web address."""
+    url = os.environ.get("GOOGLE_GEMINI_BASE_URL", "").strip()
+    try:
+        parts = urlsplit(url or "https://x")
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        usable = False
+    if not usable:
+        do = "give a whole URL, such as https://example.org, or unset it"
+        raise UserError("the endpoint is no web address", "GOOGLE_GEMINI_BASE_URL", do)
+
+
+def make_client(api_version: str, deadline_s: float) -> genai.Client:
+    """A client for the endpoint of the environment (`GOOGLE_GEMINI_BASE_URL`, or Google's own).
+
+    Keep a reference to it: the SDK closes the connection of a client that is collected. Its own retries are off, the
+    hidden one of its aiohttp path too: they pass over what the service asks for, and may buy an image twice.
+    """
+    check_endpoint()
+    return genai.Client(
+        api_key=api_key(),
+        vertexai=False,
+        http_options=types.HttpOptions(
+            api_version=api_version,
+            timeout=int(deadline_s * 1000),
+            retry_options=types.HttpRetryOptions(attempts=1),
+        ),
+    )
+
+
+async def generate(client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float) -> Outcome:
+    """Ask for one image; every way that this can end is an `Outcome`.
+
+    `deadline_s` bounds the request as a whole, in seconds: a time-out of the HTTP library bounds one read, and a
+    service that sends a byte now and then outlives it.
+    """
+    try:
+        async with asyncio.timeout(deadline_s):
+            reply = await client.aio.models.generate_content(
+                model=request.model, contents=prompt, config=request.config(seed)
+            )
+    except Exception as error:
+        return from_error(error, f"no whole reply within {deadline_s:g} s")
+    raw = reply.sdk_http_response
+    # Decoding takes a while, and the other requests must not wait for it.
+    return await asyncio.to_thread(_clean_reply, (raw.body if raw else None) or "")
+
+
+def _clean_reply(body: str) -> Outcome:
+    return _clean(from_reply(body))
+
+
+def from_error(error: Exception, late: str = "no whole reply in time") -> Outcome:
+    """Class of an exception that the SDK raised; one that is no failure of service or network is raised again."""
+    if isinstance(error, errors.APIError):
+        response = getattr(error, "response", None)
+        headers = getattr(response, "headers", None)
+        return _clean(from_status(int(error.code or 500), error.details, headers if _is_mapping(headers) else None))
+    if isinstance(error, UNUSABLE):
+        said = f"the endpoint cannot be used: {type(error).__name__}: {error}"
+        return _clean(Outcome("configuration", said, billed=False, fatal=True))
+    if isinstance(error, UNSENT):
+        return _clean(Outcome("transport", f"not connected: {type(error).__name__}: {error}", billed=False))
+    if isinstance(error, TimeoutError):
+        return Outcome("transport", late, billed=None)
+    if isinstance(error, FAILED):
+        # The request went out: whether it was carried out, and billed, nobody here can know.
+        return _clean(Outcome("transport", f"{type(error).__name__}: {error}", billed=None))
+    raise error
+
+
+def _is_mapping(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def _clean(outcome: Outcome) -> Outcome:
+    return Outcome(**{**outcome.__dict__, "detail": redact(" ".join(outcome.detail.split()))[:400]})
+
+
+def stop_message(outcome: Outcome, model: str) -> UserError:
+    """The one error that a user sees when no request can succeed: key, model or request is wrong."""
+    detail = outcome.detail
+    if detail.startswith("404"):
+        do = "check the id and gemini_api_version"
+        return UserError(f"model {model!r} is not found: {detail}", "gemini_model", do)
+    if detail.startswith("the endpoint"):
+        return UserError(detail, "GOOGLE_GEMINI_BASE_URL", "give a whole URL, such as https://example.org")
+    if detail.startswith(("401", "403")) or "api key" in detail.lower():
+        return UserError(f"the API key is refused: {detail}", "environment", "check GEMINI_API_KEY and its project")
+    return UserError(f"the request is refused: {detail}", "gemini_* parameters", "correct the configuration")

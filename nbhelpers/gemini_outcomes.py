@@ -1,0 +1,223 @@
+"""What a Gemini request came to: every reply and every error put in one of a few classes, as data."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import email.utils
+import json
+import re
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from nbhelpers.errors import UserError
+from nbhelpers.images import decode, sniff_format
+
+OUTCOMES = {
+    "ok": "an image arrived",
+    "prompt_blocked": "the prompt was refused",
+    "image_blocked": "the image was held back (safety, recitation)",
+    "no_image": "a reply without an image",
+    "text_only": "a reply of text alone",
+    "corrupt": "an image that cannot be decoded",
+    "quota_minute": "too many requests for now",
+    "quota_day": "the day's quota is used up, or is zero",
+    "server": "the server failed",
+    "transport": "no whole reply came (network, deadline)",
+    "configuration": "key, model or request is wrong",
+    "unknown": "this process ended before the reply",
+}
+# Asking again may bring an image, and each try may be billed: so they are counted and bounded, over all runs.
+REFUSALS = frozenset({"prompt_blocked", "image_blocked", "no_image", "text_only", "corrupt"})
+# The fault is not the prompt's: asked again after a wait.
+TRANSIENT = frozenset({"quota_minute", "server", "transport"})
+
+_BLOCKED = frozenset(
+    ("SAFETY", "IMAGE_SAFETY", "RECITATION", "IMAGE_RECITATION", "PROHIBITED_CONTENT", "IMAGE_PROHIBITED_CONTENT")
+) | {"BLOCKLIST", "SPII"}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """One outcome.
+
+    Attributes
+    ----------
+    kind : str
+        A key of `OUTCOMES`.
+    detail : str
+        What the service said, in a line.
+    data : bytes or None
+        The image as it came.
+    wait : float or None
+        Seconds that the service asks to wait.
+    billed : bool or None
+        Whether it costs: by its usage (True), nothing (False), or not known (None), when it counts at the estimate.
+    fatal : bool
+        True when no other request can do better, so that the run stops.
+    facts : dict
+        `response_id`, `model_version`, `finish_reason` and `usage`, where the reply has them.
+    """
+
+    kind: str
+    detail: str = ""
+    data: bytes | None = None
+    wait: float | None = None
+    billed: bool | None = True
+    fatal: bool = False
+    facts: dict[str, Any] = field(default_factory=dict)
+
+
+def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
+    """Class of a reply with HTTP status 200, from its JSON text or object.
+
+    Success is an image that decodes completely and is no draft (`thought`); status and finish reason are not enough.
+    """
+    if not isinstance(body, Mapping):
+        try:
+            body = json.loads(body) if body else {}
+        except ValueError:
+            return Outcome("transport", "the reply is no JSON: " + _line(body), billed=None)
+        if not isinstance(body, Mapping):
+            return Outcome("transport", "the reply is no JSON object", billed=None)
+    if body.get("error"):
+        error = _mapping(body["error"])
+        return from_status(_int(error.get("code")) or 500, body)
+    candidates = [entry for entry in _list(body.get("candidates")) if isinstance(entry, Mapping)]
+    reasons = [str(entry["finishReason"]) for entry in candidates if entry.get("finishReason")]
+    facts = {
+        "response_id": body.get("responseId"),
+        "model_version": body.get("modelVersion"),
+        "finish_reason": reasons[0] if reasons else None,
+        "usage": dict(_mapping(body.get("usageMetadata"))),
+    }
+    messages = "; ".join(str(entry["finishMessage"]) for entry in candidates if entry.get("finishMessage"))
+    reason = ", ".join(reasons) + (f": {messages}" if messages else "")
+    broken: list[str] = []
+    for encoded in _images(candidates):
+        try:
+            return Outcome("ok", reason, _image_bytes(encoded), facts=facts)
+        except UserError as error:
+            broken.append(error.what)
+    if broken:
+        return Outcome("corrupt", broken[0], facts=facts)
+    feedback = _mapping(body.get("promptFeedback"))
+    if feedback.get("blockReason"):
+        detail = f"{feedback['blockReason']} {feedback.get('blockReasonMessage') or ''}"
+        return Outcome("prompt_blocked", _line(detail), facts=facts)
+    if _BLOCKED & set(reasons):
+        return Outcome("image_blocked", _line(reason), facts=facts)
+    text = " ".join(str(part["text"]) for part in _parts(candidates) if part.get("text"))
+    if text:
+        return Outcome("text_only", _line(text), facts=facts)
+    return Outcome("no_image", _line(reason) or "empty reply", facts=facts)
+
+
+def from_status(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Outcome:
+    """Class of an HTTP error (or of an error object within a reply), from its status, body and headers."""
+    error = _mapping(_mapping(body).get("error")) or _mapping(body)
+    message = str(error.get("message") or body or "")
+    details = [entry for entry in _list(error.get("details")) if isinstance(entry, Mapping)]
+    name = str(error.get("status") or "")
+    said = _line(f"{status} {name} {message}")
+    wait = _retry_info(details)
+    if wait is None:
+        wait = _retry_after(headers or {})
+    if status == 429:
+        if _is_hopeless(details, message):
+            return Outcome("quota_day", said, billed=False, fatal=True)
+        return Outcome("quota_minute", said, wait=wait, billed=False)
+    if status in (408, 499) or status >= 500:
+        return Outcome("server", said, wait=wait, billed=False)
+    # A 400 may be this prompt's own fault; the rest is the key's, the project's or the model's, and so everybody's.
+    reasons = {str(entry.get("reason")) for entry in details}
+    own = status in (400, 413, 422) and name not in ("FAILED_PRECONDITION", "UNAUTHENTICATED")
+    own = own and not any(reason.startswith(("API_KEY", "SERVICE_DISABLED", "BILLING")) for reason in reasons)
+    own = own and "api key" not in message.lower()
+    return Outcome("configuration", said, billed=False, fatal=not own)
+
+
+def _image_bytes(encoded: object) -> bytes:
+    try:
+        # Both alphabets of base64 are in use, with and without padding; any other sign is damage.
+        text = str(encoded).translate({ord("-"): "+", ord("_"): "/"}).rstrip("=")
+        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise UserError(f"the image is no base64: {error}") from None
+    if sniff_format(data) is None:
+        raise UserError("the image is of no known format")
+    decode(data)
+    return data
+
+
+def _parts(candidates: list[Any]) -> Iterator[Mapping[str, Any]]:
+    for candidate in candidates:
+        for part in _list(_mapping(candidate.get("content")).get("parts")):
+            if isinstance(part, Mapping) and not part.get("thought"):
+                yield part
+
+
+def _images(candidates: list[Any]) -> Iterator[object]:
+    for part in _parts(candidates):
+        inline = _mapping(part.get("inlineData") or part.get("inline_data"))
+        if inline.get("data") is not None:
+            yield inline["data"]
+
+
+def _is_hopeless(details: list[Mapping[str, Any]], message: str) -> bool:
+    """Whether a 429 is one that no wait of minutes heals: the day's quota, or a quota of zero."""
+    for detail in details:
+        for violation in _list(detail.get("violations")):
+            quota = _mapping(violation)
+            if "PerDay" in str(quota.get("quotaId")) or _zero(quota.get("quotaValue")):
+                return True
+        if _zero(_mapping(detail.get("metadata")).get("quota_limit_value")):
+            return True
+    return bool(re.search(r"limit: 0\b", message))
+
+
+def _zero(value: object) -> bool:
+    return value is not None and str(value).strip() in ("0", "0.0")
+
+
+def _retry_info(details: list[Mapping[str, Any]]) -> float | None:
+    for detail in details:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)s\s*", str(detail.get("retryDelay", "")))
+        if match:
+            return float(match.group(1))
+    return None
+
+
+def _retry_after(headers: Mapping[str, str]) -> float | None:
+    value = {str(name).lower(): str(text) for name, text in headers.items()}.get("retry-after")
+    if value is None:
+        return None
+    try:
+        return max(float(value), 0.0)
+    except ValueError:
+        pass
+    try:
+        return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
+    except ValueError:
+        return None
+
+
+def _mapping(value: object) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _int(value: object) -> int | None:
+    return value if isinstance(value, int) else None
+
+
+def _line(text: object, limit: int = 300) -> str:
+    if isinstance(text, bytes):
+        text = text.decode("utf-8", "replace")
+    line = " ".join(str(text)[: 4 * limit].split())
+    return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -1,0 +1,85 @@
+"""What an image of a Gemini model costs: the dated price list, and usage turned into US dollars."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbhelpers import params
+from nbhelpers.errors import UserError
+
+PRICES = Path(__file__).with_name("gemini_prices.yaml")
+
+
+@dataclass(frozen=True)
+class Price:
+    """Price of one image, US dollars, and the rates behind it where they are known.
+
+    `output_tokens` is what one image is billed as (None: unknown), `input_rate` is dollars a token of prompt, `date` is
+    when the list was read (empty for a price of the user's own).
+    """
+
+    usd_per_image: float
+    output_tokens: int | None = None
+    input_rate: float = 0.0
+    date: str = ""
+
+    def cost(self, usage: Mapping[str, Any] | None, images: int) -> float:
+        """US dollars of one reply, from the usage that it reports (`usageMetadata`) and the images that it held.
+
+        Thought tokens count as output, so that no bill is larger than what is counted here.
+        """
+        usage = usage or {}
+        prompt = _count(usage, "promptTokenCount") * self.input_rate
+        output = _count(usage, "candidatesTokenCount") + _count(usage, "thoughtsTokenCount")
+        if self.output_tokens is None or (images and not output):
+            return prompt + images * self.usd_per_image
+        return prompt + output * self.usd_per_image / self.output_tokens
+
+    def reserve(self, prompt: str) -> float:
+        """US dollars that one request may cost, from above: an image and a prompt of a token per two characters."""
+        return self.usd_per_image * 1.05 + len(prompt) / 2 * self.input_rate
+
+
+def _count(usage: Mapping[str, Any], name: str) -> float:
+    value = usage.get(name)
+    return float(value) if isinstance(value, (int, float)) and value > 0 else 0.0
+
+
+def price_of(model: str, own_usd: float | None = None, batch: bool = False, path: Path = PRICES) -> Price:
+    """Price of an image of `model`.
+
+    Parameters
+    ----------
+    model : str
+        Model id.
+    own_usd : float, optional
+        The user's own price of an image; it goes before the list.
+    batch : bool
+        Take the price of batch mode.
+
+    Raises
+    ------
+    UserError
+        When neither the list nor the user has a price: what costs an unknown sum is not bought.
+    """
+    prices = params.read_yaml(path)
+    listed = prices["models"].get(model, {})
+    if own_usd is not None and own_usd < 0:
+        raise UserError(f"gemini_price_usd = {own_usd} is negative", "parameters", "give dollars for one image")
+    if own_usd is None and not listed:
+        raise UserError(
+            f"no price is known for model {model!r}",
+            str(path),
+            f"{params.suggest(model, prices['models'])}; or set gemini_price_usd to the price of one image",
+        )
+    factor = float(prices["batch_factor"]) if batch else 1.0
+    usd = float(listed["usd_per_image"]) * factor if own_usd is None else float(own_usd)
+    return Price(
+        usd,
+        listed.get("output_tokens"),
+        float(listed.get("usd_per_million_input_tokens", 0.0)) / 1e6 * factor,
+        "" if own_usd is not None else str(prices["date"]),
+    )

@@ -1,0 +1,245 @@
+"""An append-only record of paid requests: a line before each is sent, a line after each outcome, never a line lost."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import threading
+import uuid
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from nbhelpers.errors import UserError
+
+FILE = "ledger.jsonl"
+
+
+def image_key(model: str, version: str, prompt: str, configuration: Mapping[str, Any], replicate: int) -> str:
+    """SHA-256 (64 hexadecimal digits) of what decides an image: what has the same key need not be bought twice.
+
+    `replicate` counts images wanted of one and the same prompt, from 0.
+    """
+    parts = [model, version, prompt, dict(configuration), int(replicate)]
+    text = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def now() -> str:
+    """The time as ISO 8601 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
+
+
+@dataclass
+class Entry:
+    """What the ledger knows of one key.
+
+    Attributes
+    ----------
+    requests : int
+        Requests noted, whatever became of them.
+    outcomes : dict of str to int
+        How often each outcome came.
+    ok : dict or None
+        The outcome line of the image that arrived.
+    last : dict or None
+        The latest outcome line.
+    open : dict of str to dict
+        Request lines that have no outcome, by request id.
+    cost_usd : float
+        What its outcomes cost.
+    """
+
+    requests: int = 0
+    outcomes: dict[str, int] = field(default_factory=dict)
+    ok: dict[str, Any] | None = None
+    last: dict[str, Any] | None = None
+    open: dict[str, dict[str, Any]] = field(default_factory=dict)
+    cost_usd: float = 0.0
+
+
+class Ledger:
+    """The ledger of one folder, open for one process alone.
+
+    Every line is a JSON object with `event` and `time`: `request` (request_id, key, estimate_usd and what was asked),
+    `outcome` (request_id, key, outcome, cost_usd and what came), or another event, which is kept in `events`. Lines are
+    appended with one `write`, so that a kill leaves whole lines and at most one torn line at the end, which is passed
+    over; `sync` waits for the disk, one flush serving all threads that wait.
+
+    Raises
+    ------
+    UserError
+        When another process has the folder's ledger open, or the disk refuses a line.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.path = Path(folder) / FILE
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        except OSError as error:
+            raise UserError(f"cannot write there: {error.strerror}", str(self.path), "check the folder") from None
+        try:
+            # The kernel gives the lock back when the process ends, however it ends: no stale lock file to remove.
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(self._file)
+            raise UserError(
+                "another run is drawing into this folder", str(self.path.parent), "wait for it, or stop it first"
+            ) from None
+        self._state = threading.Condition()
+        self._written = self._durable = 0
+        self._flushing = False
+        self._failed: OSError | None = None
+        self.entries, self.events, self.torn = replay(self.path)
+        if self._ends_torn():
+            self._write(b"\n")
+
+    def _ends_torn(self) -> bool:
+        size = os.fstat(self._file).st_size
+        return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+
+    def _write(self, data: bytes) -> None:
+        if self._failed:
+            raise self._refused(self._failed)
+        view = memoryview(data)
+        try:
+            while view:
+                view = view[os.write(self._file, view) :]
+        except OSError as error:
+            self._failed = error
+            raise self._refused(error) from None
+        self._written += 1
+
+    def append(self, *records: Mapping[str, Any], durable: bool = True) -> None:
+        """Append lines, all in one write; with `durable`, return when they are on the disk.
+
+        Safe from any thread. `event` is required; `time` is added.
+        """
+        stamped = [{"event": record["event"], "time": now(), **record} for record in records]
+        data = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in stamped).encode()
+        with self._state:
+            self._write(data)
+            for line in stamped:
+                _apply(line, self.entries, self.events)
+        if durable:
+            self.sync()
+
+    def _refused(self, error: OSError) -> UserError:
+        do = "free some disk space and run again"
+        return UserError(f"the ledger cannot be written: {error.strerror}", str(self.path), do)
+
+    def sync(self) -> None:
+        """Wait until all that was appended before this call is on the disk."""
+        with self._state:
+            wanted = self._written
+            while self._durable < wanted:
+                if self._flushing:
+                    self._state.wait()
+                    continue
+                self._flushing, reached = True, self._written
+                self._state.release()
+                try:
+                    os.fsync(self._file)
+                except OSError as error:
+                    self._failed = error
+                finally:
+                    self._state.acquire()
+                    self._flushing = False
+                    self._state.notify_all()
+                if self._failed:
+                    raise self._refused(self._failed)
+                self._durable = reached
+
+    def request(self, key: str, estimate_usd: float, **facts: Any) -> dict[str, Any]:
+        """A request line (not yet appended) with a fresh request id."""
+        return {
+            "event": "request",
+            "request_id": uuid.uuid4().hex,
+            "key": key,
+            "estimate_usd": round(estimate_usd, 6),
+            **facts,
+        }
+
+    def entry(self, key: str) -> Entry:
+        """What is known of `key`; an empty entry when it was never asked for."""
+        return self.entries.get(key) or Entry()
+
+    def spent(self) -> float:
+        """US dollars counted so far: outcomes at their cost, requests without an outcome at their estimate.
+
+        A request that has no outcome may have been carried out and billed, so it counts.
+        """
+        return spent(self.entries.values(), self.events)
+
+    def close(self) -> None:
+        """Flush, and give the folder to the next process."""
+        if self._file >= 0:
+            try:
+                self.sync()
+            finally:
+                os.close(self._file)
+                self._file = -1
+
+    def __enter__(self) -> Ledger:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def spent(entries: Iterable[Entry], events: Iterable[Mapping[str, Any]] = ()) -> float:
+    """US dollars of all outcomes, of requests still open (at their estimate) and of other events that cost."""
+    total = 0.0
+    for entry in entries:
+        total += entry.cost_usd + sum(float(line.get("estimate_usd", 0.0)) for line in entry.open.values())
+    return total + sum(float(event.get("cost_usd", 0.0)) for event in events)
+
+
+def _apply(line: dict[str, Any], entries: dict[str, Entry], events: list[dict[str, Any]]) -> None:
+    match line["event"]:
+        case "request":
+            entry = entries.setdefault(line["key"], Entry())
+            entry.requests += 1
+            entry.open[line["request_id"]] = line
+        case "outcome":
+            entry = entries.setdefault(line["key"], Entry())
+            entry.open.pop(line["request_id"], None)
+            entry.outcomes[line["outcome"]] = entry.outcomes.get(line["outcome"], 0) + 1
+            entry.cost_usd += float(line.get("cost_usd") or 0.0)
+            entry.last = line
+            if line["outcome"] == "ok":
+                entry.ok = line
+        case _:
+            events.append(line)
+
+
+def replay(path: Path | str) -> tuple[dict[str, Entry], list[dict[str, Any]], int]:
+    """Read a ledger without locking it.
+
+    Returns the entries by key, the other events in order, and the number of lines passed over because a kill or a full
+    disk tore them.
+    """
+    entries: dict[str, Entry] = {}
+    events: list[dict[str, Any]] = []
+    torn = 0
+    path = Path(path)
+    if not path.exists():
+        return entries, events, torn
+    with open(path, "rb") as handle:
+        for raw in handle:
+            if not raw.strip():
+                continue
+            try:
+                line = json.loads(raw)
+                _apply(line, entries, events)
+            except (ValueError, KeyError, TypeError):
+                torn += 1
+    return entries, events, torn
