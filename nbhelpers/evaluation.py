@@ -1,0 +1,244 @@
+"""Scores of every arm on every set of films, and what they amount to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nbhelpers import baselines, metrics, models, scoring
+from nbhelpers.bootstrap import bootstrap_distribution, percentile_interval
+from nbhelpers.datasets import FilmSet, film_arrays
+from nbhelpers.errors import UserError
+from nbhelpers.film_cache import cache_key
+from nbhelpers.tables import read_table, write_table
+
+FOLDER = "04_external_validation"
+KEPT_COLUMNS = ("image_id", "patient_id", "label", "view", "sex", "age")
+
+
+class Films(NamedTuple):
+    """A set that has been decoded: the set, its readable films, and their arrays by size in pixels."""
+
+    film_set: FilmSet
+    table: pd.DataFrame
+    arrays: dict[int, NDArray[np.uint8]]
+
+
+class Arm(NamedTuple):
+    """A trained arm: the network and what `model.json` says of it."""
+
+    model: Any
+    description: models.ModelDescription
+
+
+def load_arms(names: Iterable[str], run_folder: Path, device: str = "cpu") -> dict[str, Arm]:
+    """The trained network of each arm from `03_training/<arm>`; a missing one is a `UserError` that names the stage."""
+    found = {}
+    for name in names:
+        folder = run_folder / "03_training" / name
+        if not (folder / "model.json").is_file():
+            raise UserError(f"arm {name!r} is not trained", str(folder), "run 03_training for this arm first")
+        found[name] = Arm(*models.load_checkpoint(folder, device))
+    return found
+
+
+def arms_table(arms: Mapping[str, Arm]) -> pd.DataFrame:
+    """One row an arm: what it was trained on, and how it did on synthetic validation images."""
+    rows = []
+    for name, arm in arms.items():
+        told = arm.description
+        rows.append(
+            {
+                "arm": name,
+                "source": told.arm.get("source"),
+                "crop": told.arm.get("crop"),
+                "simulated": told.simulated,
+                "backbone": told.backbone,
+                "init": told.init,
+                "image_size": told.transform.size,
+                "synthetic_val_auroc": told.val_auroc,
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def decode(
+    sets: Mapping[str, FilmSet],
+    arms: Mapping[str, Arm],
+    crop: str = "none",
+    workers: int = 0,
+    cache: Path | None = None,
+) -> dict[str, Films]:
+    """Decode every set once, at the sizes that the arms and the baselines need; see `film_cache.film_arrays`."""
+    sizes = [*{arm.description.transform.size for arm in arms.values()}, baselines.SIZE]
+    decoded = {}
+    for name, film_set in sets.items():
+        arrays, table = film_arrays(film_set, sizes, cache, workers, crop)
+        decoded[name] = Films(film_set, table, arrays)
+    return decoded
+
+
+def predict(
+    arms: Mapping[str, Arm],
+    films: Mapping[str, Films],
+    run_folder: Path,
+    device: str = "auto",
+    batch_size: int = 64,
+    crop: str = "none",
+) -> pd.DataFrame:
+    """Scores of every arm on every set: `arm, dataset, image_id, patient_id, label, score, view, sex, age`.
+
+    The scores of each arm and set are kept in `04_external_validation/scores/` under a name that tells weights, films
+    and crop: what was scored before is not scored again.
+    """
+    tables = []
+    for dataset, decoded in films.items():
+        for name, arm in arms.items():
+            images = decoded.arrays[arm.description.transform.size]
+            made_of = [arm.description.to_dict(), cache_key(decoded.film_set, crop), batch_size, device]
+            key = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:16]
+            path = run_folder / FOLDER / "scores" / f"{dataset}-{name}-{key}.csv"
+            if not path.is_file():
+                scores = scoring.predict(
+                    arm.model, images, arm.description.transform, device, batch_size, f"{name} on {dataset}"
+                )
+                write_table(pd.DataFrame({"image_id": decoded.table["image_id"], "score": scores}), path)
+            scored = decoded.table[list(KEPT_COLUMNS)].merge(read_table(path), on="image_id", validate="one_to_one")
+            tables.append(scored.assign(arm=name, dataset=dataset))
+    columns = ["arm", "dataset", "image_id", "patient_id", "label", "score", "view", "sex", "age"]
+    return pd.concat(tables, ignore_index=True)[columns]
+
+
+def metrics_table(
+    predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0, subgroup: str = "all"
+) -> pd.DataFrame:
+    """AUROC and AUPR of every arm on every set, with 95 % percentile intervals.
+
+    Columns are those of `metrics.csv`. `ci_method` is `bootstrap_image` and, where patients are known, also
+    `bootstrap_patient`, which is then the primary one (`primary`). All arms of a set share their resamples.
+    """
+    rows: list[dict[str, Any]] = []
+    for dataset, part in predictions.groupby("dataset", sort=False):
+        wide, films = _side_by_side(part)
+        label = films["label"].to_numpy()
+        patients, primary = baselines.interval_groups(films)
+        methods = {"bootstrap_image": None} | ({} if patients is None else {"bootstrap_patient": patients})
+        for method, groups in methods.items():
+            spreads = bootstrap_distribution(label, list(wide.to_numpy().T), groups, n_resamples, seed)
+            for arm, spread in zip(wide.columns, spreads, strict=True):
+                values = (metrics.auroc(label, wide[arm]), metrics.average_precision(label, wide[arm]))
+                for metric, value, resampled in zip(metrics.METRICS, values, spread, strict=True):
+                    low, high = percentile_interval(resampled)
+                    rows.append(
+                        {
+                            **{"arm": arm, "dataset": dataset, "subgroup": subgroup, "metric": metric},
+                            **{"value": value, "ci_low": low, "ci_high": high, "n": len(label)},
+                            "n_patients": films["patient_id"].nunique() or None,
+                            "prevalence": label.mean(),
+                            "ci_method": method,
+                            "primary": method == primary,
+                        }
+                    )
+    table = pd.DataFrame(rows)
+    order = {"auroc": 0, "aupr": 1}
+    return table.sort_values(
+        ["dataset", "metric", "arm"],
+        key=lambda column: column.map(order) if column.name == "metric" else pd.factorize(column)[0],
+        kind="stable",
+        ignore_index=True,
+    )
+
+
+def compare_with_baselines(
+    predictions: pd.DataFrame, known: Mapping[str, baselines.Baselines], n_resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """Each arm against the best trivial baseline of each set, on the same films and resamples.
+
+    The best is taken once among baselines that use none of the set's labels, and once among all.
+
+    Returns
+    -------
+    DataFrame
+        `arm, dataset, against` (`label-free` or `any`)`, baseline, title, auroc, baseline_auroc, difference, ci_low,
+        ci_high, verdict` (beats, falls below, or is not told apart from: by the interval of the difference).
+    """
+    rows = []
+    for dataset, part in predictions.groupby("dataset", sort=False):
+        wide, films = _side_by_side(part)
+        label, found = films["label"].to_numpy(), known[str(dataset)]
+        areas = {str(name): metrics.auroc(label, found.scores[name]) for name in found.scores}
+        groups, _ = baselines.interval_groups(films)
+        titles = found.facts.set_index("baseline")["title"]
+        free = set(found.facts.loc[~found.facts["uses_labels"], "baseline"])
+        for against, names in (("label-free", [n for n in areas if n in free]), ("any", list(areas))):
+            if not names:
+                continue
+            best = max(names, key=lambda name: areas[name])
+            scores = [*wide.to_numpy().T, found.scores[best].to_numpy()]
+            *spreads, other = bootstrap_distribution(label, scores, groups, n_resamples, seed)
+            for arm, spread in zip(wide.columns, spreads, strict=True):
+                low, high = percentile_interval(spread.auroc - other.auroc)
+                area = metrics.auroc(label, wide[arm])
+                verdict = "beats" if low > 0 else "falls below" if high < 0 else "is not told apart from"
+                rows.append(
+                    {
+                        **{"arm": arm, "dataset": dataset, "against": against, "baseline": best},
+                        **{"title": titles.loc[best], "auroc": area, "baseline_auroc": areas[best]},
+                        **{"difference": area - areas[best], "ci_low": low, "ci_high": high, "verdict": verdict},
+                    }
+                )
+    return pd.DataFrame(rows)
+
+
+def sentences(comparison: pd.DataFrame, sets: Mapping[str, FilmSet]) -> list[str]:
+    """What `compare_with_baselines` found, a sentence an arm and set."""
+    told = []
+    for (arm, dataset), part in comparison.groupby(["arm", "dataset"], sort=False):
+        phrases = []
+        for row in part.to_dict("records"):
+            kind = "best trivial baseline" if row["against"] == "label-free" else "best one that has seen these labels"
+            if row["against"] == "any" and len(part) > 1 and row["baseline"] == part.iloc[0]["baseline"]:
+                continue
+            phrases.append(
+                f"{row['verdict']} the {kind}: {row['title']}, {row['baseline_auroc']:.3f} "
+                f"(difference {row['difference']:+.3f}, {row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
+            )
+        area = part.iloc[0]["auroc"]
+        told.append(f"{sets[str(dataset)].title}, arm {arm}: AUROC {area:.3f} " + "; it ".join(phrases) + ".")
+    return told
+
+
+def patients_table(predictions: pd.DataFrame) -> pd.DataFrame:
+    """Films and patients of each set: `dataset, films, patients, most_films_of_one, patients_with_both_labels`."""
+    rows = []
+    for dataset, part in predictions.groupby("dataset", sort=False):
+        films = part[part["arm"] == part["arm"].iloc[0]]
+        grouped = films.dropna(subset="patient_id").groupby("patient_id")["label"]
+        rows.append(
+            {
+                "dataset": dataset,
+                "films": len(films),
+                "patients": grouped.ngroups or None,
+                "most_films_of_one": int(grouped.size().max()) if grouped.ngroups else None,
+                "patients_with_both_labels": int((grouped.min() < grouped.max()).sum()) if grouped.ngroups else None,
+            }
+        )
+    return pd.DataFrame(rows).convert_dtypes()
+
+
+def _side_by_side(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of one set, one column an arm, and its films in the same order."""
+    arms = list(dict.fromkeys(part["arm"]))
+    films = part[part["arm"] == arms[0]].reset_index(drop=True)
+    by_arm = {arm: part[part["arm"] == arm].set_index("image_id")["score"] for arm in arms}
+    wide = pd.DataFrame(by_arm).loc[films["image_id"]]
+    if wide.isna().to_numpy().any():
+        raise UserError("an arm has not scored every film of the set", str(part["dataset"].iloc[0]), "run 04 again")
+    return wide, films
