@@ -1,0 +1,129 @@
+"""What a run's folder says of the run: its tables and `run.json` files, read once for reports and checklists."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nbhelpers.errors import UserError
+from nbhelpers.files import read_json
+from nbhelpers.tables import read_table
+
+SIMULATED_SOURCES = ("simulator", "simulator_roentgen")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """Everything that reports read; a stage that has not run leaves its tables empty.
+
+    Attributes
+    ----------
+    folder : pathlib.Path
+        `outputs/<run>`.
+    stages : dict
+        `run.json` of each stage, by folder: `01_prompting`, `03_training/<arm>`, ...
+    parameters : dict
+        Of all stages together.
+    arms : dict
+        Arm name to `source` and `crop`.
+    images, cropped : dict
+        By source: `01_prompting/<source>/images.csv` and `02_cropping/<source>/images.csv`.
+    models, splits, history : dict
+        By arm: `model.json`, `split.csv`, `history.csv`.
+    validation : dict
+        The tables of `04_external_validation` by name: `datasets`, `exclusions`, `predictions`, `metrics`, ...
+    interpretability : dict
+        The tables of `05_interpretability` by name: `clusters`, ...
+    """
+
+    folder: Path
+    stages: dict[str, dict[str, Any]]
+    parameters: dict[str, Any]
+    arms: dict[str, dict[str, str]]
+    images: dict[str, pd.DataFrame]
+    cropped: dict[str, pd.DataFrame]
+    models: dict[str, dict[str, Any]]
+    splits: dict[str, pd.DataFrame]
+    history: dict[str, pd.DataFrame]
+    validation: dict[str, pd.DataFrame]
+    interpretability: dict[str, pd.DataFrame]
+
+    @property
+    def name(self) -> str:
+        """Name of the run."""
+        return self.folder.name
+
+    def table(self, name: str) -> pd.DataFrame:
+        """A table of notebook 04 or 05 by its name without suffix, empty when it was not written."""
+        return self.validation.get(name, self.interpretability.get(name, pd.DataFrame()))
+
+    def source_is_simulated(self, source: str) -> bool:
+        """Whether a source of training images is a simulator."""
+        return source in SIMULATED_SOURCES
+
+    def titles(self) -> dict[str, str]:
+        """Title of each data set, marked where it is simulated."""
+        table = self.table("datasets")
+        if table.empty:
+            return {}
+        rows = zip(table["dataset"], table["title"], self._simulated(table), strict=True)
+        return {name: str(title) + (" (simulated)" if made_up else "") for name, title, made_up in rows}
+
+    def simulated_datasets(self) -> list[str]:
+        """Names of the data sets that no patient stands behind."""
+        table = self.table("datasets")
+        return [] if table.empty else list(table.loc[self._simulated(table), "dataset"])
+
+    @staticmethod
+    def _simulated(table: pd.DataFrame) -> pd.Series:
+        return table["simulated"].astype(str).str.lower().isin(("true", "1", "1.0"))
+
+
+def read(run_folder: Path | str) -> RunFacts:
+    """Read what a run has written so far.
+
+    Raises
+    ------
+    UserError
+        When the folder holds no stage of a run, or a table in it is broken.
+    """
+    folder = Path(run_folder)
+    stages = {
+        str(path.parent.relative_to(folder).as_posix()): read_json(path)
+        for path in sorted([*folder.glob("0*/run.json"), *folder.glob("0*/*/run.json")])
+    }
+    if not stages:
+        raise UserError("no stage of a run is here", str(folder), "run the pipeline first, or name its output folder")
+    parameters: dict[str, Any] = {}
+    for stage in stages.values():
+        parameters |= stage.get("parameters", {})
+    training = sorted(path.parent for path in folder.glob("03_training/*/model.json"))
+    models = {path.name: read_json(path / "model.json") for path in training}
+    arms = dict(parameters.get("arms") or {}) or {
+        name: {key: str(model.get("arm", {}).get(key, "unknown")) for key in ("source", "crop")}
+        for name, model in models.items()
+    }
+    return RunFacts(
+        folder=folder,
+        stages=stages,
+        parameters=parameters,
+        arms=arms,
+        images=_by_folder(folder / "01_prompting", "images.csv"),
+        cropped=_by_folder(folder / "02_cropping", "images.csv"),
+        models=models,
+        splits=_by_folder(folder / "03_training", "split.csv"),
+        history=_by_folder(folder / "03_training", "history.csv"),
+        validation=_tables(folder / "04_external_validation"),
+        interpretability=_tables(folder / "05_interpretability"),
+    )
+
+
+def _by_folder(folder: Path, name: str) -> dict[str, pd.DataFrame]:
+    return {path.parent.name: read_table(path) for path in sorted(folder.glob(f"*/{name}"))}
+
+
+def _tables(folder: Path) -> dict[str, pd.DataFrame]:
+    return {path.stem: read_table(path) for path in sorted(folder.glob("*.csv")) if path.stat().st_size > 1}
