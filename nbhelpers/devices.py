@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
+from nbhelpers.errors import UserError
+
 
 @dataclass(frozen=True)
 class Device:
@@ -43,11 +45,19 @@ def _cpu_has_bf16() -> bool:
 def pick_device(wanted: str = "auto") -> Device:
     """The device to compute on.
 
-    `wanted` is `auto` (CUDA, then Apple's MPS, then the CPU), or a torch device name such as `cpu` or `cuda:1`.
+    `wanted` is `auto` (CUDA, then Apple's MPS, then the CPU), or a torch device name such as `cpu` or `cuda:1`; what
+    a printed `Device` says (`cpu (bfloat16)`) names it too. A device that is not there is a `UserError`.
     """
+    wanted = wanted.split(" ")[0]
     if wanted == "auto":
         wanted = "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
-    kind = torch.device(wanted).type
+    try:
+        kind = torch.device(wanted).type
+    except RuntimeError:
+        raise UserError(f"unknown device {wanted!r}", "device", "use auto, cpu, cuda or mps") from None
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not there.get(kind, False):
+        raise UserError(f"this machine has no {wanted!r} that torch can use", "device", "use auto or cpu")
     if kind == "cuda":
         return Device(wanted, torch.bfloat16 if torch.cuda.is_bf16_supported() else torch.float16)
     if kind == "cpu":

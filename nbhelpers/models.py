@@ -24,6 +24,7 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 from nbhelpers import params
+from nbhelpers.devices import Device, pick_device
 from nbhelpers.errors import UserError
 from nbhelpers.files import read_json, sha256_file, write_bytes, write_json
 from nbhelpers.preprocessing import Transform
@@ -311,7 +312,7 @@ def save_checkpoint(folder: Path | str, model: nn.Module, description: ModelDesc
     return ModelDescription.from_dict(values)
 
 
-def load_checkpoint(folder: Path | str, device: str = "cpu") -> tuple[nn.Module, ModelDescription]:
+def load_checkpoint(folder: Path | str, device: Device | str = "cpu") -> tuple[nn.Module, ModelDescription]:
     """The trained network of a folder, in evaluation mode on `device`, and its description.
 
     Raises
@@ -335,4 +336,5 @@ def load_checkpoint(folder: Path | str, device: str = "cpu") -> tuple[nn.Module,
         raise UserError(
             f"the weights do not fit {description.backbone}: {reason}", str(path), "install the timm of model.json"
         ) from None
-    return model.to(device).eval(), description
+    chosen = pick_device(device) if isinstance(device, str) else device
+    return model.to(chosen.torch).eval(), description

@@ -54,8 +54,6 @@ class Settings:
     patience : int
         Epochs without a better validation AUROC (or, at the same AUROC, loss) after which training stops; 0 never
         stops. The best epoch's weights are kept in any case.
-    val_fraction : float
-        Share of the prompt pairs that validates.
     augmentation : str
         A policy of `nbhelpers.augmentation`.
     """
@@ -66,7 +64,6 @@ class Settings:
     weight_decay: float = 0.05
     warmup_epochs: float = 1.0
     patience: int = 5
-    val_fraction: float = 0.2
     augmentation: str = "films"
 
     def __post_init__(self) -> None:
@@ -306,9 +303,14 @@ def best_epoch(history: list[dict[str, Any]]) -> int:
     return int(ranked[0]["epoch"]) if ranked else 0
 
 
+def history_table(history: list[dict[str, Any]]) -> pd.DataFrame:
+    """The epochs as a table; `best` marks the one whose weights are kept."""
+    return pd.DataFrame(history).assign(best=[row["epoch"] == best_epoch(history) for row in history])
+
+
 def train_arm(
     folder: Path | str,
-    table: pd.DataFrame,
+    split: pd.DataFrame,
     images: NDArray[np.uint8],
     *,
     arm: Mapping[str, str],
@@ -330,10 +332,10 @@ def train_arm(
     ----------
     folder : path
         `03_training/<arm>` of the run.
-    table : DataFrame
-        `image_id`, `label`, and where known `pair_id` or `patient_id`; one row an image.
+    split : DataFrame
+        From `splits.split_groups`: `image_id, pair_id, label, group, split`, one row an image.
     images : uint8 array, shape (n, size, size)
-        In the order of `table`.
+        In the order of `split`.
     arm : mapping
         `name`, `source` and `crop`; kept in `model.json`.
     backbone, init : str
@@ -343,7 +345,7 @@ def train_arm(
     settings : Settings
         The training itself.
     seed : int
-        Of weights, split, order and augmentation: the same seed gives the same weights on the same machine.
+        Of weights, order and augmentation: the same seed gives the same weights on the same machine.
     device : Device or str
         `auto`, or a torch device name.
     simulated : bool
@@ -356,15 +358,15 @@ def train_arm(
     Raises
     ------
     UserError
-        When there is one class only, there are too few images, the backbone or its weights cannot be had, or the
-        loss is no longer finite.
+        When a group is in both parts of the split, the backbone or its weights cannot be had, or the loss is no
+        longer finite.
     """
     folder = Path(folder)
     check_images(images, transform)
-    if len(images) != len(table):
-        raise UserError(f"{len(images)} images for {len(table)} rows", "images", "load both with load_arm")
+    if len(images) != len(split):
+        raise UserError(f"{len(images)} images for {len(split)} rows", "images", "load both with load_arm")
     chosen = pick_device(device) if isinstance(device, str) else device
-    split = splits.split_groups(table.reset_index(drop=True), settings.val_fraction, seed)
+    split = split.reset_index(drop=True)
     counts = splits.check_split(split)
     labels = split["label"].to_numpy(np.int64)
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
@@ -415,7 +417,7 @@ def train_arm(
             if best_epoch(state.history) == epoch:
                 state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
             _save_resume(folder / RESUME_FILE, state, fingerprint)
-            write_table(pd.DataFrame(state.history), folder / "history.csv", "history")
+            write_table(history_table(state.history), folder / "history.csv", "history")
             bar.set_description(f"{name} {epoch}/{settings.epochs}", refresh=False)
             bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
 
@@ -423,7 +425,7 @@ def train_arm(
     state.model.eval()
     scores = scoring.predict(state.model, images[validating], transform, chosen, settings.batch_size)
     validation = split.iloc[validating][["image_id", "pair_id", "label"]].assign(score=scores).reset_index(drop=True)
-    history = pd.DataFrame(state.history)
+    history = history_table(state.history)
     best = best_epoch(state.history)
     description = ModelDescription(
         backbone=backbone,
@@ -441,6 +443,21 @@ def train_arm(
     # Last: until here a kill still finds it and has nothing to train again.
     (folder / RESUME_FILE).unlink(missing_ok=True)
     return Trained(state.model, description, history, validation, done)
+
+
+def summary(description: ModelDescription) -> pd.DataFrame:
+    """What was trained, on what and how far, as a table of one column."""
+    training = description.training
+    facts = {
+        "arm": f"{description.arm.get('source', '')}, crop {description.arm.get('crop', '')}",
+        "training images are": "simulated" if description.simulated else "not simulated",
+        "network": f"{description.backbone}, {description.init}, {description.transform.size} pixels",
+        "training images": training["images"][splits.TRAIN],
+        "validation images": training["images"][splits.VALIDATION],
+        "epoch kept": f"{training['best_epoch']} of at most {training['epochs']}",
+        "AUROC on validation images of the same source": f"{description.val_auroc:.3f}",
+    }
+    return pd.DataFrame({"value": facts})
 
 
 def _finished(history: list[dict[str, Any]], settings: Settings) -> bool:

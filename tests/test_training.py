@@ -4,7 +4,7 @@ import pytest
 import safetensors.torch
 from training_fixture import BACKBONE, SIZE, disc_arm
 
-from nbhelpers import models, scoring, training
+from nbhelpers import models, scoring, splits, training
 from nbhelpers.errors import UserError
 from nbhelpers.images import write_png
 from nbhelpers.preprocessing import Transform
@@ -25,7 +25,9 @@ def train(folder, table, images, settings=QUICK, **changes):
         "device": "cpu",
         "simulated": True,
     }
-    return training.train_arm(folder, table, images, **(arguments | changes))
+    arguments |= changes
+    split = splits.split_groups(table, 0.2, arguments.get("seed", 0))
+    return training.train_arm(folder, split, images, **arguments)
 
 
 def weights(folder):
@@ -210,11 +212,22 @@ def test_a_loss_that_is_not_finite_names_the_learning_rate(arm, tmp_path):
         train(tmp_path, *arm, training.Settings(epochs=4, batch_size=8, learning_rate=1e30, warmup_epochs=0))
 
 
-def test_one_class_only_is_one_clear_error(arm, tmp_path):
+def test_a_split_with_a_pair_in_both_parts_is_not_trained_on(arm, tmp_path):
     table, images = arm
-    normal = (table["label"] == "normal").to_numpy()
-    with pytest.raises(UserError, match="only one class"):
-        train(tmp_path, table[normal], images[normal])
+    split = splits.split_groups(table, 0.2, seed=0)
+    first = split.index[split["split"] == "train"][0]
+    split.loc[first, "split"] = "validation"
+    with pytest.raises(UserError, match="both parts"):
+        training.train_arm(
+            tmp_path,
+            split,
+            images,
+            arm=ARM,
+            backbone=BACKBONE,
+            init="random",
+            transform=Transform(SIZE),
+            settings=QUICK,
+        )
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,143 @@
+"""Figures of a training: what augmentation does, how loss and AUROC went, and how the validation scores lie."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.layout_engine import ConstrainedLayoutEngine
+from numpy.typing import NDArray
+
+from nbhelpers.augmentation import augment, step_seed
+from nbhelpers.figures import PAGE_WIDTH
+
+
+def _titled(text: str, simulated: bool) -> str:
+    return f"{text} (simulated)" if simulated else text
+
+
+def draw_augmented(
+    split: pd.DataFrame,
+    images: NDArray[np.uint8],
+    policy: str,
+    seed: int,
+    title: str,
+    simulated: bool,
+    pairs: int = 2,
+    draws: int = 5,
+) -> Figure:
+    """Contact sheet of augmentation: the first training images of either class, each with several draws.
+
+    Parameters
+    ----------
+    split : DataFrame
+        From `splits.split_groups`, in the order of `images`.
+    images : uint8 array, shape (n, size, size)
+        As they are before augmentation; the left column.
+    policy, seed
+        As `augmentation.augment` takes them.
+    title : str
+        Heads the figure; `(simulated)` follows it where the images are.
+    simulated : bool
+        Whether the images came from a simulator.
+    pairs, draws : int
+        Images of each class, and augmented versions of each.
+
+    Returns
+    -------
+    Figure
+    """
+    training = split.reset_index(drop=True)
+    training = training[training["split"] == "train"]
+    rows = [index for label in (0, 1) for index in training.index[training["label"] == label][:pairs]]
+    films = torch.from_numpy(np.array(images[rows])).unsqueeze(1).float() / 255
+    columns = [films, *(augment(films, step_seed(seed, 1, draw), policy) for draw in range(draws))]
+    side = PAGE_WIDTH / (draws + 1)
+    figure, axes = plt.subplots(
+        len(rows),
+        draws + 1,
+        figsize=(PAGE_WIDTH, side * len(rows) + 0.5),
+        squeeze=False,
+        layout=ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01),
+    )
+    for column, batch in enumerate(columns):
+        for row, film in enumerate(batch[:, 0].numpy()):
+            panel = axes[row, column]
+            panel.imshow(film, cmap="gray", vmin=0, vmax=1)
+            panel.set(xticks=[], yticks=[])
+            sns.despine(ax=panel, left=True, bottom=True)
+            if column == 0:
+                panel.set_ylabel("pneumonia" if split["label"].iloc[rows[row]] else "normal")
+    axes[0, 0].set_title("as it is")
+    axes[0, 1].set_title("augmented", loc="left")
+    figure.suptitle(_titled(title, simulated))
+    return figure
+
+
+def draw_history(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
+    """Loss and AUROC by epoch, of training and validation images; the epoch that was kept is marked.
+
+    Parameters
+    ----------
+    history : DataFrame
+        `epoch, train_loss, val_loss, train_auroc, val_auroc` and `best` (bool), as `training.history_table` gives it.
+    title : str
+        Heads the figure; `(simulated)` follows it where the images are.
+    simulated : bool
+        Whether the images came from a simulator.
+    """
+    figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.8))
+    best = history.loc[history["best"], "epoch"].iloc[0]
+    for panel, name, words in zip(axes, ("loss", "auroc"), ("binary cross-entropy (nats)", "AUROC"), strict=True):
+        _curves(panel, history, name)
+        panel.axvline(best, color="0.5", linewidth=0.8, linestyle=":", label=f"kept: epoch {best}")
+        panel.set(xlabel="epoch", ylabel=words)
+        panel.xaxis.get_major_locator().set_params(integer=True)
+        panel.margins(x=0.03)
+    axes[1].legend(loc="lower right")
+    figure.suptitle(_titled(title, simulated))
+    return figure
+
+
+def _curves(panel: Axes, history: pd.DataFrame, name: str) -> None:
+    styles = {"train": ("training (augmented)", "o", "--"), "val": ("validation", "s", "-")}
+    for colour, (part, (words, marker, line)) in zip(sns.color_palette("colorblind"), styles.items(), strict=False):
+        panel.plot(
+            history["epoch"],
+            history[f"{part}_{name}"],
+            color=colour,
+            marker=marker,
+            markersize=3.5,
+            linestyle=line,
+            label=words,
+        )
+
+
+def draw_validation(validation: pd.DataFrame, title: str, simulated: bool) -> Figure:
+    """Histogram of the validation images' scores by class.
+
+    Parameters
+    ----------
+    validation : DataFrame
+        `label` (1 = pneumonia) and `score` in 0..1.
+    title : str
+        Heads the figure; `(simulated)` follows it where the images are.
+    simulated : bool
+        Whether the images came from a simulator.
+    """
+    figure, panel = plt.subplots(figsize=(PAGE_WIDTH * 0.7, 2.8))
+    edges = np.linspace(0, 1, 26).tolist()
+    colours = sns.color_palette("colorblind")
+    for label, words, colour, hatch in ((0, "normal", colours[0], ""), (1, "pneumonia", colours[1], "///")):
+        scores = validation.loc[validation["label"] == label, "score"].tolist()
+        panel.hist(
+            scores, edges, color=colour, alpha=0.6, edgecolor=colour, hatch=hatch, label=f"{words} (n = {len(scores)})"
+        )
+    panel.set(xlabel="score (probability of pneumonia)", ylabel="validation images", xlim=(0, 1))
+    panel.legend(loc="upper center")
+    figure.suptitle(_titled(title, simulated))
+    return figure
