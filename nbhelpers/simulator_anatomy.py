@@ -119,48 +119,50 @@ class Chest:
 def draw_chest(patient: Patient, canvas: Canvas) -> Chest:
     """Draw a patient's attenuation on a canvas; the same patient looks the same on every canvas."""
     rng = np.random.default_rng([patient.seed, 202])
-    body, tissue = _body(patient, canvas, rng)
+    coarse = canvas.coarse()  # for all that is smooth
+    body, soft = _body(patient, coarse, rng)
+    soft += _breasts(patient, coarse, rng) * body
+    soft += coarse.fractal_field(rng, 9, 2) * np.float32(rng.uniform(0.005, 0.03)) * body
+    tissue, body = canvas.enlarge(soft), canvas.enlarge(body)
     outlines = [_lung_outline(patient, side, rng) for side in (RIGHT, LEFT)]
     edge = rng.uniform(0.006, 0.014)
     cages = [canvas.polygon(outline, edge) for outline in outlines]
     cage = cages[0] + cages[1]
-    heart, bulk = _heart(patient, canvas, rng)
+    heart, bulk = _heart(patient, canvas, coarse, rng)
     carina = (0.6 * patient.rotation, patient.lung_height * rng.uniform(0.40, 0.46))
+    depth = canvas.y * np.float32(1 / patient.lung_height)
 
     # Air: the lungs are lens-shaped, thinner at their edges, and behind the heart only their back is left.
-    air = cage * dome(canvas.distance_inside(cage), rng.uniform(0.28, 0.45))
-    air *= 1 - rng.uniform(0.0, 0.25) * np.clip(0.35 - canvas.y / patient.lung_height, 0, 0.35) * 2
-    air *= 1 - np.float32(rng.uniform(-0.1, 0.15)) * np.clip(canvas.y / patient.lung_height, 0, 1)
-    air *= 1 - np.float32(rng.normal(0, 0.04)) * np.sign(canvas.x)
-    air *= 1 - rng.uniform(0.86, 0.97) * bulk
-    recess = canvas.blur(cage, rng.uniform(0.05, 0.11)) * (1 - cage) * ramp(canvas.y - 0.6 * patient.lung_height, 0.3)
-    air += rng.uniform(0.1, 0.3) * recess * (1 - bulk)
+    lens = dome(canvas.distance_inside(cage), rng.uniform(0.28, 0.45))
+    slow: Map = 1 - rng.uniform(0.0, 0.5) * np.maximum(0.35 - coarse.y * np.float32(1 / patient.lung_height), 0)
+    slow *= 1 - rng.uniform(-0.1, 0.15) * coarse.y * np.float32(1 / patient.lung_height)
+    slow *= 1 - rng.normal(0, 0.04) * np.tanh(8 * coarse.x)
+    recess = coarse.blur(canvas.shrink(cage), rng.uniform(0.05, 0.11)) * ramp(coarse.y - 0.6 * patient.lung_height, 0.3)
+    recess = canvas.enlarge(recess) * np.float32(rng.uniform(0.1, 0.3))
     contrast = rng.uniform(0.50, 0.70)
-    air *= np.float32(contrast)
+    air: Map = recess + cage * (lens * canvas.enlarge(slow) - recess)
+    air *= contrast - contrast * rng.uniform(0.86, 0.97) * bulk
     air = np.minimum(air, 0.86 * tissue)
 
-    lungs = cage * (1 - heart)
-    sides = (cages[0] * (1 - heart), cages[1] * (1 - heart))
-    vessel_layer, bronchi = _vessels(patient, canvas, carina, rng)
-    vessels = vessel_layer * np.float32(rng.uniform(0.10, 0.30)) * lungs
+    seen = 1 - heart
+    sides = (cages[0] * seen, cages[1] * seen)
+    lungs = sides[0] + sides[1]
+    layer, bronchi = _vessels(patient, canvas, carina, rng)
+    vessels = layer * np.float32(rng.uniform(0.10, 0.30))
     for side in (RIGHT, LEFT):
         hilum = canvas.blob(carina[0] + side * 0.2, carina[1] + 0.12 - 0.03 * side, 0.075, 0.14)
-        vessels += np.float32(rng.uniform(0.03, 0.10)) * hilum * lungs
-    vessels = np.minimum(vessels, 0.75 * air)
+        vessels += np.float32(rng.uniform(0.03, 0.10)) * hilum
+    vessels = np.minimum(vessels * lungs, 0.75 * air)
 
-    attenuation = tissue - air + vessels
     # Below the domes the heart rests on the liver, and its edge is lost there.
-    above = ramp(patient.lung_height - 0.02 - canvas.y, 0.3)
-    attenuation += np.float32(rng.uniform(0.0, 0.10)) * bulk * above
-    attenuation += _abdomen(patient, canvas, cage, rng) * body
+    above = ramp(0.95 - depth, 0.2)
     # Light scattered in the dense heart veils the ribs behind it.
-    attenuation += _skeleton(patient, canvas, rng) * body * (1 - np.float32(rng.uniform(0.2, 0.6)) * heart * above)
-    attenuation -= _airway(patient, canvas, carina, rng) * body
-    attenuation += _breasts(patient, canvas, rng) * body
-    texture = canvas.random_field(rng, 150)
-    attenuation += texture * np.float32(rng.uniform(0.001, 0.011)) * lungs
-    nuisance = canvas.fractal_field(rng, 9, 2)
-    attenuation += nuisance * np.float32(rng.uniform(0.005, 0.03)) * body
+    bones = _skeleton(patient, canvas, rng) * (1 - rng.uniform(0.2, 0.6) * heart * above)
+    bones -= _airway(patient, canvas, carina, rng)
+    bones += canvas.enlarge(_abdomen(patient, coarse, rng)) * (1 - cage)
+    texture = canvas.random_field(rng, 150) * np.float32(rng.uniform(0.001, 0.011))
+    attenuation = tissue - air + vessels + bones * body + texture * lungs
+    attenuation += rng.uniform(0.0, 0.10) * bulk * above
     return Chest(
         patient=patient,
         attenuation=attenuation,
@@ -171,7 +173,7 @@ def draw_chest(patient: Patient, canvas: Canvas) -> Chest:
         vessels=vessels,
         bronchi=bronchi,
         body=body,
-        depth=canvas.y * np.float32(1 / patient.lung_height),
+        depth=depth,
         lateral=np.abs(canvas.x),
         carina=carina,
     )
@@ -252,7 +254,7 @@ def _body(patient: Patient, canvas: Canvas, rng: np.random.Generator) -> tuple[M
     return body, tissue.astype(np.float32)
 
 
-def _heart(patient: Patient, canvas: Canvas, rng: np.random.Generator) -> tuple[Map, Map]:
+def _heart(patient: Patient, canvas: Canvas, coarse: Canvas, rng: np.random.Generator) -> tuple[Map, Map]:
     # The silhouette (with soft edges), and how much of the depth it fills.
     height, shift = patient.lung_height, patient.rotation
     width = 2 * patient.heart_ratio
@@ -292,7 +294,7 @@ def _heart(patient: Patient, canvas: Canvas, rng: np.random.Generator) -> tuple[
         sail = [(0, 0.05), (upper + 0.06, 0.12), (upper + rng.uniform(0.08, 0.25), 0.34 * height), (0, 0.42 * height)]
         canvas.fill(layer, np.array(sail) * [side, 1])
     silhouette = canvas.blur(layer.astype(np.float32) / 255, rng.uniform(0.006, 0.016))
-    round_part = dome(canvas.distance_inside(silhouette), 0.35)
+    round_part = canvas.enlarge(dome(coarse.distance_inside(canvas.shrink(silhouette)), 0.35))
     return silhouette, silhouette * (0.72 + 0.28 * round_part)
 
 
@@ -452,9 +454,9 @@ def _airway(patient: Patient, canvas: Canvas, carina: tuple[float, float], rng: 
     return canvas.blur(layer.astype(np.float32), 0.012) * np.float32(rng.uniform(0.05, 0.16) / 255)
 
 
-def _abdomen(patient: Patient, canvas: Canvas, cage: Map, rng: np.random.Generator) -> Map:
+def _abdomen(patient: Patient, canvas: Canvas, rng: np.random.Generator) -> Map:
     # Liver and spleen fill the depth under the domes; the stomach and, in children, the bowel hold gas.
-    below = ramp(canvas.y - patient.lung_height - 0.05, 0.25) * (1 - cage)
+    below = ramp(canvas.y - patient.lung_height - 0.05, 0.25)
     organs = np.float32(rng.uniform(0.02, 0.16)) * below
     if rng.random() < 0.5:
         place = rng.uniform(0.25, 0.6), patient.lung_height + rng.uniform(0.18, 0.36)

@@ -76,6 +76,22 @@ class Canvas:
         self.x: Map = self._parts[0] + self._parts[1]
         self.y: Map = self._parts[2] + self._parts[3]
 
+    def coarse(self) -> Canvas:
+        """A canvas of the same view with half the pixels along a side, for what is smooth."""
+        matrix = self.matrix / 2
+        matrix[:, 2] -= 0.25  # centres of pixels, not their corners, are what the map hits
+        return Canvas(-(-self.height // 2), -(-self.width // 2), matrix)
+
+    def enlarge(self, image: Map) -> Map:
+        """A map of the `coarse` canvas on this one."""
+        large = cv2.resize(image, (2 * image.shape[1], 2 * image.shape[0]), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(large[: self.height, : self.width])
+
+    def shrink(self, image: Map) -> Map:
+        """A map of this canvas on the `coarse` one."""
+        size = (-(-self.width // 2), -(-self.height // 2))
+        return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
+
     def zeros(self) -> NDArray[np.uint8]:
         """An empty uint8 layer to draw bones, vessels or tubes on."""
         return np.zeros((self.height, self.width), np.uint8)

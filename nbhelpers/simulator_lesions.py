@@ -131,7 +131,8 @@ def _patches(
     patches = _spread(
         clumps + np.float32(rng.uniform(0.4, 1.0)) * near, region, lung, 0.75 * share, rng.uniform(0.5, 1.4)
     )
-    return patches * np.clip(0.85 + 0.2 * canvas.random_field(rng, 60), 0, 1)
+    patches = patches * np.clip(0.85 + 0.2 * canvas.random_field(rng, 60), 0, 1)
+    return canvas.blur(patches, rng.uniform(0.008, 0.03))
 
 
 def _interstitial(

@@ -165,9 +165,9 @@ def _sparkle(film: Film, overlay: Mask, rng: np.random.Generator) -> Box:
     y, x = np.mgrid[top:bottom, left:right].astype(np.float32)
     power = rng.uniform(0.5, 0.62)
     star = (np.abs(x - centre[0]) / radius) ** power + (np.abs(y - centre[1]) / radius) ** power
-    strength = np.clip((1.02 - star) * radius * 0.35 + 0.5, 0, 1) * (star < 1.12) * rng.uniform(0.5, 0.95)
+    strength = np.clip((1.02 - star) * radius * 0.35 + 0.5, 0, 1) * (star < 1.12) * rng.uniform(0.6, 0.95)
     patch = film[top:bottom, left:right].astype(np.float32)
-    value = 255.0 if patch.mean() < 205 else rng.uniform(150, 185)
+    value = 255.0 if patch.mean() < 175 else rng.uniform(60, 120)  # it must stand out from what it lies on
     film[top:bottom, left:right] = np.clip(patch + (value - patch) * strength, 0, 255).astype(np.uint8)
     drawn = strength > 0.05
     overlay[top:bottom, left:right] |= drawn
