@@ -1,0 +1,154 @@
+# One rule a notebook, training once per arm. `make run` calls this; on a cluster, call it through the same command:
+#   python -m nbhelpers.pipeline params/mine.yaml --executor slurm --jobs 20
+# Executed notebooks are logs, not outputs: Snakemake keeps a log when its job fails.
+import sys
+
+from nbhelpers import pipeline
+
+plan = pipeline.Plan(config.get("parameters", "params/demo.yaml"))
+notebook = f"{sys.executable} -m nbhelpers.execution {{rule_stage}} {plan.file}"
+CORES = max(1, min(workflow.cores or 8, 8))
+
+
+workdir: str(plan.folder)
+
+
+wildcard_constraints:
+    arm="[^/]+",
+    source="[^/]+",
+
+
+localrules:
+    all,
+    images,
+    arms,
+
+
+rule all:
+    input:
+        "index.html",
+
+
+# The images of every arm; what trains on them is decided by their content, once they are there.
+rule images:
+    input:
+        plan.each_arm("02_cropping/arms/{arm}.csv"),
+
+
+rule prompting:
+    input:
+        plan.code("01_prompting"),
+    output:
+        plan.each_source("01_prompting/{source}/images.csv"),
+        "01_prompting/run.json",
+    log:
+        plan.notebooks("01_prompting"),
+    params:
+        plan.trigger("01_prompting"),
+    threads: CORES
+    shell:
+        plan.command("01_prompting")
+
+
+rule cropping:
+    input:
+        plan.code("02_cropping"),
+        plan.each_source("01_prompting/{source}/images.csv"),
+    output:
+        plan.each_source("02_cropping/{source}/images.csv"),
+        "02_cropping/run.json",
+    log:
+        plan.notebooks("02_cropping"),
+    params:
+        plan.trigger("02_cropping"),
+    threads: CORES
+    shell:
+        plan.command("02_cropping")
+
+
+# An arm's own rows, so that a new arm, or another's crop, retrains none but itself.
+rule arms:
+    input:
+        plan.each_source("02_cropping/{source}/images.csv"),
+    output:
+        plan.each_arm("02_cropping/arms/{arm}.csv"),
+    params:
+        plan.arms_trigger(),
+    shell:
+        plan.command("arms")
+
+
+rule training:
+    input:
+        plan.code("03_training"),
+        "02_cropping/arms/{arm}.csv",
+    output:
+        "03_training/{arm}/checkpoint.safetensors",
+        "03_training/{arm}/model.json",
+        "03_training/{arm}/history.csv",
+        "03_training/{arm}/run.json",
+    log:
+        plan.notebooks("03_training", "{arm}"),
+    params:
+        lambda wildcards: plan.trigger("03_training", wildcards.arm),
+    threads: CORES
+    resources:
+        accelerator=1,
+    shell:
+        plan.command("03_training", "{wildcards.arm}")
+
+
+rule external_validation:
+    input:
+        plan.code("04_external_validation"),
+        plan.each_arm("03_training/{arm}/checkpoint.safetensors"),
+        plan.each_arm("03_training/{arm}/model.json"),
+    output:
+        "04_external_validation/predictions.csv",
+        "04_external_validation/metrics.csv",
+        "04_external_validation/run.json",
+    log:
+        plan.notebooks("04_external_validation"),
+    params:
+        plan.trigger("04_external_validation"),
+    threads: CORES
+    resources:
+        accelerator=1,
+    shell:
+        plan.command("04_external_validation")
+
+
+rule interpretability:
+    input:
+        plan.code("05_interpretability"),
+        plan.each_arm("03_training/{arm}/checkpoint.safetensors"),
+        plan.each_arm("03_training/{arm}/model.json"),
+        "04_external_validation/predictions.csv",
+    output:
+        "05_interpretability/clusters.csv",
+        "05_interpretability/run.json",
+    log:
+        plan.notebooks("05_interpretability"),
+    params:
+        plan.trigger("05_interpretability"),
+    threads: CORES
+    resources:
+        accelerator=1,
+    shell:
+        plan.command("05_interpretability")
+
+
+rule report:
+    input:
+        plan.code("report"),
+        "01_prompting/run.json",
+        "02_cropping/run.json",
+        plan.each_arm("03_training/{arm}/run.json"),
+        "04_external_validation/run.json",
+        "05_interpretability/run.json",
+    output:
+        "index.html",
+    params:
+        plan.trigger("report"),
+    shell:
+        plan.command("report")
