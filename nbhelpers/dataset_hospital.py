@@ -43,7 +43,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     write_table(films, folder / "films.csv")
     return FilmSet(
         name="simulated_hospital",
-        title="Simulated hospital (simulated)",
+        title="Other hospital (simulated)",
         simulated=True,
         root=folder,
         films=films,

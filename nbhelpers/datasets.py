@@ -15,7 +15,7 @@ from nbhelpers.film_cache import film_array, film_arrays, read_film
 from nbhelpers.images import Gray
 from nbhelpers.params import suggest
 
-__all__ = ["FilmSet", "exclusions", "film_array", "film_arrays", "load", "load_all", "summary"]
+__all__ = ["FilmSet", "exclusions", "film_array", "film_arrays", "load", "load_all", "notes", "summary"]
 
 KNOWN = ("view", "sex", "age")  # what may be known of a film; empty where it is not
 COLUMNS = ("image_id", "path", "label", "patient_id", *KNOWN)
@@ -163,6 +163,11 @@ def exclusions(sets: Mapping[str, FilmSet]) -> pd.DataFrame:
     table["reason"] = table["reason"].str.split(":").str[0]
     grouped = table.groupby(["dataset", "reason"], sort=False)["image_id"]
     return grouped.agg(films="size", example="first").reset_index()
+
+
+def notes(sets: Mapping[str, FilmSet]) -> list[str]:
+    """What a reader should know of each set, a line each."""
+    return [f"{film_set.title}: {note}" for film_set in sets.values() for note in film_set.notes]
 
 
 def _checked(films: pd.DataFrame, name: str, where: str) -> pd.DataFrame:

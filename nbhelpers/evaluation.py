@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -38,13 +38,21 @@ class Arm(NamedTuple):
     description: models.ModelDescription
 
 
-def load_arms(names: Iterable[str], run_folder: Path, device: str = "cpu") -> dict[str, Arm]:
-    """The trained network of each arm from `03_training/<arm>`; a missing one is a `UserError` that names the stage."""
+def load_arms(
+    names: Iterable[str], run_folder: Path, note: Callable[[Path], Path] | None = None, device: str = "cpu"
+) -> dict[str, Arm]:
+    """The trained network of each arm from `03_training/<arm>`; a missing one is a `UserError` that names the stage.
+
+    `note` is called with each file that is read, e.g. `stage.input`.
+    """
     found = {}
     for name in names:
         folder = run_folder / "03_training" / name
         if not (folder / "model.json").is_file():
             raise UserError(f"arm {name!r} is not trained", str(folder), "run 03_training for this arm first")
+        for file in ("model.json", "checkpoint.safetensors"):
+            if note is not None:
+                note(folder / file)
         found[name] = Arm(*models.load_checkpoint(folder, device))
     return found
 
@@ -154,6 +162,71 @@ def metrics_table(
         kind="stable",
         ignore_index=True,
     )
+
+
+def shown(table: pd.DataFrame, sets: Mapping[str, FilmSet], by: str = "arm") -> pd.DataFrame:
+    """A table of metrics or baselines as a reader wants it: one row each, AUROC and AUPR with their intervals.
+
+    `by` names the column that tells the rows apart: `arm`, or `title` for baselines.
+    """
+    table = table.assign(
+        text=[
+            f"{value:.3f} ({low:.3f}-{high:.3f})"
+            for value, low, high in zip(table["value"], table["ci_low"], table["ci_high"], strict=True)
+        ],
+        set=[sets[name].title for name in table["dataset"]],
+        interval=table["ci_method"].map({"bootstrap_image": "films", "bootstrap_patient": "patients"}),
+    )
+    rows = []
+    for (title, name, interval), part in table.groupby(["set", by, "interval"], sort=False):
+        first, text = part.iloc[0], part.set_index("metric")["text"]
+        rows.append(
+            {
+                **{"data set": title, by: name, "AUROC (95 %)": text["auroc"], "AUPR (95 %)": text["aupr"]},
+                **{"drawn by": interval, "films": int(first["n"]), "patients": first["n_patients"]},
+                "prevalence": f"{first['prevalence']:.3f}",
+                **({"labels used": first["uses_labels"]} if "uses_labels" in part else {}),
+            }
+        )
+    return pd.DataFrame(rows).astype({"patients": "Int64"})
+
+
+def baselines_tables(
+    known: Mapping[str, baselines.Baselines], films: Mapping[str, Films], n_resamples: int = 2000, seed: int = 0
+) -> pd.DataFrame:
+    """`baselines.table` of every set, one below the other."""
+    tables = [baselines.table(name, known[name], films[name].table, n_resamples, seed) for name in films]
+    return pd.concat(tables, ignore_index=True)
+
+
+def all_baselines(films: Mapping[str, Films], directions: pd.DataFrame) -> dict[str, baselines.Baselines]:
+    """`baselines.of_set` of every set."""
+    return {
+        name: baselines.of_set(found.film_set, found.table, found.arrays[baselines.SIZE], directions)
+        for name, found in films.items()
+    }
+
+
+def checks(predictions: pd.DataFrame, films: Mapping[str, Films], arms: Iterable[str]) -> list[str]:
+    """What must hold of the predictions, a line each; what does not hold stops the run.
+
+    Raises
+    ------
+    UserError
+        When an arm has not scored every readable film, or an arm gives all films of a set the same score.
+    """
+    lines = []
+    for dataset, found in films.items():
+        for arm in arms:
+            part = predictions[(predictions["dataset"] == dataset) & (predictions["arm"] == arm)]
+            if set(part["image_id"]) != set(found.table["image_id"]):
+                raise UserError(f"arm {arm!r} has not scored every film of {dataset!r}", FOLDER, "run 04 again")
+            if part["score"].max() == part["score"].min():
+                raise UserError(
+                    f"arm {arm!r} gives every film of {dataset!r} the same score", FOLDER, "train the arm for longer"
+                )
+        lines.append(f"{found.film_set.title}: every readable film scored by every arm: ok")
+    return lines
 
 
 def compare_with_baselines(

@@ -15,6 +15,7 @@ from sklearn.metrics import precision_recall_curve, roc_curve
 
 from nbhelpers import figures, published
 from nbhelpers.datasets import FilmSet
+from nbhelpers.evaluation import Films
 
 METRIC_NAMES = {"auroc": "AUROC", "aupr": "AUPR"}
 MARK, FLOOR, TRIVIAL = "#222222", "#777777", "#a03030"
@@ -93,7 +94,9 @@ def _bars(axis: Axes, part: pd.DataFrame, colours: Mapping[str, str]) -> None:
         error_kw={"capsize": 3, "linewidth": 1.1},
     )
     for place, value, top in zip(places, values, high, strict=True):
-        axis.text(float(place), min(max(value, top) + 0.015, 1.03), f"{value:.3f}", ha="center", va="bottom", fontsize=8)
+        axis.text(
+            float(place), min(max(value, top) + 0.015, 1.03), f"{value:.3f}", ha="center", va="bottom", fontsize=8
+        )
     axis.set_xticks(places, list(part.index))
     axis.set_xlim(-0.6, len(part) - 0.4)
     axis.set_ylim(0, 1.1)
@@ -153,4 +156,20 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet]) 
         axis.set_xlabel("score (probability)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper right", ncols=2)
+    return figure
+
+
+def film_examples(films: Mapping[str, Films], each: int = 6) -> Figure:
+    """`each` films of both labels of every set, evenly over its list, as the networks get them (square)."""
+    rows = [(name, label) for name in films for label in (0, 1)]
+    figure, axes = plt.subplots(len(rows), each, figsize=(figures.PAGE_WIDTH, 1.25 * len(rows) + 0.2), squeeze=False)
+    for row, (name, label) in zip(axes, rows, strict=True):
+        found = films[name]
+        images = found.arrays[max(found.arrays)]
+        places = np.flatnonzero(found.table["label"] == label)
+        chosen = places[np.linspace(0, len(places) - 1, each).astype(int)]
+        for axis, place in zip(row, chosen, strict=True):
+            axis.imshow(images[place], cmap="gray", vmin=0, vmax=255)
+            axis.set_axis_off()
+        row[0].set_title(f"{found.film_set.title}: {('normal', 'pneumonia')[label]}", loc="left", fontsize=8)
     return figure
