@@ -1,6 +1,6 @@
 """One notebook run headlessly: executed by papermill, its progress shown, its copy and its HTML kept, also on failure.
 
-The pipeline's rules call this module: `python -m nbhelpers.execution 03_training outputs/demo/parameters.yaml --arm raw`.
+The pipeline's rules call this module: `python -m nbhelpers.execution 03_training params/demo.yaml --arm raw`.
 """
 
 from __future__ import annotations

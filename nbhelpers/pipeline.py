@@ -135,7 +135,7 @@ def canonical(values: Mapping[str, Any]) -> str:
 
 
 def library_files(tree: ast.AST) -> set[Path]:
-    """Modules of this library that a piece of code imports, directly or through others, and the data files they name."""
+    """Modules of this library that code imports, directly or through others, and the data files that they name."""
     found: set[Path] = set()
     waiting = [tree]
     while waiting:
