@@ -315,7 +315,7 @@ class GeminiServer:
         batch = request["batch"]
         name = f"batches/job{len(self.jobs)}"
         source = batch["inputConfig"]["fileName"]
-        job = {"model": model, "input": source, "state": self.states[0], "polls": 0, "headers": headers}
+        job = {"model": model, "input": source, "state": "BATCH_STATE_PENDING", "polls": 0, "headers": headers}
         self.jobs[name] = job | {"displayName": batch.get("displayName", "")}
         return Reply(body=body(self._operation(name)))
 

@@ -21,9 +21,10 @@ from nbhelpers.c2pa import has_manifest
 from nbhelpers.errors import UserError
 from nbhelpers.gemini_outcomes import OUTCOMES, REFUSALS, from_reply, from_status
 from nbhelpers.gemini_prices import PRICES, price_of
+from nbhelpers.gemini_purchases import Settings
 from nbhelpers.ledger import Ledger, replay
 from nbhelpers.params import read_yaml
-from nbhelpers.source_gemini import GeminiSource, Settings
+from nbhelpers.source_gemini import GeminiSource
 
 SECRET = "AIzaSECRETSECRETSECRET0123456789abcdef"
 PRICE = 1290 * 0.0387 / 1290 + 40 * 0.3e-6
@@ -474,9 +475,9 @@ def test_second_run_on_the_folder_is_refused(serve, tmp_path):
 
 def test_a_defect_stops_the_run_and_loses_nothing(serve, tmp_path, monkeypatch):
     serve()
-    from nbhelpers import source_gemini
+    from nbhelpers import gemini_online
 
-    real, count = source_gemini.note_outcome, []
+    real, count = gemini_online.note_outcome, []
 
     def broken(*arguments):
         count.append(1)
@@ -484,7 +485,7 @@ def test_a_defect_stops_the_run_and_loses_nothing(serve, tmp_path, monkeypatch):
             raise ZeroDivisionError("a defect")
         return real(*arguments)
 
-    monkeypatch.setattr(source_gemini, "note_outcome", broken)
+    monkeypatch.setattr(gemini_online, "note_outcome", broken)
     with pytest.raises(ZeroDivisionError):
         source().draw(design(20), tmp_path)
     monkeypatch.undo()
@@ -497,7 +498,7 @@ def test_full_disk_is_one_user_error(serve, tmp_path, monkeypatch):
     def full(path, data, durable=True):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nbhelpers.source_gemini.write_bytes", full)
+    monkeypatch.setattr("nbhelpers.gemini_purchases.write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
         source().draw(design(30), tmp_path)
     assert len(server.calls) <= 4 + 8

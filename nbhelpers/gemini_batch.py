@@ -1,0 +1,373 @@
+"""Gemini's batch mode: the same images at half the price within a day, by jobs that a stopped notebook finds again."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, TypeVar
+
+from google.genai import types
+
+from nbhelpers import gemini_client
+from nbhelpers.errors import UserError
+from nbhelpers.files import write_bytes
+from nbhelpers.gemini_outcomes import TRANSIENT, Outcome, from_reply, from_status
+from nbhelpers.gemini_purchases import Plan, Row, Settings, check_budget, in_jobs, note_outcome, plan_rows
+from nbhelpers.ledger import Ledger
+from nbhelpers.progress import progress
+
+ENDED = ("SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
+DOWNLOADS = 4
+Result = TypeVar("Result")
+
+
+def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
+    """Collect the jobs that are open, then buy what is still wanted in new jobs, until all is here or given up.
+
+    A job is in the ledger before it is made and again, with its id, at once after: whatever stops this process, the
+    next run finds the job, by its id or by the name it was given. Each round asks again for what the last one did not
+    bring. In online mode open jobs are collected and none is made.
+
+    Raises
+    ------
+    UserError
+        For what `GeminiSource.draw` raises, and when a job is not done after `gemini_batch_hours`.
+    """
+    client = gemini_client.make_client(settings.request.api_version, settings.deadline_s)
+    door = _Door(client, settings)
+    jobs = _open_jobs(ledger, door)
+    for attempt in range(settings.attempts + 1):
+        if settings.batch_cancel:
+            _cancel(jobs, door)
+        hopeless = _collect(ledger, jobs, plan.rows, folder, settings, door)
+        plan = plan_rows(plan.rows, ledger.entries, folder, settings.attempts)
+        wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
+        if not wanted or hopeless or settings.batch_cancel or settings.mode != "batch":
+            return
+        try:
+            check_budget(ledger, wanted, settings)
+        except UserError:
+            if attempt == 0 and not jobs:
+                raise
+            for row in wanted:
+                row.state = "not yet: budget"
+            return
+        starts = range(0, len(wanted), settings.batch_images)
+        parts = [wanted[start : start + settings.batch_images] for start in starts]
+        jobs = dict(_submit(ledger, part, folder, settings, door) for part in parts)
+
+
+def announced(ledger: Ledger) -> bool:
+    """Whether the ledger knows of a job that was not collected."""
+    count = {"batch_request": 1, "batch_closed": -1}
+    return sum(count.get(event["event"], 0) for event in ledger.events) > 0
+
+
+class _Door:
+    """Calls to the service that are tried again while waiting can help."""
+
+    def __init__(self, client: Any, settings: Settings) -> None:
+        self.client, self.settings = client, settings
+
+    def call(self, do: Callable[[], Result], before_retry: Callable[[], Result | None] = lambda: None) -> Result:
+        """What `do` gives. `before_retry` may find that a try that seemed to fail was carried out after all."""
+        settings = self.settings
+        started, tries = time.monotonic(), 0
+        while True:
+            try:
+                return do()
+            except (KeyError, ValueError) as error:
+                # So the SDK tells of an upload that broke off and of a page of HTML where JSON was expected.
+                outcome = Outcome("transport", gemini_client.redact(f"{type(error).__name__}: {error}")[:300])
+            except Exception as error:
+                outcome = gemini_client.from_error(error)
+            if outcome.kind not in TRANSIENT:
+                raise self.refusal(outcome)
+            wait = outcome.wait if outcome.wait is not None else min(settings.backoff_s * 2.0**tries, 60.0)
+            tries += 1
+            if time.monotonic() + wait - started > settings.patience_s:
+                raise UserError(
+                    f"the service did not answer: {outcome.kind}, {outcome.detail}",
+                    "gemini batch",
+                    "run again later: the ledger knows the jobs",
+                )
+            time.sleep(wait)
+            found = before_retry()
+            if found is not None:
+                return found
+
+    def refusal(self, outcome: Outcome) -> UserError:
+        """The error for an outcome that no wait heals."""
+        if outcome.kind == "configuration":
+            return gemini_client.stop_message(outcome, self.settings.request.model)
+        return UserError(f"{outcome.kind}: {outcome.detail}", "gemini batch", "run again when the quota is back")
+
+    def job(self, name: str) -> types.BatchJob:
+        """State of a job."""
+        return self.call(lambda: self.client.batches.get(name=name))
+
+    def cancel(self, name: str) -> None:
+        """Ask for a job to be cancelled."""
+        self.call(lambda: self.client.batches.cancel(name=name))
+
+    def find(self, display_name: str) -> types.BatchJob | None:
+        """The job that was made under this name, if the service has it."""
+
+        def look() -> list[types.BatchJob]:
+            return [job for job in self.client.batches.list() if job.display_name == display_name]
+
+        found = self.call(look)
+        return found[0] if found else None
+
+
+def _open_jobs(ledger: Ledger, door: _Door) -> dict[str, dict[str, Any]]:
+    """Jobs that were made and not collected, by batch id, with the service's job id in `job`.
+
+    One that the ledger announced and has no id for is looked up by its name: a kill may have come between.
+    """
+    jobs: dict[str, dict[str, Any]] = {}
+    for event in ledger.events:
+        match event["event"]:
+            case "batch_request":
+                jobs[event["batch"]] = dict(event)
+            case "batch":
+                jobs.setdefault(event["batch"], {"batch": event["batch"], "images": 0})["job"] = event["job"]
+            case "batch_closed":
+                jobs.pop(event["batch"], None)
+    for batch, event in list(jobs.items()):
+        if "job" in event:
+            continue
+        found = door.find(_display_name(batch))
+        if found is None:
+            # A list may lag behind what was just made; a second look costs less than a second purchase.
+            time.sleep(min(door.settings.poll_s, 10.0))
+            found = door.find(_display_name(batch))
+        if found and found.name:
+            event["job"] = found.name
+            ledger.append({"event": "batch", "batch": batch, "job": found.name, "detail": "found by its name"})
+        else:
+            _close(ledger, batch, "never made")
+            jobs.pop(batch)
+    return jobs
+
+
+def _display_name(batch: str) -> str:
+    return f"nbhelpers-{batch}"
+
+
+def _submit(
+    ledger: Ledger, rows: list[Row], folder: Path, settings: Settings, door: _Door
+) -> tuple[str, dict[str, Any]]:
+    """Announce a job in the ledger, upload its requests, make it, and note its id."""
+    batch = uuid.uuid4().hex
+    lines = (
+        json.dumps({"key": row.key, "request": settings.request.as_json(row.prompt, row.seed)}, ensure_ascii=False)
+        for row in rows
+    )
+    path = folder / "batches" / f"{batch}.jsonl"
+    write_bytes(path, ("\n".join(lines) + "\n").encode())
+    asked = [
+        ledger.request(
+            row.key,
+            settings.price.reserve(row.prompt),
+            batch=batch,
+            image_id=row.image_id,
+            model=settings.request.model,
+            prompt=row.prompt,
+        )
+        for row in rows
+    ]
+    announced = {"event": "batch_request", "batch": batch, "images": len(rows), "input": f"batches/{path.name}"}
+    upload = types.UploadFileConfig(mime_type="jsonl", display_name=_display_name(batch))
+    source = door.call(lambda: door.client.files.upload(file=path, config=upload))
+    ledger.append(announced, *asked)
+    try:
+        job = door.call(
+            lambda: door.client.batches.create(
+                model=settings.request.model,
+                src=source.name,
+                config=types.CreateBatchJobConfig(display_name=_display_name(batch)),
+            ),
+            before_retry=lambda: door.find(_display_name(batch)),
+        )
+    except UserError:
+        # Refused outright: nothing runs and nothing is billed. When that is not sure, the next run looks it up.
+        if door.find(_display_name(batch)) is None:
+            _close(ledger, batch, "refused")
+        raise
+    ledger.append({"event": "batch", "batch": batch, "job": job.name})
+    print(f"batch job {job.name}: {len(rows)} images")
+    return batch, announced | {"job": job.name}
+
+
+def _close(ledger: Ledger, batch: str, why: str) -> None:
+    """Close a job, and with it its requests that have no outcome: the service brought nothing for them.
+
+    What a job that succeeded left out may have been billed, so it counts at its estimate, and as a try.
+    """
+    succeeded = why.endswith("SUCCEEDED")
+    lines = [
+        {"event": "outcome", "request_id": line["request_id"], "key": key}
+        | {"outcome": "no_image" if succeeded else "server", "cost_usd": line["estimate_usd"] if succeeded else 0.0}
+        | {"detail": f"nothing in the result of the batch job: {why}"}
+        for key, entry in ledger.entries.items()
+        for line in entry.open.values()
+        if line.get("batch") == batch
+    ]
+    ledger.append(*lines, {"event": "batch_closed", "batch": batch, "detail": why})
+
+
+def _cancel(jobs: Mapping[str, Mapping[str, Any]], door: _Door) -> None:
+    for event in jobs.values():
+        state = _state(door.job(event["job"]))
+        if state not in ENDED:
+            name = event["job"]
+            door.cancel(name)
+            print(f"batch job {name}: cancelled while {state}")
+
+
+def _result_file(job: types.BatchJob) -> str | None:
+    return job.dest.file_name if job.dest else None
+
+
+def _state(job: types.BatchJob) -> str:
+    return job.state.name.removeprefix("JOB_STATE_") if job.state else "UNSPECIFIED"
+
+
+def _collect(
+    ledger: Ledger,
+    jobs: dict[str, dict[str, Any]],
+    rows: list[Row],
+    folder: Path,
+    settings: Settings,
+    door: _Door,
+) -> bool:
+    """Wait for the jobs, and keep what each brought as soon as it ends; True when asking again is of no use today."""
+    hopeless = False
+    if not jobs:
+        return hopeless
+    waiting = dict(jobs)
+    started = time.monotonic()
+    bar = progress(total=sum(int(event["images"]) for event in jobs.values()), desc="batch jobs", unit="image")
+    while waiting:
+        states: dict[str, str] = {}
+        for batch, event in list(waiting.items()):
+            job = door.job(event["job"])
+            state = states[event["job"]] = _state(job)
+            # A job that is done and names no file yet may still name it: dropping it would buy its images twice.
+            lagging = state.endswith("SUCCEEDED") and not _result_file(job)
+            if state not in ENDED or (lagging and not settings.batch_cancel):
+                continue
+            hopeless |= _keep_results(ledger, batch, job, rows, folder, settings, door)
+            bar.update(int(waiting.pop(batch)["images"]))
+        bar.set_postfix_str(", ".join(sorted(set(states.values()))), refresh=False)
+        bar.update(0)
+        if not waiting:
+            break
+        if time.monotonic() - started > settings.batch_hours * 3600:
+            told = ", ".join(f"{event['job']} {states[event['job']]}" for event in waiting.values())
+            raise UserError(
+                f"not done after {settings.batch_hours:g} h: {told}",
+                "gemini batch",
+                "run again to go on waiting, or set gemini_batch_cancel: true to cancel",
+            )
+        time.sleep(settings.poll_s)
+    bar.close()
+    return hopeless
+
+
+def _keep_results(
+    ledger: Ledger,
+    batch: str,
+    job: types.BatchJob,
+    rows: list[Row],
+    folder: Path,
+    settings: Settings,
+    door: _Door,
+) -> bool:
+    """Keep every line of a job's result file, in whatever order and however many there are, and close the job.
+
+    When the file comes only in part, what came is kept and the job stays open for the next run. True when a line tells
+    that asking again is of no use.
+    """
+    hopeless = False
+    state = _state(job)
+    open_lines = {
+        key: line for key, entry in ledger.entries.items() for line in entry.open.values() if line.get("batch") == batch
+    }
+    known = {row.key: row for row in rows}
+    name = _result_file(job)
+    if name:
+        path = folder / "batches" / f"{batch}.results.part"
+        whole = _download(name, path, door)
+        asked_here = {line["key"] for line in _lines(folder / "batches" / f"{batch}.jsonl")}
+        extra = 0.0
+        for line in progress(_lines(path), desc=f"keeping {state.lower()} job", unit="line"):
+            key, outcome = str(line.get("key")), _outcome(line)
+            if key not in asked_here:
+                continue
+            asked = open_lines.pop(key, None)
+            if asked is None:
+                # Services have sent, and billed, several images of one request: the first is kept, all are counted.
+                seen = ledger.entry(key)
+                if seen.last and seen.last.get("response_id") != outcome.facts.get("response_id"):
+                    extra += settings.batch_price.cost(outcome.facts.get("usage"), int(outcome.kind == "ok"))
+                continue
+            row = known.get(key) or Row(asked["image_id"], asked["prompt"], key, 0)
+            hopeless |= outcome.fatal
+            note_outcome(ledger, row, asked, outcome, folder, settings.batch_price)
+        if extra:
+            ledger.append({"event": "extra", "batch": batch, "cost_usd": round(extra, 8)})
+        if not whole:
+            print(f"batch job {job.name}: its result came only in part; run again for the rest")
+            return True
+        path.unlink(missing_ok=True)
+    _close(ledger, batch, state)
+    return hopeless
+
+
+def _download(name: str, path: Path, door: _Door) -> bool:
+    """Fetch a result file to `path`; False when only a part of it could be had."""
+    for tries in range(DOWNLOADS):
+        time.sleep(door.settings.backoff_s * (2.0**tries - 1))
+        try:
+            door.client.files.download(file=name, destination=path)
+            return True
+        except Exception as error:
+            outcome = gemini_client.from_error(error)
+        if outcome.kind not in TRANSIENT:
+            raise door.refusal(outcome)
+    if not path.exists():
+        raise UserError(f"no batch result: {outcome.detail}", name, "run again later")
+    return False
+
+
+def _lines(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a file, a line each and one at a time (files hold gigabytes); torn lines are passed over."""
+    with open(path, "rb") as handle:
+        for raw in handle:
+            try:
+                line = json.loads(raw)
+            except ValueError:
+                continue
+            if isinstance(line, dict):
+                yield line
+
+
+def _outcome(line: Mapping[str, Any]) -> Outcome:
+    """Class of a result line: `response` is a reply, `error` a status with a code of HTTP or of gRPC (below 17)."""
+    if not line.get("error"):
+        response = line.get("response")
+        outcome = from_reply(response if isinstance(response, Mapping) else {})
+    else:
+        code = line["error"].get("code") if isinstance(line["error"], Mapping) else None
+        status = {3: 400, 5: 404, 7: 403, 8: 429, 16: 401}.get(code, code) if isinstance(code, int) else 500
+        outcome = from_status(status if status >= 400 else 500, {"error": line["error"]})
+    if outcome.kind == "configuration" and not outcome.fatal:
+        # The job itself was taken: it is this line's prompt that is refused.
+        outcome = replace(outcome, kind="prompt_blocked")
+    return replace(outcome, detail=gemini_client.redact(outcome.detail))

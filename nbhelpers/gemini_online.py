@@ -1,0 +1,262 @@
+"""Gemini online: so many requests in flight, within rate, budget and deadline, and every outcome kept."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import sys
+import time
+from collections import Counter
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from nbhelpers import gemini_client
+from nbhelpers.errors import UserError
+from nbhelpers.gemini_outcomes import TRANSIENT, Outcome
+from nbhelpers.gemini_purchases import Row, Settings, note_outcome
+from nbhelpers.ledger import Ledger
+from nbhelpers.progress import progress
+
+TRANSIENT_LIMIT = 8  # failures of one image that are its own, in one run
+LONGEST_PAUSE_S = 60.0
+
+
+class Run:
+    """One run of requests against the service: so many in flight, within rate and budget, each outcome kept.
+
+    Everything here lives on one event loop; only disk and decoding go to threads.
+    """
+
+    def __init__(self, ledger: Ledger, rows: list[Row], folder: Path, settings: Settings, client: Any) -> None:
+        self.ledger, self.rows, self.folder, self.settings, self.client = ledger, rows, folder, settings, client
+        self.counts: Counter[str] = Counter()
+        self.proven = any(entry.ok for entry in ledger.entries.values())
+        self.reserved = 0.0
+        self.spent = ledger.spent()
+        self.dearest = 0.0
+        self.stopped = ""
+        self.failure: BaseException | None = None
+        self.resume_at = self.next_slot = 0.0
+        self.streak: Counter[str] = Counter()
+        self.refused_quota = 0
+        self.last_good = time.monotonic()
+        self._queue: asyncio.Queue[Row] = asyncio.Queue()
+        self._awake = asyncio.Event()
+        self._settled = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._bar: Any = None
+
+    async def work(self) -> None:
+        """Draw all rows; returns when each is here, given up, or left because the run stopped."""
+        settings = self.settings
+        self._bar = progress(total=len(self.rows), desc=f"drawing {settings.request.model}", unit="image")
+        for row in self.rows:
+            self._queue.put_nowait(row)
+        storing = asyncio.Semaphore(2 * settings.concurrency)
+        workers = [asyncio.create_task(self._worker(storing)) for _ in range(min(settings.concurrency, len(self.rows)))]
+        await self._queue.join()
+        for worker in workers:
+            worker.cancel()
+        await asyncio.gather(*workers, return_exceptions=True)
+        self._bar.close()
+        await self.client.aio.aclose()
+        if self.failure:
+            raise self.failure
+
+    def stop(self, reason: str, failure: BaseException | None = None) -> None:
+        """Send no more requests; those in flight are waited for, since they are paid."""
+        self.stopped = self.stopped or reason
+        self.failure = self.failure or failure
+        self._awake.set()
+        self._settled.set()
+
+    async def _worker(self, storing: asyncio.Semaphore) -> None:
+        while True:
+            row = await self._queue.get()
+            try:
+                await self._wait_for_turn()
+                reserve = await self._reserve(row)
+                if self.stopped:
+                    self._finish(row, f"not yet: {self.stopped}")
+                    continue
+                asked = self.ledger.request(
+                    row.key, reserve, image_id=row.image_id, model=self.settings.request.model, prompt=row.prompt
+                )
+                # The line is in the file before the request is sent; the disk confirms while the service works.
+                self.ledger.append(asked, durable=False)
+                self._keep(asyncio.create_task(self._confirm()))
+                outcome = await self._ask(row)
+                self._heed(outcome)
+            except Exception as error:
+                self.stop("an error", error)
+                self._finish(row, "not yet: stopped by an error")
+                continue
+            await storing.acquire()
+            self._keep(asyncio.create_task(self._store(row, asked, outcome, reserve, storing)))
+
+    def _keep(self, task: asyncio.Task[None]) -> None:
+        # The loop itself holds tasks weakly.
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _confirm(self) -> None:
+        try:
+            await asyncio.to_thread(self.ledger.sync)
+        except UserError as error:
+            self.stop("an error", error)
+
+    async def _reserve(self, row: Row) -> float:
+        """Set aside what this request may cost; while others in flight hold the rest of the budget, wait for them."""
+        reserve = max(self.settings.price.reserve(row.prompt), self.dearest)
+        while not self.stopped and self.spent + self.reserved + reserve > self.settings.budget_usd:
+            if self.reserved <= 1e-9:
+                self.stop("budget")
+                break
+            self._settled.clear()
+            await self._settled.wait()
+        self.reserved += 0.0 if self.stopped else reserve
+        return reserve
+
+    async def _ask(self, row: Row) -> Outcome:
+        settings = self.settings
+        outcome = await gemini_client.generate(self.client, settings.request, row.prompt, row.seed, settings.deadline_s)
+        if outcome.kind == "configuration" and not outcome.fatal:
+            # The same configuration has brought images: then it is this prompt that is refused.
+            return replace(outcome, kind="prompt_blocked") if self.proven else replace(outcome, fatal=True)
+        return outcome
+
+    async def _store(
+        self, row: Row, asked: Mapping[str, Any], outcome: Outcome, reserve: float, storing: asyncio.Semaphore
+    ) -> None:
+        try:
+            price = self.settings.price
+            cost = await asyncio.to_thread(note_outcome, self.ledger, row, asked, outcome, self.folder, price)
+            self.reserved -= reserve
+            self.spent += cost
+            self.dearest = max(self.dearest, cost)
+            self._settled.set()
+            self._judge(row, outcome)
+        except BaseException as error:
+            self.stop("an error", error)
+            self._finish(row, "not yet: stopped by an error")
+        finally:
+            storing.release()
+
+    async def _wait_for_turn(self) -> None:
+        """Wait while the service asked for a pause, and for the next slot under the rate limit."""
+        while not self.stopped:
+            delay = self.resume_at - time.monotonic()
+            if delay <= 0:
+                break
+            await self._sleep(delay)
+        if self.settings.requests_per_minute and not self.stopped:
+            moment = max(time.monotonic(), self.next_slot)
+            self.next_slot = moment + 60.0 / self.settings.requests_per_minute
+            await self._sleep(moment - time.monotonic())
+            if self.resume_at > time.monotonic():
+                await self._wait_for_turn()
+
+    async def _sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            try:
+                await asyncio.wait_for(self._awake.wait(), seconds)
+            except TimeoutError:
+                return
+
+    def _heed(self, outcome: Outcome) -> None:
+        """What must hold for the very next request: a stop, or the wait that the service asks for."""
+        if outcome.fatal:
+            refused = gemini_client.stop_message(outcome, self.settings.request.model)
+            self.stop(outcome.kind, refused if outcome.kind == "configuration" else None)
+        elif outcome.wait is not None:
+            self._pause(outcome.wait * random.uniform(1.0, 1.05))
+        elif outcome.kind == "quota_minute":
+            self.refused_quota += 1
+            self._pause(self._backoff(1 + self.refused_quota // self.settings.concurrency))
+
+    def _judge(self, row: Row, outcome: Outcome) -> None:
+        """Decide what becomes of a row: done, asked again (now or later), or given up; and of the run."""
+        kind = outcome.kind
+        self.counts[kind] += 1
+        self._bar.set_postfix(self.counts | {"usd": round(self.spent, 2)}, refresh=False)
+        if kind not in TRANSIENT:
+            # Any considered answer shows that the service works.
+            self.streak.clear()
+            self.refused_quota = 0
+            self.last_good = time.monotonic()
+        if kind == "ok":
+            self.proven = True
+            self._finish(row, "ok")
+        elif outcome.fatal:
+            self._finish(row, f"not yet: {kind}")
+        elif kind in TRANSIENT:
+            self._try_later(row, outcome)
+        else:
+            row.refusals += 1
+            if row.refusals >= self.settings.attempts:
+                self._finish(row, f"given up: {kind}")
+            else:
+                self._queue.put_nowait(row)
+                self._queue.task_done()
+
+    def _try_later(self, row: Row, outcome: Outcome) -> None:
+        now, settings = time.monotonic(), self.settings
+        self.streak[row.key] += 1
+        # While others fail too, the fault is the service's: only a failure that stands alone is counted for the row.
+        if len(self.streak) == 1:
+            row.failures += 1
+        delay = self._backoff(self.streak[row.key])
+        if outcome.wait is None and len(self.streak) > settings.concurrency:
+            self._pause(self._backoff(len(self.streak) // settings.concurrency))
+        if row.failures >= TRANSIENT_LIMIT:
+            self._finish(row, f"not yet: {outcome.kind}")
+            return
+        if max(now, self.resume_at) - self.last_good > settings.patience_s:
+            self.stop(f"{outcome.kind}, no success within {settings.patience_s:g} s")
+        asyncio.get_running_loop().call_later(0 if self.stopped else delay, self._requeue, row)
+
+    def _requeue(self, row: Row) -> None:
+        self._queue.put_nowait(row)
+        self._queue.task_done()
+
+    def _backoff(self, failures: int) -> float:
+        longest = min(LONGEST_PAUSE_S, self.settings.backoff_s * 2.0 ** min(failures - 1, 10))
+        return longest * random.uniform(0.5, 1.0)
+
+    def _pause(self, seconds: float) -> None:
+        self.resume_at = max(self.resume_at, time.monotonic() + seconds)
+
+    def _finish(self, row: Row, state: str) -> None:
+        row.state = state
+        self._bar.update(1)
+        self._queue.task_done()
+
+
+def run_in_thread(run: Run) -> None:
+    """Run to the end in a thread of its own, since a notebook's thread has an event loop already.
+
+    An interrupt sends nothing more and waits for what is in flight, which is paid; a second one drops that too.
+    """
+    loop = asyncio.new_event_loop()
+    with ThreadPoolExecutor(1, thread_name_prefix="gemini") as pool:
+        done: Future[None] = pool.submit(_drive, loop, run)
+        try:
+            done.result()
+        except KeyboardInterrupt:
+            print("stopping: waiting for the requests in flight; interrupt again to drop them", file=sys.stderr)
+            loop.call_soon_threadsafe(run.stop, "interrupted")
+            try:
+                done.result()
+            except KeyboardInterrupt:
+                for task in asyncio.all_tasks(loop):
+                    loop.call_soon_threadsafe(task.cancel)
+            raise
+
+
+def _drive(loop: asyncio.AbstractEventLoop, run: Run) -> None:
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.get_loop().set_default_executor(ThreadPoolExecutor(2 * run.settings.concurrency + 2))
+        runner.run(run.work())

@@ -1,0 +1,233 @@
+"""What a Gemini source wants, has and spends: settings, rows against the ledger, images kept as they came."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nbhelpers.c2pa import has_manifest
+from nbhelpers.errors import UserError
+from nbhelpers.files import inside, write_bytes
+from nbhelpers.gemini_client import Request
+from nbhelpers.gemini_outcomes import REFUSALS, Outcome
+from nbhelpers.gemini_prices import Price, price_of
+from nbhelpers.images import decode, sniff_format
+from nbhelpers.ledger import Entry, Ledger, image_key
+
+MODES = ("online", "batch")
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
+
+
+@dataclass
+class Settings:
+    """The `gemini_*` parameters, checked; `backoff_s` is the first wait after a failure, in seconds."""
+
+    request: Request
+    price: Price
+    batch_price: Price
+    mode: str = "online"
+    concurrency: int = 8
+    requests_per_minute: int = 300
+    budget_usd: float = 10.0
+    attempts: int = 3
+    deadline_s: float = 180.0
+    patience_s: float = 900.0
+    poll_s: float = 30.0
+    batch_images: int = 500
+    batch_hours: float = 26.0
+    batch_cancel: bool = False
+    backoff_s: float = 1.0
+
+    @classmethod
+    def of(cls, parameters: Mapping[str, Any]) -> Settings:
+        """Settings from an experiment's parameters; a value out of range, or a model without a price, is an error."""
+        given = {name.removeprefix("gemini_"): value for name, value in parameters.items()}
+        own = {name: given[name] for name in cls.__dataclass_fields__ if name in given}
+        for name in ("request", "price", "batch_price", "backoff_s"):
+            own.pop(name, None)
+        mode = own.get("mode", cls.mode)
+        if mode not in MODES:
+            raise UserError(f"gemini_mode = {mode!r}", "parameters", f"use one of {', '.join(MODES)}")
+        model = str(given.get("model", "gemini-2.5-flash-image"))
+        request = Request(
+            model,
+            str(given.get("api_version", "v1beta")),
+            str(given.get("aspect_ratio", "1:1")),
+            given.get("image_size"),
+        )
+        half = price_of(model, given.get("price_usd"), batch=True)
+        settings = cls(request, half if mode == "batch" else price_of(model, given.get("price_usd")), half, **own)
+        for name in ("concurrency", "attempts", "deadline_s", "patience_s", "poll_s", "batch_images", "batch_hours"):
+            if getattr(settings, name) <= 0:
+                raise UserError(f"gemini_{name} = {getattr(settings, name)}", "parameters", "give a positive number")
+        for name in ("requests_per_minute", "budget_usd"):
+            if getattr(settings, name) < 0:
+                raise UserError(f"gemini_{name} = {getattr(settings, name)}", "parameters", "give zero or more")
+        return settings
+
+
+@dataclass
+class Row:
+    """One wanted image and what this run knows of it."""
+
+    image_id: str
+    prompt: str
+    key: str
+    seed: int
+    refusals: int = 0
+    failures: int = 0
+    state: str = ""
+
+
+@dataclass
+class Plan:
+    """What a design needs from the ledger's point of view: the rows that are here, given up, and still to be bought."""
+
+    rows: list[Row]
+    here: dict[str, dict[str, Any]] = field(default_factory=dict)
+    given_up: list[Row] = field(default_factory=list)
+    wanted: list[Row] = field(default_factory=list)
+
+
+def rows_of(design: pd.DataFrame, request: Request) -> list[Row]:
+    """The design's rows with their ledger keys.
+
+    Images of one and the same prompt are told apart by how many of it came before, so that a longer or reordered design
+    still finds each image that was bought. The seed is sent with the request, but nothing shows that it is honoured.
+    """
+    seen: Counter[str] = Counter()
+    rows = []
+    for image_id, prompt in zip(design["image_id"], design["prompt"], strict=True):
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise UserError(f"image {image_id!r} has no prompt", "prompt design", "write one")
+        key = image_key(request.model, request.api_version, prompt, request.configuration, seen[prompt])
+        seen[prompt] += 1
+        rows.append(Row(str(image_id), prompt, key, int(key[:7], 16)))
+    return rows
+
+
+def plan_rows(rows: list[Row], entries: Mapping[str, Entry], folder: Path, attempts: int) -> Plan:
+    """Sort rows into here, given up and wanted; an image counts as here when its file has the size in the ledger."""
+    plan = Plan(rows)
+    for row in rows:
+        entry = entries.get(row.key) or Entry()
+        row.refusals = sum(count for kind, count in entry.outcomes.items() if kind in REFUSALS)
+        if entry.ok and file_is_whole(folder, entry.ok):
+            plan.here[row.key] = entry.ok
+        elif row.refusals >= attempts:
+            row.state = f"given up: {entry.last['outcome'] if entry.last else 'refused'}"
+            plan.given_up.append(row)
+        else:
+            plan.wanted.append(row)
+    return plan
+
+
+def in_jobs(entry: Entry | None) -> bool:
+    """Whether a batch job has been asked for this image and has not answered yet."""
+    return entry is not None and any(line.get("batch") for line in entry.open.values())
+
+
+def file_is_whole(folder: Path, line: Mapping[str, Any]) -> bool:
+    """Whether the file of an `ok` line lies in `folder` with the size that the ledger notes."""
+    try:
+        return inside(folder, line["path"]).stat().st_size == line["bytes"]
+    except OSError:
+        return False
+
+
+def check_budget(ledger: Ledger, wanted: list[Row], settings: Settings) -> None:
+    """Raise a `UserError` when the estimate for what is wanted is more than what is left of the budget."""
+    estimate = sum(settings.price.reserve(row.prompt) for row in wanted)
+    left = settings.budget_usd - ledger.spent()
+    if estimate > left:
+        raise UserError(
+            f"{len(wanted)} images still wanted, about {estimate:.2f} USD, are over the budget: "
+            f"{settings.budget_usd:.2f} USD, of which {max(left, 0):.2f} are left",
+            "gemini_budget_usd",
+            "raise the budget, or ask for fewer images_per_class",
+        )
+
+
+def settle(ledger: Ledger, settings: Settings) -> None:
+    """Close the requests that an earlier run left without an outcome, as `unknown`, at their estimate.
+
+    They may have been carried out and billed. Those that wait in a batch job stay open: the job has their outcome.
+    """
+    lines = [
+        {"event": "outcome", "request_id": line["request_id"], "key": key, "outcome": "unknown"}
+        | {"cost_usd": line["estimate_usd"], "detail": "the run ended before the reply; counted at the estimate"}
+        for key, entry in ledger.entries.items()
+        for line in entry.open.values()
+        if not line.get("batch")
+    ]
+    if lines:
+        ledger.append(*lines)
+
+
+def adopt(ledger: Ledger, rows: list[Row], folder: Path) -> None:
+    """Note the images whose file is whole but whose outcome line a kill cut off: they arrived, so they are kept."""
+    for row in rows:
+        entry = ledger.entry(row.key)
+        if entry.ok or not entry.requests:
+            continue
+        for suffix in sorted(set(SUFFIXES.values())):
+            path = f"images/{row.key[:32]}{suffix}"
+            try:
+                data = inside(folder, path).read_bytes()
+                decode(data)
+            except (OSError, UserError):
+                continue
+            line = {"event": "outcome", "request_id": "", "key": row.key, "outcome": "ok", "cost_usd": 0.0}
+            facts = {"detail": "found on disk after a kill; its cost is counted with the request of unknown outcome"}
+            ledger.append(line | facts | describe(data, path))
+            break
+
+
+def describe(data: bytes, path: str) -> dict[str, Any]:
+    """What the ledger notes of an image file: `path, format, bytes, sha256, c2pa`."""
+    return {
+        "path": path,
+        "format": sniff_format(data),
+        "bytes": len(data),
+        "sha256": hashlib.sha256(data).hexdigest(),
+        "c2pa": has_manifest(data),
+    }
+
+
+def keep_image(folder: Path, key: str, data: bytes) -> dict[str, Any]:
+    """Write an image as it came to `images/<key>.<what its bytes are>`; a file that lies there is never replaced."""
+    suffix = SUFFIXES[sniff_format(data) or "png"]
+    path, tries = f"images/{key[:32]}{suffix}", 0
+    while inside(folder, path).exists():
+        tries += 1
+        path = f"images/{key[:32]}-{tries}{suffix}"
+    try:
+        write_bytes(inside(folder, path), data)
+    except OSError as error:
+        raise UserError(
+            f"an image cannot be written: {error.strerror}", str(folder / path), "free some disk space and run again"
+        ) from None
+    return describe(data, path)
+
+
+def note_outcome(
+    ledger: Ledger, row: Row, asked: Mapping[str, Any], outcome: Outcome, folder: Path, price: Price
+) -> float:
+    """Keep an outcome: the image first, then its line, both on the disk when this returns. Gives the cost in USD."""
+    if outcome.billed is None:
+        cost = float(asked["estimate_usd"])
+    elif outcome.billed:
+        cost = price.cost(outcome.facts.get("usage"), images=int(outcome.kind in ("ok", "corrupt")))
+    else:
+        cost = 0.0
+    facts = {name: value for name, value in outcome.facts.items() if value not in (None, {})}
+    image = keep_image(folder, row.key, outcome.data) if outcome.kind == "ok" and outcome.data else {}
+    line = {"event": "outcome", "request_id": asked["request_id"], "key": row.key, "outcome": outcome.kind}
+    ledger.append(line | {"cost_usd": round(cost, 8), "detail": outcome.detail, **facts, **image})
+    return cost
