@@ -31,9 +31,9 @@ SYNTHETIC_IMAGES = 2000  # of each arm, at most: a direction needs no more
 
 STATISTICS = {
     "brightness": "mean brightness",
-    "contrast": "contrast (standard deviation)",
-    "gradient": "gradient energy (middle of the film)",
-    "gradient_whole": "gradient energy (whole film)",
+    "contrast": "contrast (SD)",
+    "gradient": "gradient energy, middle",
+    "gradient_whole": "gradient energy, whole film",
     "file_size": "file size",
 }
 # Which value points to pneumonia where the synthetic images, matched between classes, cannot tell.
@@ -50,7 +50,8 @@ class Baselines:
         One column a baseline, one row a film, higher for pneumonia as far as the direction holds.
     facts : DataFrame
         One row a column of `scores`: `baseline, title, direction` (higher or lower)`, direction_from` (synthetic
-        images, convention, or this set)`, uses_labels` (True when anything was chosen or trained on the set itself).
+        images, convention, or this set)`, kind`: `fixed` beforehand, `best way` (one number, its direction chosen on
+        the set itself) or `trained` on the set itself; `uses_labels` is True for the last two.
     """
 
     scores: pd.DataFrame
@@ -147,32 +148,31 @@ def of_set(film_set: FilmSet, films: pd.DataFrame, images: NDArray[np.uint8], di
     scores: dict[str, NDArray[np.float64]] = {}
     facts: list[dict[str, Any]] = []
 
-    def add(name: str, title: str, score: NDArray[np.float64], sign: int, origin: str, uses_labels: bool) -> None:
+    def add(name: str, title: str, score: NDArray[np.float64], sign: int, origin: str, kind: str) -> None:
         scores[name] = sign * score
         direction = "higher" if sign > 0 else "lower"
-        facts.append(
-            dict(baseline=name, title=title, direction=direction, direction_from=origin, uses_labels=uses_labels)
-        )
+        fact = {"baseline": name, "title": title, "direction": direction, "direction_from": origin, "kind": kind}
+        facts.append({**fact, "uses_labels": kind != "fixed"})
 
     for name, title in STATISTICS.items():
         value = values[name].to_numpy()
         if name in signs:
-            add(name, title, value, int(signs[name]), "synthetic images", False)
+            add(name, title, value, int(signs[name]), "synthetic images", "fixed")
         better = 1 if metrics.auroc(label, value) >= 0.5 else -1
-        add(f"{name}_best", f"{title}, better direction", value, better, "this set", True)
+        add(f"{name}_best", f"{title} (best way)", value, better, "this set", "best way")
     known = metadata(films)
     for name in map(str, known):
-        add(name, METADATA[name], known[name].to_numpy(), 1, "convention", False)
+        add(name, METADATA[name], known[name].to_numpy(), 1, "convention", "fixed")
     groups = group_codes(films["patient_id"], len(films))
     if known.shape[1] > 1:
         fitted = out_of_fold(known.to_numpy(), label, groups)
         if fitted is not None:
-            title = f"{', '.join(map(str, known))} (trained on this set)"
-            add("metadata_trained", title, fitted, 1, "this set", True)
+            title = f"{', '.join(map(str, known))} (trained here)"
+            add("metadata_trained", title, fitted, 1, "this set", "trained")
     fitted = out_of_fold(thumbnails(images), label, groups)
     if fitted is not None:
-        title = f"{THUMBNAIL} x {THUMBNAIL} thumbnail (trained on this set)"
-        add("thumbnail_trained", title, fitted, 1, "this set", True)
+        title = f"{THUMBNAIL} x {THUMBNAIL} thumbnail (trained here)"
+        add("thumbnail_trained", title, fitted, 1, "this set", "trained")
     return Baselines(pd.DataFrame(scores), pd.DataFrame(facts))
 
 
@@ -220,7 +220,7 @@ def table(
     """One row a baseline and metric, with 95 % intervals by patients where they are known, else by films.
 
     Columns: `dataset, baseline, title, metric, value, ci_low, ci_high, n, n_patients, prevalence, ci_method,
-    direction, direction_from, uses_labels`.
+    direction, direction_from, kind, uses_labels`.
     """
     label = films["label"].to_numpy()
     patients, method = interval_groups(films)
@@ -237,7 +237,7 @@ def table(
                     "n_patients": films["patient_id"].nunique() or None,
                     "prevalence": label.mean(),
                     "ci_method": method,
-                    **{name: facts[name] for name in ("direction", "direction_from", "uses_labels")},
+                    **{name: facts[name] for name in ("direction", "direction_from", "kind", "uses_labels")},
                 }
             )
     return pd.DataFrame(rows)

@@ -232,59 +232,61 @@ def checks(predictions: pd.DataFrame, films: Mapping[str, Films], arms: Iterable
 def compare_with_baselines(
     predictions: pd.DataFrame, known: Mapping[str, baselines.Baselines], n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """Each arm against the best trivial baseline of each set, on the same films and resamples.
-
-    The best is taken once among baselines that use none of the set's labels, and once among all.
+    """Each arm against the best trivial baseline of each kind and set, on the same films and resamples.
 
     Returns
     -------
     DataFrame
-        `arm, dataset, against` (`label-free` or `any`)`, baseline, title, auroc, baseline_auroc, difference, ci_low,
+        `arm, dataset, kind` (see `baselines.Baselines`)`, baseline, title, auroc, baseline_auroc, difference, ci_low,
         ci_high, verdict` (beats, falls below, or is not told apart from: by the interval of the difference).
     """
     rows = []
     for dataset, part in predictions.groupby("dataset", sort=False):
         wide, films = _side_by_side(part)
         label, found = films["label"].to_numpy(), known[str(dataset)]
-        areas = {str(name): metrics.auroc(label, found.scores[name]) for name in found.scores}
         groups, _ = baselines.interval_groups(films)
-        titles = found.facts.set_index("baseline")["title"]
-        free = set(found.facts.loc[~found.facts["uses_labels"], "baseline"])
-        for against, names in (("label-free", [n for n in areas if n in free]), ("any", list(areas))):
-            if not names:
-                continue
-            best = max(names, key=lambda name: areas[name])
-            scores = [*wide.to_numpy().T, found.scores[best].to_numpy()]
-            *spreads, other = bootstrap_distribution(label, scores, groups, n_resamples, seed)
-            for arm, spread in zip(wide.columns, spreads, strict=True):
+        facts = found.facts.assign(auroc=[metrics.auroc(label, found.scores[name]) for name in found.facts["baseline"]])
+        best = facts.sort_values("auroc", ascending=False).drop_duplicates("kind").sort_values("auroc")
+        scores = [*wide.to_numpy().T, *(found.scores[name].to_numpy() for name in best["baseline"])]
+        spreads = bootstrap_distribution(label, scores, groups, n_resamples, seed)
+        for arm, spread in zip(wide.columns, spreads, strict=False):
+            area = metrics.auroc(label, wide[arm])
+            for fact, other in zip(best.to_dict("records"), spreads[wide.shape[1] :], strict=True):
                 low, high = percentile_interval(spread.auroc - other.auroc)
-                area = metrics.auroc(label, wide[arm])
-                verdict = "beats" if low > 0 else "falls below" if high < 0 else "is not told apart from"
                 rows.append(
                     {
-                        **{"arm": arm, "dataset": dataset, "against": against, "baseline": best},
-                        **{"title": titles.loc[best], "auroc": area, "baseline_auroc": areas[best]},
-                        **{"difference": area - areas[best], "ci_low": low, "ci_high": high, "verdict": verdict},
+                        **{"arm": arm, "dataset": dataset, "kind": fact["kind"], "baseline": fact["baseline"]},
+                        **{"title": fact["title"], "auroc": area, "baseline_auroc": fact["auroc"]},
+                        **{"difference": area - fact["auroc"], "ci_low": low, "ci_high": high},
+                        "verdict": "beats" if low > 0 else "falls below" if high < 0 else "is not told apart from",
                     }
                 )
     return pd.DataFrame(rows)
 
 
 def sentences(comparison: pd.DataFrame, sets: Mapping[str, FilmSet]) -> list[str]:
-    """What `compare_with_baselines` found, a sentence an arm and set."""
+    """What `compare_with_baselines` found, a sentence an arm and set.
+
+    The verdict is about one-number baselines, whichever way round; what was trained on the set is told beside it.
+    """
+    names = {
+        "fixed": "one number with its direction fixed beforehand",
+        "best way": "one number used the best way round",
+        "trained": "a model trained on this very set",
+    }
     told = []
     for (arm, dataset), part in comparison.groupby(["arm", "dataset"], sort=False):
-        phrases = []
-        for row in part.to_dict("records"):
-            kind = "best trivial baseline" if row["against"] == "label-free" else "best one that has seen these labels"
-            if row["against"] == "any" and len(part) > 1 and row["baseline"] == part.iloc[0]["baseline"]:
-                continue
-            phrases.append(
-                f"{row['verdict']} the {kind}: {row['title']}, {row['baseline_auroc']:.3f} "
-                f"(difference {row['difference']:+.3f}, {row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
-            )
-        area = part.iloc[0]["auroc"]
-        told.append(f"{sets[str(dataset)].title}, arm {arm}: AUROC {area:.3f} " + "; it ".join(phrases) + ".")
+        clauses = [
+            f"it {row['verdict']} {names[row['kind']]} ({row['title']}, {row['baseline_auroc']:.3f}; difference "
+            f"{row['difference']:+.3f}, {row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
+            for row in part.to_dict("records")
+        ]
+        simple = part[part["kind"] != "trained"]
+        won = bool((simple["verdict"] == "beats").all())
+        told.append(
+            f"{sets[str(dataset)].title}, arm {arm}, AUROC {part.iloc[0]['auroc']:.3f}: "
+            f"{'beats' if won else 'does not beat'} the best trivial baseline; {'; '.join(clauses)}."
+        )
     return told
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from string import ascii_uppercase
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -33,7 +34,7 @@ def figure_2(
     sets : mapping
         The sets by name, for titles.
     baselines_table : DataFrame, optional
-        From `baselines.table`, all sets; the best baseline of each panel is drawn as a line.
+        From `baselines.table`, all sets; the best one-number baseline of each panel is drawn as a line.
 
     A dashed line marks what a score that knows nothing reaches: 0.5, and in AUPR the prevalence. The paper's own
     value is marked on the matching set alone, at the one arm whose figures are known.
@@ -54,6 +55,7 @@ def figure_2(
             axis.axhline(floor, color=FLOOR, linestyle="--", linewidth=1)
             if baselines_table is not None:
                 mine = baselines_table[(baselines_table["dataset"] == dataset) & (baselines_table["metric"] == metric)]
+                mine = mine[mine["kind"] != "trained"]
                 axis.axhline(float(mine["value"].max()), color=TRIVIAL, linestyle=":", linewidth=1.4)
             paper = published.reference(dataset, int(part["n"].iloc[0]))
             if paper and published.ARM in arms:
@@ -69,7 +71,7 @@ def figure_2(
             axis.set_title(f"{next(letters)}   {sets[dataset].title}", loc="left")
     handles = [Line2D([], [], color=FLOOR, linestyle="--", label="knows nothing (0.5; in AUPR the prevalence)")]
     if baselines_table is not None:
-        handles.append(Line2D([], [], color=TRIVIAL, linestyle=":", label="best trivial baseline"))
+        handles.append(Line2D([], [], color=TRIVIAL, linestyle=":", label="best trivial baseline (one number)"))
     if marked:
         handles.append(
             Line2D([], [], color=MARK, marker="D", linestyle="", label=f"published, cropped ({published.CITATION})")
@@ -94,9 +96,10 @@ def _bars(axis: Axes, part: pd.DataFrame, colours: Mapping[str, str]) -> None:
         error_kw={"capsize": 3, "linewidth": 1.1},
     )
     for place, value, top in zip(places, values, high, strict=True):
-        axis.text(
-            float(place), min(max(value, top) + 0.015, 1.03), f"{value:.3f}", ha="center", va="bottom", fontsize=8
-        )
+        height = min(max(value, top) + 0.02, 1.03)
+        text = axis.text(float(place), height, f"{value:.3f}", ha="center", va="bottom", fontsize=8, zorder=6)
+        # Lines of reference run behind the number, not through it.
+        text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.9})
     axis.set_xticks(places, list(part.index))
     axis.set_xlim(-0.6, len(part) - 0.4)
     axis.set_ylim(0, 1.1)
@@ -124,7 +127,7 @@ def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
         row[1].axhline(prevalence, color=FLOOR, linestyle="--", linewidth=1)
         row[0].set(xlabel="1 - specificity", ylabel="sensitivity")
         row[1].set(xlabel="recall (sensitivity)", ylabel="precision (PPV)")
-        for axis, kind in zip(row, ("ROC", "precision-recall"), strict=True):
+        for axis, kind in zip(row, ("ROC", "PR"), strict=True):
             axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), box_aspect=1)
             axis.set_title(f"{next(letters)}   {sets[dataset].title}, {kind}", loc="left")
     axes[0, 0].legend(loc="lower right")
@@ -142,14 +145,18 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet]) 
         sharex=True,
         sharey="row",
     )
-    colours = {"normal": "#0173b2", "pneumonia": "#de8f05"}
+    # Not the arms' colours: here a colour is a label.
+    looks: dict[str, dict[str, Any]] = {
+        "normal": {"color": "#b8b8b8", "histtype": "stepfilled"},
+        "pneumonia": {"color": TRIVIAL, "histtype": "step", "linewidth": 1.6},
+    }
     for row, dataset in zip(axes, names, strict=True):
         for axis, arm in zip(row, arms, strict=True):
             part = predictions[(predictions["dataset"] == dataset) & (predictions["arm"] == arm)]
-            for label, (text, colour) in enumerate(colours.items()):
+            for label, (text, look) in enumerate(looks.items()):
                 scores = part.loc[part["label"] == label, "score"]
                 weights = np.full(len(scores), 1 / len(scores))
-                axis.hist(scores, bins=np.linspace(0, 1, 26), weights=weights, color=colour, alpha=0.6, label=text)
+                axis.hist(scores, bins=np.linspace(0, 1, 26), weights=weights, label=text, **look)
             axis.set_title(arm, loc="left")
         row[0].set_ylabel(f"{sets[dataset].title}\nshare of films".replace(" (simulated)", "\n(simulated)"))
     for axis in axes[-1]:
@@ -171,5 +178,6 @@ def film_examples(films: Mapping[str, Films], each: int = 6) -> Figure:
         for axis, place in zip(row, chosen, strict=True):
             axis.imshow(images[place], cmap="gray", vmin=0, vmax=255)
             axis.set_axis_off()
-        row[0].set_title(f"{found.film_set.title}: {('normal', 'pneumonia')[label]}", loc="left", fontsize=8)
+        title = row[0].set_title(f"{found.film_set.title}: {('normal', 'pneumonia')[label]}", loc="left", fontsize=8)
+        title.set_in_layout(False)
     return figure
