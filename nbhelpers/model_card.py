@@ -1,0 +1,206 @@
+"""The model card of a run: what was trained on what, how it does, and what to hold against it, from the run's files.
+
+After Mitchell et al., Model Cards for Model Reporting, 2019 (doi 10.1145/3287560.3287596).
+"""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from nbhelpers import flow, run_facts, statements
+from nbhelpers.files import write_bytes
+from nbhelpers.run_facts import RunFacts
+
+OPEN = (
+    "Owner of the models and a contact.",
+    "Licence under which the weights may be used.",
+    "Ethical considerations beyond those that the limitations name.",
+    "How to cite the models.",
+)
+_PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Model card: {title}</title>
+<style>
+body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #222; }}
+table {{ border-collapse: collapse; }}
+td, th {{ border-bottom: 1px solid #ccc; padding: .3rem .6rem; text-align: left; vertical-align: top; }}
+blockquote {{ border-left: 4px solid #de8f05; margin-left: 0; padding-left: 1rem; }}
+</style></head><body>
+{body}
+</body></html>
+"""
+
+
+def write(run_folder: Path | str) -> Path:
+    """Write `model_card.md` into the run's folder, and the same as `model_card.html`.
+
+    Returns
+    -------
+    pathlib.Path
+        `outputs/<run>/model_card.md`.
+
+    Raises
+    ------
+    UserError
+        When the folder holds no run.
+    """
+    facts = run_facts.read(run_folder)
+    text = markdown(facts)
+    path = facts.folder / "model_card.md"
+    write_bytes(path, text.encode())
+    write_bytes(path.with_suffix(".html"), _PAGE.format(title=_text(facts.name), body=to_html(text)).encode())
+    return path
+
+
+def markdown(facts: RunFacts) -> str:
+    """The card as Markdown; text from the run's files is escaped, so that none of it becomes markup."""
+    sections = [
+        (f"# Model card: run {_text(facts.name)}", _summary(facts)),
+        ("## Models", _table(_models(facts)) + _said(facts, "internal")),
+        ("## Intended use", _said(facts, "intended_use", "poor_input", "user_skill", "output")),
+        ("## Training data", _said(facts, "training_sources", "preprocessing", "partitions", "disjoint")),
+        ("## Evaluation data", _table(_datasets(facts)) + _said(facts, "reference_standard", "missing_data")),
+        ("## Results", _table(_results(facts)) + _said(facts, "uncertainty")),
+        ("## Beside trivial baselines", _said(facts, "interpretation")),
+        ("## Subgroups", _table(_subgroups(facts))),
+        ("## Operating point and calibration", _said(facts, "operating_point", "updating")),
+        ("## Limitations", _bullets(statements.limitations(facts))),
+        ("## Where images and films went", _table(_flow(facts))),
+        ("## Computing", _table(_computing(facts)) + _said(facts, "software", "details")),
+        (
+            "## Open: what the run cannot know",
+            _bullets(OPEN) + "See also `checklists/`, where open items are listed.\n",
+        ),
+    ]
+    return "\n".join(f"{heading}\n\n{body or _NOTHING}" for heading, body in sections)
+
+
+_NOTHING = "Not written by this run.\n"
+
+
+def to_html(text: str) -> str:
+    """Markdown as HTML."""
+    from nbconvert.filters.markdown import markdown2html
+
+    return str(markdown2html(text))
+
+
+def _summary(facts: RunFacts) -> str:
+    told = [statements.state(topic, facts) for topic in ("question", "category", "goal")]
+    lines = [_text(statement.text) for statement in told if statement is not None]
+    simulated = [name for name, arm in facts.arms.items() if facts.source_is_simulated(arm.get("source", ""))]
+    films = [facts.titles()[name] for name in facts.simulated_datasets()]
+    if simulated or films:
+        what = [f"training images of {', '.join(simulated)}"] if simulated else []
+        what += [f"films of {', '.join(films)}"] if films else []
+        lines.append(f"\n> Simulated in this run: {_text(' and '.join(what))}. Such results say nothing of patients.")
+    return "\n".join(lines) + "\n"
+
+
+def _said(facts: RunFacts, *topics: str) -> str:
+    told = [statements.state(topic, facts) for topic in topics]
+    return "".join(f"\n{_text(statement.text)}\n" for statement in told if statement is not None).lstrip("\n")
+
+
+def _models(facts: RunFacts) -> pd.DataFrame:
+    rows = []
+    for name, model in facts.models.items():
+        arm, images = model.get("arm", {}), model.get("training", {}).get("images", {})
+        mark = " (simulated)" if model.get("simulated") else ""
+        rows.append(
+            {
+                "arm": name,
+                "trained on": f"{arm.get('source')}{mark}, crop {arm.get('crop')}",
+                "images": images.get("train"),
+                "network": model.get("backbone"),
+                "start": model.get("init"),
+                "pixels": model.get("transform", {}).get("size"),
+                "seed": model.get("seed"),
+                "AUROC, synthetic validation": _number(model.get("val_auroc")),
+                "weights (SHA-256)": str(model.get("weights_sha256", ""))[:12],
+            }
+        )
+    return pd.DataFrame(rows)
+
+
+def _datasets(facts: RunFacts) -> pd.DataFrame:
+    table = facts.table("datasets")
+    rows = [
+        {
+            "data set": facts.titles()[row["dataset"]],
+            "films": int(row["n"]),
+            "pneumonia": f"{row['prevalence']:.1%}",
+            "patients": int(row["n_patients"]) if pd.notna(row.get("n_patients")) else "unknown",
+            "left out": int(row.get("excluded") or 0),
+            "terms": row.get("licence") or "",
+        }
+        for row in table.to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
+def _results(facts: RunFacts) -> pd.DataFrame:
+    table = statements.overall(facts)
+    return _wide(facts, table[table["metric"].isin(("auroc", "aupr"))], []) if len(table) else table
+
+
+def _subgroups(facts: RunFacts) -> pd.DataFrame:
+    table = facts.table("metrics")
+    if table.empty:
+        return table
+    table = statements.primary(table[table["subgroup"] != "all"])
+    return _wide(facts, table[table["metric"].isin(("auroc", "aupr"))], ["subgroup"])
+
+
+def _wide(facts: RunFacts, table: pd.DataFrame, more: list[str]) -> pd.DataFrame:
+    rows = []
+    for _, part in table.groupby(["dataset", "arm", *more], sort=False):
+        first = part.iloc[0]
+        row = {"data set": facts.titles().get(first["dataset"], first["dataset"]), "arm": first["arm"]}
+        row |= {name: first[name] for name in more} | {"films": int(first["n"])}
+        rows.append(row | {r["metric"].upper(): statements.interval(r) for r in part.to_dict("records")})
+    return pd.DataFrame(rows)
+
+
+def _flow(facts: RunFacts) -> pd.DataFrame:
+    counts = flow.counts_of(facts)
+    if counts.empty:
+        return counts
+    lost = counts["reason"].fillna("").astype(str).str.replace("_", " ")
+    step = counts["step"].where(counts["kept"], "left out: " + lost)
+    named = {"n_pneumonia": "pneumonia", "n_normal": "normal"}
+    return counts.assign(step=step)[["name", "step", "n", *named]].rename(columns=named)
+
+
+def _computing(facts: RunFacts) -> pd.DataFrame:
+    rows = [
+        {"stage": name, "device": stage.get("device"), "seconds": stage.get("wall_seconds"), "seed": stage.get("seed")}
+        for name, stage in facts.stages.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _text(value: object) -> str:
+    """Text of unknown origin as harmless Markdown: no tag, no table border, no line break."""
+    text = " ".join(html.escape(str(value), quote=False).split())
+    return text.replace("\\", "\\\\").replace("|", "\\|").replace("`", "\\`").replace("[", "\\[").replace("*", "\\*")
+
+
+def _table(table: pd.DataFrame) -> str:
+    if table.empty:
+        return ""
+    lines = ["| " + " | ".join(map(str, table.columns)) + " |", "|" + " --- |" * len(table.columns)]
+    for row in table.itertuples(index=False):
+        lines.append("| " + " | ".join("" if pd.isna(value) else _text(value) for value in row) + " |")
+    return "\n".join(lines) + "\n\n"
+
+
+def _bullets(items: Iterable[str]) -> str:
+    return "".join(f"- {_text(item)}\n" for item in items) + "\n"
