@@ -22,7 +22,8 @@ RIGHT, LEFT = -1, 1  # the patient's sides, as signs of x: the patient's right i
 class Patient:
     """One patient's build, in body units (half the inner width of the thorax), as drawn from the pair's seed.
 
-    `growth` runs from 0 (newborn) to 1 (adult). `lung_height` is the depth of the right dome below the apices.
+    `growth` runs from 0 (newborn) to 1 (adult). `lung_height` is the depth of the right dome below the apices; `blade`
+    the distance of the shoulder blades' inner edges from the midline.
     """
 
     seed: int
@@ -40,6 +41,7 @@ class Patient:
     rotation: float
     heart_ratio: float
     mediastinum: float
+    blade: float
 
     def wall(self, y: NDArray[np.float64] | float) -> NDArray[np.float64]:
         """Half the inner width of the thorax at height y."""
@@ -89,6 +91,8 @@ def build_patient(attributes: Mapping[str, Any], pair_seed: int) -> Patient:
         rotation=rng.normal(0, 0.035) * (1.5 if supine or growth < 0.5 else 1.0),
         heart_ratio=float(np.clip(ratio, 0.36, 0.66)),
         mediastinum=rng.uniform(0.13, 0.18) * (1.18 if supine else 1.0) * (1.12 if group == "older" else 1.0),
+        # From behind to the front (PA) the arms turn the blades off the lungs; from the front (AP) they stay over them.
+        blade=rng.uniform(0.60, 0.82) if anteroposterior else rng.uniform(0.92, 1.10),
     )
 
 
@@ -136,9 +140,11 @@ def draw_chest(patient: Patient, canvas: Canvas) -> Chest:
     lens = dome(canvas.distance_inside(cage), rng.uniform(0.28, 0.45))
     slow: Map = 1 - rng.uniform(0.0, 0.5) * np.maximum(0.35 - coarse.y * np.float32(1 / patient.lung_height), 0)
     slow *= 1 - rng.uniform(-0.1, 0.15) * coarse.y * np.float32(1 / patient.lung_height)
-    slow *= 1 - rng.normal(0, 0.04) * np.tanh(8 * coarse.x)
-    recess = coarse.blur(canvas.shrink(cage), rng.uniform(0.05, 0.11)) * ramp(coarse.y - 0.6 * patient.lung_height, 0.3)
-    recess = canvas.enlarge(recess) * np.float32(rng.uniform(0.1, 0.3))
+    slow = slow * (1 - rng.normal(0, 0.04) * np.tanh(8 * coarse.x))
+    recess: Map = coarse.blur(canvas.shrink(cage), rng.uniform(0.05, 0.11)) * ramp(
+        coarse.y - 0.6 * patient.lung_height, 0.3
+    )
+    recess = np.maximum(canvas.enlarge(recess) - 0.08, 0) * rng.uniform(0.1, 0.35)
     contrast = rng.uniform(0.50, 0.70)
     air: Map = recess + cage * (lens * canvas.enlarge(slow) - recess)
     air *= contrast - contrast * rng.uniform(0.86, 0.97) * bulk
@@ -404,8 +410,7 @@ def _shoulder_girdle(patient: Patient, canvas: Canvas, rng: np.random.Generator)
     clavicles, blades, humeri = canvas.zeros(), canvas.zeros(), canvas.zeros()
     level = rng.uniform(0.02, 0.20) - (0.14 if patient.anteroposterior else 0.0)
     rise = rng.uniform(-0.05, 0.22) * (0.6 if patient.supine else 1.0)
-    # From behind to the front (PA) the arms turn the blades off the lungs; from the front (AP) they stay over them.
-    inner = rng.uniform(0.60, 0.82) if patient.anteroposterior else rng.uniform(0.92, 1.10)
+    inner = patient.blade
     top = rng.uniform(-0.12, 0.06) - (0.10 if patient.anteroposterior else 0.0)
     length = rng.uniform(0.72, 0.95) * (0.85 + 0.15 * growth)
     for side in (RIGHT, LEFT):
