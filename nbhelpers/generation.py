@@ -19,6 +19,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.files import inside, sha256_file
 from nbhelpers.params import suggest
 from nbhelpers.progress import progress
+from nbhelpers.prompts import matching_table
 from nbhelpers.tables import LABELS, write_table
 
 
@@ -78,7 +79,7 @@ SOURCES: dict[str, Callable[[str, Mapping[str, Any]], Source]] = {
     "simulator_roentgen": _lazy("source_simulator", "SimulatorSource"),
     "folder": _lazy("source_folder", "FolderSource"),
     "gemini": _lazy("source_gemini", "GeminiSource"),
-    "roentgen_v2": _lazy("source_roentgen", "RoentgenSource"),
+    "roentgen_v2": _lazy("source_roentgen", "roentgen_source"),
 }
 SIMULATED = frozenset({"simulator", "simulator_roentgen"})
 
@@ -143,6 +144,8 @@ def draw_images(source: Source, design: pd.DataFrame, folder: Path) -> pd.DataFr
     missing = {"image_id", "path", "status"} - set(drawn.columns)
     if missing or drawn["image_id"].duplicated().any() or not set(drawn["image_id"]) <= set(wanted["image_id"]):
         raise ValueError(f"source {source.name!r} broke its contract: one row an image, with image_id, path, status")
+    # A source that words its own prompts tells what was really asked; all else of the design stands.
+    wanted = wanted.drop(columns=[name for name in ("prompt",) if name in wanted and name in drawn])
     new = [name for name in drawn.columns if name == "image_id" or name not in wanted.columns]
     images = wanted.merge(drawn[new], on="image_id", how="left", validate="one_to_one")
     images["status"] = images["status"].fillna("not drawn")
@@ -183,6 +186,33 @@ def outcomes(images: pd.DataFrame) -> pd.DataFrame:
     table = images.groupby(keys, sort=False, dropna=False).size().rename("images").reset_index()
     table.insert(1, "simulated", table["source"].map(is_simulated))
     return table
+
+
+def matched_after_drawing(images: pd.DataFrame) -> pd.DataFrame:
+    """Whether the images that came are still matched, by source: `source, pneumonia, normal, worst_attribute, auroc`.
+
+    `auroc` is that of the attribute which tells the label best (see `prompts.matching_table`), of those that the
+    source's table has; 0.5 tells nothing. Numbers other than age are not looked at.
+    """
+    rows = []
+    for source, table in images[images["status"] == "ok"].groupby("source", sort=False):
+        counts = table["label"].value_counts()
+        matching = matching_table(table)
+        worst = matching.sort_values("auroc").iloc[-1] if len(matching) else None
+        rows.append(
+            {
+                "source": source,
+                "pneumonia": int(counts.get("pneumonia", 0)),
+                "normal": int(counts.get("normal", 0)),
+                "worst_attribute": "none known"
+                if worst is None
+                else worst["attribute"]
+                if worst["auroc"] > 0.5
+                else "",
+                "auroc": np.nan if worst is None else round(float(worst["auroc"]), 3),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def source_facts(images: pd.DataFrame) -> dict[str, dict[str, Any]]:

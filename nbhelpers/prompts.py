@@ -230,8 +230,10 @@ def matching_table(design: pd.DataFrame) -> pd.DataFrame:
     """
     label = (design["label"] == "pneumonia").to_numpy()
     rows = []
-    joint = design[list(NUISANCE)].astype(str).agg("|".join, axis=1)
-    for name, values in [*((name, design[name]) for name in NUISANCE), ("all together", joint)]:
+    attributes: dict[str, pd.Series] = {name: design[name] for name in NUISANCE if name in design}
+    if len(attributes) > 1:
+        attributes["all together"] = design[list(attributes)].astype(str).agg("|".join, axis=1)
+    for name, values in attributes.items():
         counts = pd.crosstab(values, label).reindex(columns=[False, True], fill_value=0).to_numpy(dtype=float)
         share = (
             label.astype(float) if len(values) == 0 else pd.Series(label).groupby(values.to_numpy()).transform("mean")

@@ -1,0 +1,204 @@
+"""Which images are fit to train on, and why the others are not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Gray = NDArray[np.uint8]
+
+REASONS = {
+    "unreadable": "the file is missing, cut short or no image",
+    "too_small": "the radiograph in it has a side under `min_side` pixels",
+    "colour": "its pixels are coloured (mean difference of the channels over 24 gray levels)",
+    "not_a_radiograph": "flat, noise, drawn in two tones, or without a dark lung on each side of a brighter midline",
+    "near_duplicate": "nearly the same picture as an earlier image of its source",
+}
+COLOUR_LIMIT = 24.0  # mean over the radiograph of largest minus smallest channel; a tinted film stays under it
+FLAT_RANGE = 24.0  # gray levels from the 2nd to the 98th percentile
+TWO_TONES = 0.92  # share of pixels within 6 gray levels of the two commonest tones: a text page, a drawing, a mask
+NOISE_CORRELATION = 0.5  # of neighbouring pixels, after halving the grain
+LUNG_CONTRAST = 0.04  # share of the gray range by which each lung's side is darker than the midline
+HASH_SIDE = 16
+THUMBNAIL_SIDE = 64
+DUPLICATE_CORRELATION = 0.995  # of the thumbnails of two images whose hashes are close
+
+
+class Measures(NamedTuple):
+    """What is measured on one image's radiograph."""
+
+    reason: str
+    detail: str
+    hash: NDArray[np.uint64]
+    thumbnail: Gray
+
+
+def measure(image: Image.Image, gray: Gray, box: Sequence[int], min_side: int) -> Measures:
+    """Judge one image on its own, within the box of its radiograph.
+
+    Parameters
+    ----------
+    image : PIL.Image.Image
+        As decoded; only its colours are used.
+    gray : uint8 (h, w)
+        Its luminance.
+    box : left, top, right, bottom
+        The radiograph: a coloured frame is no coloured film.
+    min_side : int
+        Pixels.
+
+    Returns
+    -------
+    Measures
+        `reason` is empty or a key of `REASONS` (never `near_duplicate`), `detail` the number behind it.
+    """
+    left, top, right, bottom = box
+    inside = gray[top:bottom, left:right]
+    # Of the whole image: a box that moves by some pixels between two copies would part them.
+    thumbnail = _shrink(gray)
+    reason, detail = "", ""
+    if min(inside.shape) < min_side:
+        reason, detail = "too_small", f"{right - left} x {bottom - top} pixels"
+    elif (chroma := colourfulness(image, box)) > COLOUR_LIMIT:
+        reason, detail = "colour", f"channels differ by {chroma:.0f} gray levels"
+    elif told := not_a_radiograph(_shrink(inside), inside):
+        reason, detail = "not_a_radiograph", told
+    return Measures(reason, detail, perceptual_hash(thumbnail), thumbnail)
+
+
+def colourfulness(image: Image.Image, box: Sequence[int]) -> float:
+    """Mean over a box of the largest minus the smallest of a pixel's three channels, in gray levels."""
+    if image.mode in ("L", "LA", "1", "I", "F") or image.mode.startswith("I;16"):
+        return 0.0
+    left, top, right, bottom = box
+    part = image.crop((left, top, right, bottom))
+    # A sample of the pixels as they are: averaging would mix complementary colours to gray.
+    part = part.resize((min(part.width, 192), min(part.height, 192)), Image.Resampling.NEAREST).convert("RGB")
+    channels = np.asarray(part, dtype=np.int16)
+    return float((channels.max(axis=2) - channels.min(axis=2)).mean())
+
+
+def not_a_radiograph(thumbnail: Gray, inside: Gray | None = None) -> str:
+    """Why this can be no frontal chest film, or an empty text. Simple on purpose: it stops blunders, not bad films.
+
+    1. flat: the 2nd and the 98th percentile lie within `FLAT_RANGE`;
+    2. two tones: over `TWO_TONES` of the full-size pixels lie at the two commonest tones;
+    3. noise: neighbouring pixels of the thumbnail are hardly correlated;
+    4. no lungs: in no band of the middle is the midline brighter than a part of each side, by `LUNG_CONTRAST` of the
+       gray range. It also stops an inverted (bright lungs) film.
+
+    Parameters
+    ----------
+    thumbnail : uint8 (64, 64)
+        The radiograph, shrunk by area.
+    inside : uint8 (h, w), optional
+        The same at full size, for the tones; the thumbnail is taken when it is missing.
+    """
+    values = thumbnail.astype(np.float32)
+    low, high = np.percentile(values, [2, 98])
+    if high - low < FLAT_RANGE:
+        return f"flat: {high - low:.0f} gray levels"
+    tones = np.bincount((thumbnail if inside is None else inside).ravel(), minlength=256).astype(np.float64)
+    near = np.convolve(tones, np.ones(13), mode="same")
+    first = int(near.argmax())
+    others = np.where(np.abs(np.arange(256) - first) > 12, near, 0)
+    share = (near[first] + others.max()) / tones.sum()
+    if share > TWO_TONES:
+        return f"two tones: {share:.0%} of its pixels"
+    smooth = cv2.blur(values, (2, 2))
+    neighbours = float(np.corrcoef(smooth[:, :-2].ravel(), smooth[:, 2:].ravel())[0, 1])
+    if neighbours < NOISE_CORRELATION:
+        return f"noise: neighbours correlate by {neighbours:.2f}"
+    side = THUMBNAIL_SIDE
+    smooth = cv2.GaussianBlur(values, (0, 0), side / 24)
+    best = -1.0
+    for top in range(side // 6, side // 2 + 1, side // 12):
+        band = smooth[top : top + side // 6].mean(axis=0)
+        midline = band[int(side * 0.38) : int(side * 0.62)].max()
+        sides = max(band[: int(side * 0.42)].min(), band[int(side * 0.58) :].min())
+        best = max(best, float(midline - sides) / float(high - low))
+    if best < LUNG_CONTRAST:
+        return f"no lungs: the sides are darker than the midline by {best:.0%} of the range"
+    return ""
+
+
+def _shrink(image: Gray) -> Gray:
+    size = THUMBNAIL_SIDE, THUMBNAIL_SIDE
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+
+
+@lru_cache(maxsize=1)
+def _cosines() -> NDArray[np.float32]:
+    """The first rows of the orthonormal DCT-II matrix, `(HASH_SIDE, THUMBNAIL_SIDE)`."""
+    n, k = np.arange(THUMBNAIL_SIDE), np.arange(HASH_SIDE)[:, None]
+    matrix = np.cos(np.pi * (2 * n + 1) * k / (2 * THUMBNAIL_SIDE)) * np.sqrt(2 / THUMBNAIL_SIDE)
+    matrix[0] /= np.sqrt(2)
+    return matrix.astype(np.float32)
+
+
+def perceptual_hash(thumbnail: Gray) -> NDArray[np.uint64]:
+    """The DCT perceptual hash of a 64 x 64 thumbnail: 256 bits as uint64 `(4,)`.
+
+    The `phash` of the ImageHash package with `hash_size=16`, its DCT as a product of matrices in NumPy: the 16 x 16
+    lowest frequencies, each a bit that says whether it is over their median.
+    """
+    cosines = _cosines()
+    low = cosines @ thumbnail.astype(np.float32) @ cosines.T
+    return np.packbits((low > np.median(low)).ravel()).view(np.uint64)
+
+
+def near_duplicates(
+    hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8], distance: int, block: int = 1024
+) -> NDArray[np.int64]:
+    """For each image the index of an earlier one that it nearly equals, or -1; the first of a group is kept.
+
+    Two images are near-duplicates when at most `distance` of their 256 hash bits differ, and their thumbnails
+    correlate by `DUPLICATE_CORRELATION`: films are alike, and a hash alone would take a patient's second film for
+    the first.
+
+    Parameters
+    ----------
+    hashes : uint64 (n, 4)
+        From `perceptual_hash`.
+    thumbnails : uint8 (n, 64, 64)
+    distance : int
+        Bits; under 0 looks for nothing.
+    block : int
+        Rows compared with all earlier ones at a time: n^2 / 2 comparisons, each a few machine instructions.
+    """
+    count = len(hashes)
+    twin = np.full(count, -1, dtype=np.int64)
+    if distance < 0:
+        return twin
+    first_words = np.ascontiguousarray(hashes[:, 0])
+    for start in range(0, count, block):
+        rows = np.arange(start, min(start + block, count))
+        earlier = np.arange(rows[-1])
+        # Whatever is near in all four words is near in the first.
+        near = np.bitwise_count(first_words[rows, None] ^ first_words[None, earlier]) <= distance
+        later, former = np.nonzero(near & (earlier[None] < rows[:, None]))
+        later = rows[later]
+        bits = np.bitwise_count(hashes[later] ^ hashes[former]).sum(axis=1, dtype=np.int64)
+        close = bits <= distance
+        for one, other in zip(later[close].tolist(), former[close].tolist(), strict=True):
+            if (
+                twin[one] < 0
+                and twin[other] < 0
+                and _correlation(thumbnails[one], thumbnails[other]) >= DUPLICATE_CORRELATION
+            ):
+                twin[one] = other
+    return twin
+
+
+def _correlation(first: Gray, second: Gray) -> float:
+    a, b = first.astype(np.float64).ravel(), second.astype(np.float64).ravel()
+    a -= a.mean()
+    b -= b.mean()
+    norm = float(np.sqrt((a @ a) * (b @ b)))
+    return float(a @ b) / norm if norm > 0 else float(np.array_equal(first, second))
