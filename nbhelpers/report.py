@@ -1,0 +1,320 @@
+"""The run at a glance: `outputs/<run>/index.html`, one page that opens with no network, from the files of the run."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+
+from nbhelpers import flow, params, published, run_facts, statements
+from nbhelpers.errors import UserError
+from nbhelpers.execution import duration, notebook_name
+from nbhelpers.files import write_bytes
+from nbhelpers.run_facts import RunFacts
+from nbhelpers.runs import outputs_root
+
+CAPTIONS = {
+    "figure_1": "Images of each source as they were drawn and as they were cropped, by class.",
+    "figure_2": "AUROC and AUPR of each arm on each data set with 95 % intervals. Dashed: what a score that knows "
+    "nothing reaches. Dotted: the best trivial baseline. Diamond: the paper's own value.",
+    "figure_3": "Features of each network, and of the same one untrained, on each data set: UMAP and K-means (k = 2).",
+    "figure_4": "Grad-CAM beside the film, for true and false positives and negatives; one colour scale for all.",
+}
+MORE_FIGURES = {"roc_pr": "ROC and precision-recall curves."}
+QUESTIONS = {
+    "01_prompting": "What was asked for, and what was drawn?",
+    "02_cropping": "What was cut away, and what was left out?",
+    "03_training": "What did the network learn?",
+    "04_external_validation": "Does it work on other films?",
+    "05_interpretability": "What does it see?",
+}
+
+
+def write(run_folder: Path | str) -> Path:
+    """Write `index.html` from what the run has written, and return its path.
+
+    A stage that has not run leaves its section out; nothing is filled in for it.
+
+    Raises
+    ------
+    UserError
+        When the folder holds no run, or a table in it is broken.
+    """
+    facts = run_facts.read(run_folder)
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    page = environment.get_template("report_template.html").render(**page_facts(facts))
+    path = facts.folder / "index.html"
+    write_bytes(path, page.encode())
+    return path
+
+
+def page_facts(facts: RunFacts) -> dict[str, Any]:
+    """Everything that the template shows, as plain values."""
+    stages = _stages(facts)
+    question = statements.state("question", facts)
+    return {
+        "run": facts.name,
+        "question": question.text if question else "",
+        "sources": _sources(facts),
+        "datasets": _datasets(facts),
+        "all_simulated": _all_simulated(facts),
+        "some_simulated": any(row["origin"] == "simulated" for row in _sources(facts) + _datasets(facts)),
+        "no_real_training": all(row["origin"] != "own images" for row in _sources(facts)),
+        "results": _results(facts),
+        "limitations": statements.limitations(facts),
+        "flows": _flows(facts),
+        "clusters": _clusters(facts),
+        "figures": _figures(facts, CAPTIONS) + _figures(facts, MORE_FIGURES),
+        "missing_figures": [] if _is_running(facts) else [n for n in CAPTIONS if not _figure(facts, n).is_file()],
+        "stages": stages,
+        "total_time": duration(sum(stage["seconds"] for stage in stages)),
+        "parameters": {
+            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+            for name, value in sorted(_parameters(facts).items())
+        },
+        "versions": _one_or_all([stage.get("versions", {}) for stage in _current(facts).values()]),
+        "commits": sorted({str(stage.get("git_commit") or "unknown") for stage in _current(facts).values()}),
+        "documents": _documents(facts),
+    }
+
+
+def _current(facts: RunFacts) -> dict[str, dict[str, Any]]:
+    """`run.json` of the stages that belong to the run as it is now: an arm that was taken out leaves its folder."""
+    return {
+        name: stage
+        for name, stage in facts.stages.items()
+        if not name.startswith("03_training/") or name.partition("/")[2] in facts.arms
+    }
+
+
+def _parameters(facts: RunFacts) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for stage in _current(facts).values():
+        merged |= stage.get("parameters", {})
+    merged.pop("arm", None)  # the pipeline's own, another in every training
+    return merged
+
+
+def _is_running(facts: RunFacts) -> bool:
+    return not {"04_external_validation", "05_interpretability"} <= set(facts.stages)
+
+
+def _sources(facts: RunFacts) -> list[dict[str, Any]]:
+    rows = []
+    for source in dict.fromkeys(arm["source"] for arm in facts.arms.values()):
+        table = facts.images.get(source)
+        drawn = table[table["status"] == "ok"] if table is not None else pd.DataFrame({"model": []})
+        rows.append(
+            {
+                "name": source,
+                "origin": _origin(facts, source),
+                "model": ", ".join(sorted(drawn["model"].dropna().astype(str).unique())),
+                "n": len(drawn),
+                "arms": ", ".join(name for name, arm in facts.arms.items() if arm["source"] == source),
+            }
+        )
+    return rows
+
+
+def _origin(facts: RunFacts, source: str) -> str:
+    if facts.source_is_simulated(source):
+        return "simulated"
+    return "own images" if source == "folder" else "generated"
+
+
+def _datasets(facts: RunFacts) -> list[dict[str, Any]]:
+    table = facts.table("datasets")
+    simulated = set(facts.simulated_datasets())
+    return [
+        {
+            "name": row["dataset"],
+            "title": str(row["title"]),
+            "origin": "simulated" if row["dataset"] in simulated else "real films",
+            "n": int(row["n"]),
+            "patients": None if pd.isna(row["n_patients"]) else int(row["n_patients"]),
+            "prevalence": row["prevalence"],
+            "excluded": int(row["excluded"]),
+            "licence": None if pd.isna(row.get("licence")) else row["licence"],
+        }
+        for row in table.to_dict("records")
+    ]
+
+
+def _all_simulated(facts: RunFacts) -> bool:
+    sources = all(facts.source_is_simulated(arm["source"]) for arm in facts.arms.values())
+    return sources and len(facts.simulated_datasets()) == len(facts.table("datasets"))
+
+
+def _results(facts: RunFacts) -> list[dict[str, Any]]:
+    """For each data set its arms, then its trivial baselines, with AUROC and AUPR."""
+    table, trivial, comparison = statements.overall(facts), facts.table("baselines"), facts.table("comparison")
+    results = []
+    for dataset in _datasets(facts):
+        name = dataset["name"]
+        rows = table[table["dataset"] == name] if len(table) else table
+        arms = [
+            {"name": arm, **facts.arms[str(arm)], **_metrics(part), "verdict": _verdict(comparison, name, str(arm))}
+            for arm, part in (rows.groupby("arm", sort=False) if len(rows) else ())
+            if arm in facts.arms
+        ]
+        own = trivial[trivial["dataset"] == name] if len(trivial) else trivial
+        others = [
+            {"name": str(title), "uses_labels": _is_true(part["uses_labels"].iloc[0]), **_metrics(part)}
+            for title, part in (own.groupby("title", sort=False) if len(own) else ())
+        ]
+        others.sort(key=lambda row: row["auroc"]["value"] if row["auroc"] else 0.0, reverse=True)
+        paper = published.reference(name, dataset["n"])
+        methods = sorted(rows["ci_method"].dropna().unique()) if len(rows) else []
+        results.append(
+            {
+                **dataset,
+                "arms": arms,
+                "baselines": others,
+                "paper": paper and {"auroc": _shown(*paper.auroc), "aupr": _shown(*paper.aupr)},
+                "citation": published.CITATION,
+                "interval_by": " and ".join(str(method).removeprefix("bootstrap_") for method in methods),
+            }
+        )
+    return results
+
+
+def _metrics(part: pd.DataFrame) -> dict[str, Any]:
+    found: dict[str, Any] = {"auroc": None, "aupr": None}
+    for row in part.to_dict("records"):
+        if row["metric"] in found:
+            low, high = (row["value"] if pd.isna(row[end]) else row[end] for end in ("ci_low", "ci_high"))
+            found[row["metric"]] = _shown(row["value"], low, high)
+    return found
+
+
+def _shown(value: float, low: float, high: float) -> dict[str, Any]:
+    return {"value": value, "low": low, "high": high, "text": f"{value:.3f}", "interval": f"{low:.3f} to {high:.3f}"}
+
+
+def _verdict(comparison: pd.DataFrame, dataset: str, arm: str) -> str:
+    if comparison.empty:
+        return ""
+    rows = comparison[
+        (comparison["dataset"] == dataset) & (comparison["arm"] == arm) & (comparison["against"] == "label-free")
+    ]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    return f"{row['verdict']} the best label-free trivial baseline ({row['title']}, {row['baseline_auroc']:.3f})"
+
+
+def _is_true(value: object) -> bool:
+    return str(value).lower() in ("true", "1", "1.0")
+
+
+def _flows(facts: RunFacts) -> list[dict[str, Any]]:
+    """For each arm and data set its steps, each with its count and what was left out on the way to it."""
+    counts = flow.counts_of(facts)
+    flows = []
+    for (part, name), rows in counts.groupby(["part", "name"], sort=False):
+        steps = []
+        for step, group in rows.groupby("step", sort=False):
+            kept = group[group["kept"]]
+            lost = group[~group["kept"]].to_dict("records")
+            steps.append(
+                {
+                    "name": step,
+                    "n": int(kept["n"].sum()),
+                    "classes": None
+                    if kept["n_pneumonia"].isna().any()
+                    else f"{int(kept['n_pneumonia'].sum()):,} + {int(kept['n_normal'].sum()):,}",
+                    "left_out": [(str(row["reason"]).replace("_", " "), int(row["n"])) for row in lost],
+                }
+            )
+        title, simulated = str(rows["title"].iloc[0]).replace(" (simulated)", ""), bool(rows["simulated"].iloc[0])
+        real = _origin(facts, facts.arms[str(name)]["source"]) if part == "training" else "real films"
+        flows.append({"title": title, "origin": "simulated" if simulated else real, "steps": steps})
+    return flows
+
+
+def _clusters(facts: RunFacts) -> list[dict[str, Any]]:
+    table, titles = facts.table("clusters"), facts.titles()
+    return [{**row, "dataset": titles.get(row["dataset"], row["dataset"])} for row in table.to_dict("records")]
+
+
+def _figure(facts: RunFacts, name: str) -> Path:
+    return facts.folder / "figures" / f"{name}.png"
+
+
+def _figures(facts: RunFacts, captions: Mapping[str, str]) -> list[dict[str, str]]:
+    return [
+        {"name": name, "title": name.replace("figure_", "Figure ") if name in CAPTIONS else "", "caption": caption}
+        for name, caption in captions.items()
+        if _figure(facts, name).is_file()
+    ]
+
+
+def _stages(facts: RunFacts) -> list[dict[str, Any]]:
+    rows = []
+    for name, stage in _current(facts).items():
+        title, _, arm = name.partition("/")
+        copy = f"notebooks/{notebook_name(title, arm or None)}"
+        rows.append(
+            {
+                "name": title,
+                "arm": arm,
+                "question": QUESTIONS.get(title, ""),
+                "html": f"{copy}.html" if (facts.folder / f"{copy}.html").is_file() else None,
+                "notebook": f"{copy}.ipynb" if (facts.folder / f"{copy}.ipynb").is_file() else None,
+                "seconds": float(stage.get("wall_seconds", 0)),
+                "time": duration(float(stage.get("wall_seconds", 0))),
+                "device": str(stage.get("device", "")),
+                "finished": str(stage.get("finished", "")).replace("T", " ").replace("+00:00", " UTC"),
+                "seed": stage.get("seed"),
+            }
+        )
+    return rows
+
+
+def _one_or_all(found: list[dict[str, str]]) -> dict[str, str]:
+    """Versions that all stages share; where they differ, each of them."""
+    names = dict.fromkeys(name for versions in found for name in versions)
+    return {name: ", ".join(dict.fromkeys(v[name] for v in found if name in v)) for name in names}
+
+
+def _documents(facts: RunFacts) -> list[tuple[str, str]]:
+    """What else lies in the run's folder for a reader: title and relative path."""
+    known = (
+        ("Model card", "model_card.html"),
+        ("Reporting checklists", "checklists/checklists.html"),
+        ("Predictions", "04_external_validation/predictions.csv"),
+        ("Metrics", "04_external_validation/metrics.csv"),
+        ("Trivial baselines", "04_external_validation/baselines.csv"),
+        ("Clusters", "05_interpretability/clusters.csv"),
+        ("Parameters", "parameters.yaml"),
+    )
+    return [(title, path) for title, path in known if (facts.folder / path).is_file()]
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Command line: the report of the run of one parameter file; returns the exit code."""
+    words = sys.argv[1:] if arguments is None else arguments
+    if len(words) != 1:
+        print("usage: python -m nbhelpers.report params/mine.yaml", file=sys.stderr)
+        return 2
+    try:
+        write(outputs_root() / params.load(words[0])["run"])
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
