@@ -1,0 +1,195 @@
+"""Get a public data set from Kaggle and put it where it is looked for: `python -m nbhelpers.fetch rsna` (or `kermany`).
+
+Needs the optional package kagglehub (`pip install -e ".[data]"`) and a Kaggle account. Nothing is fetched unasked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from nbhelpers import dataset_rsna
+from nbhelpers.errors import UserError
+from nbhelpers.runs import data_root
+
+TOKEN = (
+    "make a token at https://www.kaggle.com/settings (API, Create New Token), then set KAGGLE_API_TOKEN, or "
+    "KAGGLE_USERNAME and KAGGLE_KEY, or put kaggle.json into ~/.kaggle/"
+)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How one data set is had.
+
+    `handle` is Kaggle's name, of a competition or a data set; `folder` where it goes below the data root; `parts` what
+    the folder must hold; `gibibytes` the free disk space that archive and films need together; `terms` its licence.
+    """
+
+    handle: str
+    competition: bool
+    folder: str
+    parts: tuple[str, ...]
+    gibibytes: float
+    terms: str
+
+    @property
+    def page(self) -> str:
+        """The page to read, and to accept rules on."""
+        kind = "competitions" if self.competition else "datasets"
+        return f"https://www.kaggle.com/{kind}/{self.handle}"
+
+
+RECIPES = {
+    "rsna": Recipe(
+        handle="rsna-pneumonia-detection-challenge",
+        competition=True,
+        folder="rsna",
+        parts=(dataset_rsna.IMAGES, dataset_rsna.LABELS, dataset_rsna.CLASSES),
+        gibibytes=8.5,
+        terms=dataset_rsna.LICENCE,
+    ),
+    "kermany": Recipe(
+        handle="paultimothymooney/chest-xray-pneumonia",
+        competition=False,
+        folder="kermany",
+        parts=("train", "test"),
+        gibibytes=5.0,
+        terms="Chest X-Ray (Kermany et al. 2018, Mendeley Data, doi 10.17632/rscbjbr9sj): CC BY 4.0; cite Kermany et "
+        "al., Cell 2018.",
+    ),
+}
+
+
+def fetch(name: str, root: Path | None = None) -> Path:
+    """Get a data set and give the folder that holds it; what is there already is left as it is.
+
+    An interrupted download goes on where it stopped when the command is given again.
+
+    Parameters
+    ----------
+    name : str
+        A key of `RECIPES`.
+    root : pathlib.Path, optional
+        The data root; `runs.data_root()` when None.
+
+    Raises
+    ------
+    UserError
+        When kagglehub or a Kaggle account is missing, its rules are not accepted, Kaggle cannot be reached, the disk
+        is too small, or a folder of this name is there but is not the data set.
+    """
+    recipe = RECIPES[name]
+    root = data_root() if root is None else root
+    target = root / recipe.folder
+    if _is_whole(target, recipe):
+        print(f"{name} is there already: {target}")
+        return target
+    if target.exists():
+        lacking = ", ".join(part for part in recipe.parts if not _has(target, part))
+        raise UserError(f"a folder is there, but lacks {lacking}", str(target), "complete it, or move it away")
+    kagglehub = _kagglehub()
+    root.mkdir(parents=True, exist_ok=True)
+    free = shutil.disk_usage(root).free / 2**30
+    if free < recipe.gibibytes:
+        raise UserError(
+            f"{free:.1f} GiB are free, {name} needs about {recipe.gibibytes:.1f} GiB", str(root), "free some disk space"
+        )
+    print(f"{recipe.terms}\n{recipe.page}\ndownloading to {target}")
+    work = root / f".fetching-{name}"  # on the same disk, so that the end is a rename
+    found = _find(_download(kagglehub, recipe, work), recipe)
+    if found.is_relative_to(work):
+        found.rename(target)
+        shutil.rmtree(work, ignore_errors=True)
+    else:
+        # On Kaggle and Colab the package gives a folder that is mounted there already.
+        target.symlink_to(found, target_is_directory=True)
+    return target
+
+
+def _kagglehub() -> Any:
+    try:
+        import kagglehub
+    except ImportError:
+        raise UserError("the package kagglehub is missing", "", 'pip install -e ".[data]"') from None
+    return kagglehub
+
+
+def _download(kagglehub: Any, recipe: Recipe, work: Path) -> Path:
+    before = os.environ.get("KAGGLEHUB_CACHE")
+    os.environ["KAGGLEHUB_CACHE"] = str(work)
+    try:
+        get = kagglehub.competition_download if recipe.competition else kagglehub.dataset_download
+        return Path(get(recipe.handle))
+    except Exception as error:  # sorted below: what is not understood goes on as it is
+        raise _explained(error, recipe) from None
+    finally:
+        if before is None:
+            del os.environ["KAGGLEHUB_CACHE"]
+        else:
+            os.environ["KAGGLEHUB_CACHE"] = before
+
+
+def _explained(error: Exception, recipe: Recipe) -> Exception:
+    """A `UserError` for what a user can mend; told by class names, since the packages behind it are optional."""
+    kinds = {kind.__name__ for kind in type(error).__mro__}
+    status = getattr(getattr(error, "response", None), "status_code", None)
+    if kinds & {"UnauthenticatedError", "CredentialError"} or status == 401:
+        return UserError("Kaggle does not know who asks", recipe.page, TOKEN)
+    if status == 403:
+        return UserError(
+            "Kaggle refuses", recipe.page, "log in there and accept the rules, then give the command again"
+        )
+    if status == 404:
+        return UserError("Kaggle no longer has this data set", recipe.page, "get it elsewhere; see the README")
+    if kinds & {"ConnectionError", "Timeout", "ProxyError"} or status is not None:
+        said = f"status {status}" if status else type(error).__name__
+        return UserError(
+            f"Kaggle cannot be reached ({said})",
+            recipe.page,
+            "check the network and give the command again: it goes on where it stopped",
+        )
+    if isinstance(error, OSError):
+        return UserError(f"the download cannot be written: {error}", recipe.page, "check the disk")
+    return error
+
+
+def _has(folder: Path, part: str) -> bool:
+    return (folder / part).exists() or (folder / f"{part}.zip").exists()
+
+
+def _is_whole(folder: Path, recipe: Recipe) -> bool:
+    return all(_has(folder, part) for part in recipe.parts)
+
+
+def _find(folder: Path, recipe: Recipe) -> Path:
+    """The outermost folder that holds the parts: archives wrap them in one or two more."""
+    for candidate in (folder, *sorted(folder.glob("*/")), *sorted(folder.glob("*/*/"))):
+        if _is_whole(candidate, recipe):
+            return candidate
+    wanted = ", ".join(recipe.parts)
+    raise UserError(f"the download does not hold {wanted}", str(folder), "look there, and move the films by hand")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line: 0, or 1 with one message on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m nbhelpers.fetch", description=__doc__)
+    parser.add_argument("name", choices=sorted(RECIPES), help="the data set")
+    parser.add_argument("--to", type=Path, help="data root; data/ or NBHELPERS_DATA when not given")
+    chosen = parser.parse_args(arguments)
+    try:
+        print(f"ready: {fetch(chosen.name, chosen.to)}")
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
