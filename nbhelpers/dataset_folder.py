@@ -49,7 +49,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     if labels.isna().any():
         row = int(labels.isna().to_numpy().argmax())
         raise UserError(
-            f"label {films['label'].iloc[row]!r} in row {row + 1}", str(table_path), "use 0/1 or normal/pneumonia"
+            f"label {str(films['label'].iloc[row])!r} in row {row + 1}", str(table_path), "use 0/1 or normal/pneumonia"
         )
     films["label"] = labels.astype(int)
     if "image_id" not in films:

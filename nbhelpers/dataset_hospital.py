@@ -72,12 +72,14 @@ def design(patients: int, seed: int) -> pd.DataFrame:
     generator = np.random.default_rng([seed, 4])
     # Scenes and diseases of the prompt design, dealt to films by view and age.
     pool = prompts.design(400, seed=seed + 1_000_003, templates=prompts.load_templates())
-    scenes = pool[pool["label"] == "normal"].reset_index(drop=True)
-    diseases = pool[pool["label"] == "pneumonia"].reset_index(drop=True)
-    is_child = scenes["age_group"] == "child"
+    scenes = pool[pool["label"] == "normal"].to_dict("records")
+    diseases = pool[pool["label"] == "pneumonia"].to_dict("records")
+    alike: dict[tuple[str, bool], list[dict[Any, Any]]] = {}
+    for scene in scenes:
+        alike.setdefault((scene["view"], scene["age_group"] == "child"), []).append(scene)
     rows: list[dict[str, Any]] = []
     for number in range(patients):
-        patient = scenes.iloc[int(generator.integers(len(scenes)))]
+        patient = scenes[int(generator.integers(len(scenes)))]
         anatomy = int(generator.integers(2**31))
         films = min(int(generator.geometric(1 - MORE_FILMS)), MOST_FILMS)
         # The first two make sure that both classes are there, however few patients are asked for.
@@ -85,9 +87,9 @@ def design(patients: int, seed: int) -> pd.DataFrame:
         for film in range(films):
             shows = ill and (film == 0 or generator.random() < PNEUMONIA)
             view = "AP" if generator.random() < (AP_GIVEN_PNEUMONIA if shows else AP_GIVEN_NORMAL) else "PA"
-            alike = scenes[(scenes["view"] == view) & (is_child == (patient["age_group"] == "child"))]
-            scene = alike.iloc[int(generator.integers(len(alike)))]
-            disease = diseases.iloc[int(generator.integers(len(diseases)))]
+            choice = alike[view, patient["age_group"] == "child"]
+            scene = choice[int(generator.integers(len(choice)))]
+            disease = diseases[int(generator.integers(len(diseases)))]
             rows.append(
                 {
                     "image_id": f"h{number:05d}_{film}",

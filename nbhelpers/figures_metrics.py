@@ -65,7 +65,7 @@ def figure_2(
                     arms.index(published.ARM) + 0.3,
                     value.value,
                     yerr=[[value.value - value.low], [value.high - value.value]],
-                    **{"fmt": "D", "color": MARK, "markersize": 5, "capsize": 3, "zorder": 5},
+                    **{"fmt": "D", "color": MARK, "markersize": 4, "capsize": 3, "zorder": 5},
                 )
             axis.set_ylabel(text)
             axis.set_title(f"{next(letters)}   {sets[dataset].title}", loc="left")
