@@ -313,29 +313,27 @@ def _vessels(
     thick = rng.uniform(0.022, 0.040)
     # Gravity: standing patients' lower vessels are wider, lying patients' are even.
     gravity = 0.0 if patient.supine else rng.uniform(0.1, 0.3)
+    roots = int(rng.integers(5, 9))
+    side = np.repeat([float(RIGHT), float(LEFT)], roots)
+    angle = np.tile(np.linspace(-1.4, 1.45, roots), 2) + rng.normal(0, 0.2, 2 * roots)
+    length = reach * (0.7 + 0.45 * np.abs(np.sin(angle))) * rng.uniform(0.6, 1.25, angle.size)
+    hilum = rng.uniform(0.15, 0.21, 2), rng.uniform(0.08, 0.16, 2) - [-0.03, 0.03]
+    origin = np.stack([carina[0] + side * np.repeat(hilum[0], roots), carina[1] + np.repeat(hilum[1], roots)], 1)
+    origin += rng.normal(0, 1, origin.shape) * [0.02, 0.06]
+    thin = 1.0
     branches: list[tuple[float, Points]] = []
-    for side in (RIGHT, LEFT):
-        roots = int(rng.integers(5, 9))
-        hilum = carina[0] + side * rng.uniform(0.15, 0.21), carina[1] + rng.uniform(0.08, 0.16) - 0.03 * side
-        angle = np.linspace(-1.4, 1.45, roots) + rng.normal(0, 0.2, roots)
-        length = reach * (0.7 + 0.45 * np.abs(np.sin(angle))) * rng.uniform(0.6, 1.25, roots)
-        origin = np.array(hilum) + rng.normal(0, 1, (roots, 2)) * [0.02, 0.06]
-        thin = 1.0
-        for _generation in range(5):
-            bend = angle + rng.normal(0, 0.3, angle.size)
-            lean = bend + rng.normal(0, 0.3, angle.size)
-            middle = origin + 0.5 * length[:, None] * np.stack([side * np.cos(bend), np.sin(bend)], 1)
-            end = middle + 0.5 * length[:, None] * np.stack([side * np.cos(lean), np.sin(lean)], 1)
-            wide = np.sin(angle) > 0.2
-            for part, factor in ((wide, 1 + gravity), (~wide, 1 - 0.5 * gravity)):
-                if part.any():
-                    branches.append((thick * thin * factor, np.stack([origin, middle, end], 1)[part]))
-            spread = rng.uniform(0.1, 0.75, (2, angle.size)) * [[1.0], [-1.0]]
-            angle = (lean + spread).ravel()
-            origin, length = np.tile(end, (2, 1)), np.tile(length, 2) * rng.uniform(0.6, 0.95, 2 * length.size)
-            thin *= 0.72
-    branches.sort(key=lambda branch: branch[0])
-    for width, paths in branches:
+    for _generation in range(5):
+        bend = angle + rng.normal(0, 0.3, angle.size)
+        lean = bend + rng.normal(0, 0.3, angle.size)
+        middle = origin + 0.5 * length[:, None] * np.stack([side * np.cos(bend), np.sin(bend)], 1)
+        end = middle + 0.5 * length[:, None] * np.stack([side * np.cos(lean), np.sin(lean)], 1)
+        paths, low = np.stack([origin, middle, end], 1), np.sin(angle) > 0.2
+        branches += [(thick * thin * (1 - 0.5 * gravity), paths[~low]), (thick * thin * (1 + gravity), paths[low])]
+        spread = rng.uniform(0.1, 0.75, (2, angle.size)) * [[1.0], [-1.0]]
+        angle, side = (lean + spread).ravel(), np.tile(side, 2)
+        origin, length = np.tile(end, (2, 1)), np.tile(length, 2) * rng.uniform(0.6, 0.95, 2 * length.size)
+        thin *= 0.72
+    for width, paths in branches[::-1]:  # thin ones first, so that none hides a thicker one
         canvas.lines(vessels, paths, width, 70 + 185 * min(1.0, width / thick))
         if width > 0.35 * thick:
             canvas.lines(bronchi, paths + 0.012, 0.5 * width, 255)
@@ -413,31 +411,33 @@ def _shoulder_girdle(patient: Patient, canvas: Canvas, rng: np.random.Generator)
     inner = patient.blade
     top = rng.uniform(-0.12, 0.06) - (0.10 if patient.anteroposterior else 0.0)
     length = rng.uniform(0.72, 0.95) * (0.85 + 0.15 * growth)
-    for side in (RIGHT, LEFT):
-        wave = rng.uniform(0.02, 0.055)
-        t = np.linspace(0, 1, 16)
-        x = side * (0.10 + (1.12 + 0.1 * rng.random()) * t) + patient.rotation * 0.8
-        y = level - rise * t + wave * np.sin(2 * np.pi * t) + rng.normal(0, 0.015)
-        thick = rng.uniform(0.055, 0.08) * (0.8 + 0.2 * growth) * (1.0 + 0.35 * np.abs(t - 0.5) * 2)
-        canvas.ribbons(clavicles, np.stack([x, y], 1)[None], thick, 235)
-        canvas.lines(clavicles, np.stack(band_edges(np.stack([x, y], 1), thick * 0.9)), 0.012, 255)
-        blade = [
-            (inner + rng.normal(0, 0.02), top),
-            (inner + 0.34, top - 0.10),
-            (inner + 0.48, top + 0.12),
-            (inner + 0.38, top + 0.34),
-            (inner + 0.16, top + length),
-            (inner + 0.06, top + length * 0.97),
-            (inner - 0.02, top + length * 0.5),
-        ]
-        outline = curve([*blade, blade[0]], 40) * [side, 1]
-        canvas.fill(blades, outline, 150)
-        canvas.lines(blades, outline[None], 0.018, 240)
-        head_x, head_y = side * (inner + rng.uniform(0.5, 0.6)), top + 0.14
-        shaft = np.array([(head_x, head_y), (head_x + side * 0.12, head_y + 0.5), (head_x + side * 0.16, head_y + 1.2)])
-        canvas.ribbons(humeri, curve(shaft, 12)[None], 0.15, 180)
-        circle = np.linspace(0, 2 * np.pi, 24)
-        canvas.fill(humeri, np.stack([head_x + 0.13 * np.cos(circle), head_y + 0.14 * np.sin(circle)], 1), 210)
+    sides = np.array([[RIGHT], [LEFT]], float)
+    t = np.linspace(0, 1, 16)
+    x = sides * (0.10 + rng.uniform(1.12, 1.22, (2, 1)) * t) + patient.rotation * 0.8
+    y = level - rise * t + rng.uniform(0.02, 0.055, (2, 1)) * np.sin(2 * np.pi * t) + rng.normal(0, 0.015, (2, 1))
+    bars = np.stack([x, y], -1)
+    thick = rng.uniform(0.055, 0.08, (2, 1)) * (0.8 + 0.2 * growth) * (1.0 + 0.35 * np.abs(t - 0.5) * 2)
+    canvas.ribbons(clavicles, bars, thick, 235)
+    canvas.lines(clavicles, np.concatenate(band_edges(bars, thick * 0.9)), 0.012, 255)
+    corners = [
+        (inner, top),
+        (inner + 0.34, top - 0.10),
+        (inner + 0.48, top + 0.12),
+        (inner + 0.38, top + 0.34),
+        (inner + 0.16, top + length),
+        (inner + 0.06, top + length * 0.97),
+        (inner - 0.02, top + length * 0.5),
+        (inner, top),
+    ]
+    mirror = np.array([[[RIGHT, 1]], [[LEFT, 1]]], float)
+    outlines = (curve(corners, 40) + rng.normal(0, 0.02, (2, 1, 2))) * mirror
+    canvas.fill_apart(blades, outlines, 150)
+    canvas.lines(blades, outlines, 0.018, 240)
+    head = np.array([inner + rng.uniform(0.5, 0.6), top + 0.14])
+    shafts = curve(head + np.array([(0.0, 0.0), (0.12, 0.5), (0.16, 1.2)]), 12) * mirror
+    canvas.ribbons(humeri, shafts, 0.15, 180)
+    circle = np.linspace(0, 2 * np.pi, 24)
+    canvas.fill_apart(humeri, (head + np.stack([0.13 * np.cos(circle), 0.14 * np.sin(circle)], 1)) * mirror, 210)
     bone = clavicles * np.float32(rng.uniform(0.10, 0.20) / 255)
     bone += blades * np.float32(rng.uniform(0.04, 0.12) / 255)
     bone += humeri * np.float32(rng.uniform(0.12, 0.3) / 255)

@@ -102,8 +102,9 @@ def _write(
 ) -> None:
     ink = np.zeros_like(film)
     cv2.putText(ink, text, corner, font, scale, 255, bold, cv2.LINE_AA)
-    strength = ink.astype(np.float32) / 255
-    film[:] = np.clip(film + (value - film.astype(np.float32)) * strength, 0, 255).astype(np.uint8)
+    where = ink > 0
+    under = film[where].astype(np.float32)
+    film[where] = np.rint(under + (value - under) * (ink[where] * np.float32(1 / 255))).astype(np.uint8)
     overlay |= ink > 24
 
 
