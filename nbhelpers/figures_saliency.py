@@ -1,0 +1,127 @@
+"""Figure 4: where each arm looks, on one colour scale; and how well that meets what is known to be there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from nbhelpers.figures import PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours
+from nbhelpers.saliency import resize_maps
+from nbhelpers.saliency_examples import Examples
+from nbhelpers.saliency_scores import BASELINES, SCORES
+from nbhelpers.simulator import mask_box
+
+_BOX_COLOUR = "#56e0ff"
+
+
+def heat() -> ListedColormap:
+    """Colours from clear to bright: nothing is laid over a film where a map is zero."""
+    colours = plt.get_cmap("inferno")(np.linspace(0.25, 1, 256))
+    colours[:, 3] = 0.75 * np.linspace(0, 1, 256) ** 0.6
+    return ListedColormap(colours, "heat")
+
+
+def shared_scale(examples: Sequence[Examples]) -> Normalize:
+    """One scale for all maps: from zero to the largest value that any of them holds."""
+    largest = max((float(maps.max()) for shown in examples for maps in shown.maps.values() if maps.size), default=0.0)
+    return Normalize(0.0, largest or 1.0)
+
+
+def draw_examples(examples: Sequence[Examples]) -> Figure:
+    """Each film beside every arm's Grad-CAM, all on one colour scale; a known lesion is boxed.
+
+    Rows are true and false positives and negatives of each data set, as the first arm calls them; a cell without a
+    film has no row, and the foot of the figure says so.
+    """
+    arms = list(examples[0].maps)
+    n_rows = sum(len(shown.films) for shown in examples)
+    notes = [f"{shown.title}: no {', no '.join(shown.missing)}" for shown in examples if shown.missing]
+    boxed = any(shown.truth.lesion_known.any() for shown in examples)
+    panel = (PAGE_WIDTH - 1.45) / (1 + len(arms))  # what row labels and colour bar leave
+    foot = 0.25 * (len(notes) + boxed)
+    figure, axes = plt.subplots(
+        n_rows, 1 + len(arms), figsize=(PAGE_WIDTH, 0.3 + n_rows * (panel + 0.22) + foot), squeeze=False
+    )
+    scale, colours = shared_scale(examples), heat()
+    row = 0
+    for shown in examples:
+        for number, film in enumerate(shown.films.to_dict("records")):
+            box = mask_box(shown.truth.lesion[number]) if shown.truth.lesion_known[number] else None
+            for column, name in enumerate(("original", *arms)):
+                here: Axes = axes[row, column]
+                here.imshow(shown.images[number], cmap="gray", vmin=0, vmax=255)
+                size = shown.images.shape[-1]
+                if column:
+                    map_ = resize_maps(shown.maps[name][number : number + 1], size)[0]
+                    here.imshow(map_, cmap=colours, norm=scale)
+                if box is not None:
+                    left, top, right, bottom = box
+                    here.add_patch(
+                        Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ls="--", lw=1.1)
+                    ).set_edgecolor(_BOX_COLOUR)
+                here.set_xticks([])
+                here.set_yticks([])
+                here.spines[:].set_visible(False)
+                heading = f"{name}\n" if row == 0 else ""
+                here.set_title(
+                    heading + (f"p = {film[f'score_{name}']:.2f}" if column else film["image_id"]), fontsize=8
+                )
+            axes[row, 0].set_ylabel(f"{shown.title}\n{film['cell']}\n(n = {film['n_cell']})", fontsize=8)
+            row += 1
+    bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, shrink=min(1.0, 2.4 / n_rows), aspect=30, pad=0.015)
+    bar.ax.set_facecolor("0.35")
+    bar.set_label("Grad-CAM (logit units, one scale for all panels)", fontsize=8)
+    lines = [*notes, *(["dashed: box around the known lesion"] if boxed else [])]
+    if lines:
+        figure.supxlabel("\n".join(lines), fontsize=8)
+    return figure
+
+
+def draw_scores(summary: pd.DataFrame, set_titles: Mapping[str, str]) -> Figure | None:
+    """How well each arm's Grad-CAM meets lesion and lungs, beside maps that know nothing: means with 95 % intervals.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        From `saliency_scores.summarise_scores`.
+    set_titles : mapping
+        What data sets are called.
+
+    Returns
+    -------
+    Figure or None
+        A row a data set, a column a score that is known there; None when nothing is known anywhere.
+    """
+    shown = summary[summary["metric"].isin(list(SCORES))]
+    datasets = [name for name in set_titles if name in set(shown["dataset"])]
+    if not datasets:
+        return None
+    n_maps = shown["map"].nunique()
+    figure = plt.figure(figsize=(PAGE_WIDTH, len(datasets) * (0.95 + 0.24 * n_maps)))
+    for part, dataset in zip(figure.subfigures(len(datasets), 1, squeeze=False)[:, 0], datasets, strict=True):
+        here = shown[shown["dataset"] == dataset]
+        metrics = [name for name in SCORES if name in set(here["metric"])]
+        names = list(here["map"].unique())
+        colours = arm_colours(name for name in names if not name.startswith(BASELINES))
+        part.suptitle(f"Grad-CAM on {set_titles[dataset]}", fontsize=9.5)
+        for axes, metric in zip(part.subplots(1, len(metrics), sharey=True, squeeze=False)[0], metrics, strict=True):
+            rows = here[here["metric"] == metric].set_index("map")
+            for place, name in enumerate(names):
+                row = rows.loc[name]
+                colour = colours.get(name, UNTRAINED_COLOUR)
+                axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
+                axes.plot(row["value"], place, "D" if name in colours else "o", color=colour, ms=5)
+            axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+            axes.set_ylim(len(names) - 0.5, -0.5)
+            axes.set_xlim(left=min(0.0, float(rows["ci_low"].min())))
+            axes.set_title(f"{SCORES[metric]}\nn = {int(rows['n'].max())}", fontsize=8)
+            axes.set_xlabel("mean")
+    return figure

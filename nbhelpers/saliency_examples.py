@@ -1,0 +1,167 @@
+"""Which films stand in figure 4: the middle one of each cell of the confusion table, by rule and not by eye."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nbhelpers.datasets import FilmSet
+from nbhelpers.errors import UserError
+from nbhelpers.features import Network
+from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
+from nbhelpers.preprocessing import to_tensor
+from nbhelpers.saliency import Maps, grad_cam_by_package
+
+CELLS = {
+    "true positive": (1, True),
+    "false positive": (0, True),
+    "false negative": (1, False),
+    "true negative": (0, False),
+}
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Films of figure 4 of one data set, with every arm's map.
+
+    Attributes
+    ----------
+    dataset, title : str
+        Name of the data set, and what figures call it.
+    films : DataFrame
+        One row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm.
+    images : uint8 array (n, size, size)
+    maps : dict of str to float32 array (n, size, size)
+        Grad-CAM by arm, on the scale of the logit.
+    truth : Truth
+        Lesions, where they are known.
+    missing : list of str
+        Cells without a film.
+    """
+
+    dataset: str
+    title: str
+    films: pd.DataFrame
+    images: NDArray[np.uint8]
+    maps: dict[str, Maps]
+    truth: Truth
+    missing: list[str]
+
+
+def choose_examples(
+    predictions: pd.DataFrame, dataset: str, arm: str, threshold: float = 0.5, per_cell: int = 1
+) -> tuple[pd.DataFrame, list[str]]:
+    """The films in the middle of true and false positives and negatives, by the score of one arm.
+
+    Within a cell films are ordered by score (then by `image_id`), and those nearest to the middle are taken: as many
+    films of that cell are surer as are less sure. Nobody picks them.
+
+    Parameters
+    ----------
+    predictions : DataFrame
+        `arm, dataset, image_id, label, score`.
+    dataset, arm : str
+        Whose films, and whose scores decide.
+    threshold : float
+        A score from here on is called pneumonia.
+    per_cell : int
+        How many films of each cell; fewer where there are fewer.
+
+    Returns
+    -------
+    films : DataFrame
+        `image_id, label, cell, n_cell` and `score_<arm>` of every arm, in the order of `CELLS`.
+    missing : list of str
+        Cells without a film.
+
+    Raises
+    ------
+    UserError
+        When there is no prediction of this arm on this data set.
+    """
+    here = predictions[predictions["dataset"] == dataset]
+    decided = here[here["arm"] == arm].sort_values(["score", "image_id"])
+    if decided.empty:
+        raise UserError(f"no prediction of arm {arm!r} on {dataset!r}", "predictions.csv", "run notebook 04 again")
+    chosen, missing = [], []
+    for cell, (label, called) in CELLS.items():
+        films = decided[(decided["label"] == label) & ((decided["score"] >= threshold) == called)]
+        if films.empty:
+            missing.append(cell)
+            continue
+        start = max((len(films) - per_cell) // 2, 0)
+        chosen.append(films.iloc[start : start + per_cell].assign(cell=cell, n_cell=len(films)))
+    films = pd.concat(chosen)[["image_id", "label", "cell", "n_cell"]]
+    scores = here.pivot_table(index="image_id", columns="arm", values="score").add_prefix("score_")
+    return films.merge(scores, left_on="image_id", right_index=True, how="left").reset_index(drop=True), missing
+
+
+def explain_examples(
+    chosen: pd.DataFrame, missing: list[str], sample: FilmSample, networks: Mapping[str, Network]
+) -> Examples:
+    """Grad-CAM of the chosen films by every fine-tuned network, with the grad-cam package.
+
+    Parameters
+    ----------
+    chosen, missing
+        From `choose_examples`.
+    sample : FilmSample
+        Holds the chosen films, in any order.
+    networks : mapping
+        Those that are not fine-tuned are left out: their classifier knows no pneumonia.
+
+    Raises
+    ------
+    UserError
+        When the sample lacks a chosen film, or a backbone has no convolutional map.
+    """
+    place = pd.Series(np.arange(len(sample.films)), index=sample.films["image_id"])
+    absent = chosen.loc[~chosen["image_id"].isin(place.index), "image_id"]
+    if len(absent):
+        raise UserError(
+            f"film {absent.iloc[0]!r} is not among the data set's films any more", "predictions.csv", "run notebook 04"
+        )
+    rows = place[chosen["image_id"]].to_numpy()
+    arms = [network for network in networks.values() if network.fine_tuned]
+    maps = {
+        network.name: grad_cam_by_package(
+            network.model, to_tensor(sample.images[network.size][rows], network.description.transform)
+        )
+        for network in arms
+    }
+    size = max(network.size for network in arms)
+    part = FilmSample(
+        sample.film_set, sample.films.iloc[rows].reset_index(drop=True), {size: sample.images[size][rows]}, sample.crop
+    )
+    return Examples(sample.film_set.name, sample.title, chosen, part.images[size], maps, truth_of(part, size), missing)
+
+
+def explain_sets(
+    predictions: pd.DataFrame,
+    sets: Mapping[str, FilmSet],
+    networks: Mapping[str, Network],
+    threshold: float = 0.5,
+    per_cell: int = 1,
+    crop: str = "none",
+) -> list[Examples]:
+    """`choose_examples` by the first arm's scores and `explain_examples`, for every data set."""
+    arm = next(iter(networks))
+    examples = []
+    for dataset, film_set in sets.items():
+        chosen, missing = choose_examples(predictions, dataset, arm, threshold, per_cell)
+        sizes = {network.size for network in networks.values()}
+        sample = sample_films(film_set, sizes, 0, crop=crop, only=chosen["image_id"])
+        examples.append(explain_examples(chosen, missing, sample, networks))
+    return examples
+
+
+def examples_table(examples: Sequence[Examples]) -> pd.DataFrame:
+    """The films of figure 4: `dataset, cell, n_cell, image_id, label` and `score_<arm>` for every arm."""
+    rows = [shown.films.assign(dataset=shown.dataset) for shown in examples]
+    table = pd.concat(rows, ignore_index=True)
+    first = ["dataset", "cell", "n_cell", "image_id", "label"]
+    return table[[*first, *(name for name in table if name not in first)]]

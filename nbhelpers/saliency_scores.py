@@ -1,0 +1,315 @@
+"""Does Grad-CAM meet the lesion? Scores against boxes or masks, beside maps that know nothing of the film."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+from scipy.stats import rankdata
+
+from nbhelpers.bootstrap import group_codes
+from nbhelpers.datasets import FilmSet
+from nbhelpers.errors import UserError
+from nbhelpers.features import Network, untrained
+from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
+from nbhelpers.preprocessing import to_tensor
+from nbhelpers.progress import progress
+from nbhelpers.saliency import Maps, convolutional_layer, grad_cam, resize_maps
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+# What is scored, and what figures call it; all are between 0 and 1 but the last.
+SCORES = {
+    "pointing": "pointing game\n(peak in the lesion)",
+    "energy": "energy\nin the lesion",
+    "iou": "IoU\nwith the lesion",
+    "in_lungs": "energy\nin the lungs",
+}
+SIMILARITY = "similarity_to_randomised"
+BASELINES = ("centre_prior", "random_map", "randomised_weights")
+CENTRE_SD = 0.25  # of the centre prior, as a share of the image's side
+_SEED_STEP = 7919  # so that the randomised network is not the one that training started from
+
+
+def pointing_game(maps: ArrayLike, masks: ArrayLike) -> Floats:
+    """Whether each map's peak lies in the mask (Zhang et al. 2018, without tolerance): 1 or 0, float64 `(n,)`.
+
+    Of several equal peaks, the share that does. A map that is zero everywhere points nowhere and counts as a miss.
+    """
+    values, inside = _checked(maps, masks)
+    peak = values.max(axis=1, keepdims=True)
+    at_peak = (values == peak) & (peak > 0)
+    return (at_peak & inside).sum(axis=1) / np.maximum(at_peak.sum(axis=1), 1)
+
+
+def energy_inside(maps: ArrayLike, masks: ArrayLike) -> Floats:
+    """Share of each map's sum that lies in the mask (Wang et al. 2020): 0 to 1, NaN for a map without any."""
+    values, inside = _checked(maps, masks)
+    total = values.sum(axis=1)
+    return np.divide((values * inside).sum(axis=1), total, out=np.full(len(values), np.nan), where=total > 0)
+
+
+def iou(maps: ArrayLike, masks: ArrayLike, threshold: float = 0.5) -> Floats:
+    """Overlap of mask and map, the map cut at `threshold` times its own maximum: intersection over union, 0 to 1.
+
+    A share of the maximum, since maps of other networks and of no network have other units. A map that is zero
+    everywhere overlaps nothing.
+    """
+    if not 0 < threshold <= 1:
+        raise UserError(f"threshold {threshold}", "saliency_iou_threshold", "use a share of the maximum, 0 to 1")
+    values, inside = _checked(maps, masks)
+    peak = values.max(axis=1, keepdims=True)
+    bright = (values >= threshold * peak) & (peak > 0)
+    return (bright & inside).sum(axis=1) / np.maximum((bright | inside).sum(axis=1), 1)
+
+
+def rank_similarity(maps: ArrayLike, others: ArrayLike) -> Floats:
+    """Spearman correlation of two maps of each film, -1 to 1; NaN where either is flat.
+
+    Between a trained and a weight-randomised network it should be near zero: a method whose maps survive the loss of
+    all that was learnt shows the film, not the network (Adebayo et al. 2018).
+    """
+    both = [np.asarray(values, dtype=np.float64) for values in (maps, others)]
+    if both[0].shape != both[1].shape:
+        raise UserError(f"maps of shape {both[0].shape} and {both[1].shape} cannot be compared")
+    a, b = (rankdata(values.reshape(len(values), -1), axis=1) for values in both)
+    a, b = (values - values.mean(axis=1, keepdims=True) for values in (a, b))
+    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), norm, out=np.full(len(a), np.nan), where=norm > 0)
+
+
+def _checked(maps: ArrayLike, masks: ArrayLike) -> tuple[Floats, Mask]:
+    values, inside = np.asarray(maps, dtype=np.float64), np.asarray(masks, dtype=bool)
+    if values.ndim != 3 or values.shape != inside.shape:
+        raise UserError(f"maps of shape {values.shape} do not fit masks of shape {inside.shape}")
+    if not np.isfinite(values).all() or (values < 0).any():
+        raise UserError("a map holds negative values, NaN or infinity")
+    return values.reshape(len(values), -1), inside.reshape(len(values), -1)
+
+
+def centre_prior(n: int, size: int) -> Maps:
+    """The same map for every film: a Gaussian at the centre, `CENTRE_SD` of the side wide; float32 `(n, s, s)`."""
+    along = (np.arange(size) + 0.5) / size - 0.5
+    bell = np.exp(-(along**2) / (2 * CENTRE_SD**2)).astype(np.float32)
+    return np.broadcast_to(bell[:, None] * bell[None, :], (n, size, size))
+
+
+def random_maps(n: int, grid: int, size: int, seed: int) -> Maps:
+    """Maps of uniform noise, as coarse as Grad-CAM's: a `grid` of numbers brought to `size`; float32."""
+    noise = np.random.default_rng([seed, grid]).random((n, grid, grid), dtype=np.float32)
+    return resize_maps(noise, size)
+
+
+def localise(
+    networks: Mapping[str, Network],
+    sample: FilmSample,
+    seed: int = 0,
+    threshold: float = 0.5,
+    batch_size: int = 16,
+) -> pd.DataFrame:
+    """Scores of every map on every film of a sample whose truth is known.
+
+    Maps are Grad-CAM of each fine-tuned network, and what each is held against: a Gaussian at the centre, noise on the
+    same grid, and Grad-CAM of the same backbone with all weights drawn anew. Arms of one backbone and size share them.
+
+    Parameters
+    ----------
+    networks : mapping
+        From `features.load_networks`.
+    sample : FilmSample
+        Films without any truth give no row.
+    seed : int
+        Of noise and randomised weights.
+    threshold : float
+        For `iou`.
+    batch_size : int
+        Films at a time.
+
+    Returns
+    -------
+    DataFrame
+        One row per map and film: `dataset, map, image_id, patient_id, label`, the scores of `SCORES` (NaN where they do
+        not apply), `SIMILARITY` for arms, and `empty` (the map is zero everywhere). On such a map `energy` counts 0,
+        as `pointing` and `iou` do; `in_lungs` is not defined and left out.
+    """
+    arms = [network for network in networks.values() if network.fine_tuned]
+    rows: list[pd.DataFrame] = []
+    seen: dict[tuple[str, int], tuple[dict[str, Maps], Maps, Truth]] = {}
+    for network in progress(arms, desc=f"Grad-CAM of {sample.film_set.name}", unit="network"):
+        kind = (network.description.backbone, network.size)
+        if kind not in seen:
+            truth = truth_of(sample, network.size)
+            if not (truth.lesion_known | truth.lungs_known).any():
+                return _score_columns(pd.DataFrame())
+            seen[kind] = *_baseline_maps(network, sample, seed, batch_size), truth
+            suffix = "" if len(seen) == 1 else f"_{len(seen)}"
+            for name, maps in seen[kind][0].items():
+                rows.append(_score(maps, truth, sample, threshold).assign(map=name + suffix))
+        _, randomised_grid, truth = seen[kind]
+        grids = _grids(network.model, network, sample, batch_size)
+        scored = _score(resize_maps(grids, network.size), truth, sample, threshold)
+        rows.append(scored.assign(map=network.name, **{SIMILARITY: rank_similarity(grids, randomised_grid)}))
+    return _score_columns(pd.concat(rows, ignore_index=True))
+
+
+def localise_sets(
+    networks: Mapping[str, Network],
+    sets: Mapping[str, FilmSet],
+    n: int,
+    seed: int = 0,
+    threshold: float = 0.5,
+    crop: str = "none",
+    batch_size: int = 16,
+) -> pd.DataFrame:
+    """`localise` on at most `n` films of each set that tells where its lesions are; no row when none does."""
+    sizes = {network.size for network in networks.values()}
+    tables = [_score_columns(pd.DataFrame())]
+    for film_set in sets.values():
+        known = films_with_truth(film_set)
+        if len(known):
+            sample = sample_films(film_set, sizes, n, seed, crop, only=known)
+            tables.append(localise(networks, sample, seed, threshold, batch_size))
+    return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
+
+
+def films_with_truth(film_set: FilmSet) -> pd.Series:
+    """The `image_id` of films of which a mask (`truth_path`) or a box (`boxes`) is known."""
+    films = film_set.films
+    known = pd.Series(False, index=films.index)
+    if "truth_path" in films:
+        known |= films["truth_path"].notna()
+    if "boxes" in films:
+        known |= films["boxes"].notna() & (films["boxes"] != "[]")
+    return films.loc[known, "image_id"]
+
+
+def _score_columns(table: pd.DataFrame) -> pd.DataFrame:
+    columns = ["dataset", "map", "image_id", "patient_id", "label", *SCORES, SIMILARITY, "empty"]
+    return table.reindex(columns=columns)
+
+
+def _grids(model: Any, network: Network, sample: FilmSample, batch_size: int) -> Maps:
+    transform = network.description.transform
+    layer = convolutional_layer(model, transform.channels, transform.size)
+    images = sample.images[transform.size]
+    starts = range(0, len(images), 256)  # float tensors of all films need not fit into memory
+    return np.concatenate(
+        [
+            grad_cam(model, to_tensor(images[start : start + 256], transform), layer, batch_size, upsample=False)
+            for start in starts
+        ]
+    )
+
+
+def _baseline_maps(network: Network, sample: FilmSample, seed: int, batch_size: int) -> tuple[dict[str, Maps], Maps]:
+    n, size = len(sample.films), network.size
+    device = next(network.model.parameters()).device
+    randomised = untrained(network.description, init="random", seed=seed + _SEED_STEP).to(device).eval()
+    grids = _grids(randomised, network, sample, batch_size)
+    maps = (centre_prior(n, size), random_maps(n, grids.shape[-1], size, seed), resize_maps(grids, size))
+    return dict(zip(BASELINES, maps, strict=True)), grids
+
+
+def _score(maps: Maps, truth: Truth, sample: FilmSample, threshold: float) -> pd.DataFrame:
+    table = sample.films[["image_id", "patient_id", "label"]].assign(dataset=sample.film_set.name)
+    known = truth.lesion_known
+    for name, values in (
+        ("pointing", pointing_game(maps, truth.lesion)),
+        ("energy", np.nan_to_num(energy_inside(maps, truth.lesion), nan=0.0)),
+        ("iou", iou(maps, truth.lesion, threshold)),
+    ):
+        table[name] = np.where(known, values, np.nan)
+    table["in_lungs"] = np.where(truth.lungs_known, energy_inside(maps, truth.lungs), np.nan)
+    table["empty"] = maps.max(axis=(1, 2)) <= 0
+    return table[known | truth.lungs_known]
+
+
+def bootstrap_means(
+    values: ArrayLike, groups: Sequence[Any] | pd.Series | None = None, n_resamples: int = 2000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Bootstrap distributions of column means: `(n_resamples, columns)`, all columns on the same resamples.
+
+    Parameters
+    ----------
+    values : array (n, columns)
+        NaN does not count; a resample without any value of a column is NaN there.
+    groups : sequence, optional
+        Whole groups (patients) are drawn; a film without one is a group of its own.
+    n_resamples, seed : int
+    """
+    table = np.asarray(values, dtype=np.float64)
+    codes = group_codes(groups, len(table))
+    n_groups = int(codes.max()) + 1 if len(codes) else 0
+    finite = np.isfinite(table)
+    sums, counts = np.zeros((n_groups, table.shape[1])), np.zeros((n_groups, table.shape[1]))
+    np.add.at(sums, codes, np.where(finite, table, 0.0))
+    np.add.at(counts, codes, finite.astype(np.float64))
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples).astype(np.float64)
+    total = drawn @ counts
+    return np.divide(drawn @ sums, total, out=np.full(total.shape, np.nan), where=total > 0)
+
+
+def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Mean of every score by data set and map, and how far each arm is from what knows nothing, with 95 % intervals.
+
+    Parameters
+    ----------
+    films : DataFrame
+        From `localise`.
+    n_resamples, seed : int
+        Of the bootstrap: patients are drawn where they are known, else films; maps of a set share the resamples.
+
+    Returns
+    -------
+    DataFrame
+        `dataset, map, metric, value, ci_low, ci_high, n, n_patients, empty` (share of maps that are zero everywhere),
+        and for arms `<baseline>_less` with `_low` and `_high`: the arm's mean less the baseline's, on the same films.
+    """
+    rows: list[dict[str, Any]] = []
+    for dataset, here in films.groupby("dataset", sort=False):
+        for metric in (*SCORES, SIMILARITY):
+            wide = here.pivot_table(index="image_id", columns="map", values=metric, sort=False, dropna=False)
+            wide = wide[[name for name in here["map"].unique() if name in wide and wide[name].notna().any()]]
+            if wide.empty:
+                continue
+            patients = here.drop_duplicates("image_id").set_index("image_id")["patient_id"].reindex(wide.index)
+            draws = pd.DataFrame(
+                bootstrap_means(wide.to_numpy(), patients.reset_index(drop=True), n_resamples, seed),
+                columns=wide.columns,
+            )
+            means = wide.mean()
+            for name in map(str, wide):
+                row: dict[str, Any] = {"dataset": dataset, "map": name, "metric": metric, "value": means[name]}
+                row |= dict(zip(("ci_low", "ci_high"), _interval(draws[name]), strict=True))
+                row |= {"n": int(wide[name].notna().sum()), "n_patients": _count(patients[wide[name].notna()])}
+                row["empty"] = float(here.loc[here["map"] == name, "empty"].mean())
+                for baseline in () if _is_baseline(name) else BASELINES:
+                    if baseline in wide:
+                        row[f"{baseline}_less"] = means[name] - means[baseline]
+                        low, high = _interval(draws[name] - draws[baseline])
+                        row |= {f"{baseline}_less_low": low, f"{baseline}_less_high": high}
+                rows.append(row)
+    columns = ["dataset", "map", "metric", "value", "ci_low", "ci_high", "n", "n_patients", "empty"]
+    more = [f"{baseline}_less{end}" for baseline in BASELINES for end in ("", "_low", "_high")]
+    return pd.DataFrame(rows, columns=[*columns, *more])
+
+
+def _is_baseline(name: str) -> bool:
+    return name.startswith(BASELINES)
+
+
+def _interval(values: pd.Series) -> tuple[float, float]:
+    if values.isna().all():
+        return float("nan"), float("nan")
+    low, high = np.nanquantile(values, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def _count(patients: pd.Series) -> int | None:
+    known = patients.dropna()
+    return int(known.nunique()) if len(known) else None
