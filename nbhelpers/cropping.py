@@ -198,7 +198,7 @@ def crop_source(
 
 
 def crops_table(tables: Mapping[str, pd.DataFrame], arms: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:
-    """By source how many images were drawn, their commonest size, the crops that are made of them, and for which arms."""
+    """By source: how many images were drawn, their commonest size, the crops made of them, and the arms that ask."""
     rows = []
     for source, crops in crops_of(arms).items():
         table = tables[source]

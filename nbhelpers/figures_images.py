@@ -51,7 +51,7 @@ def figure_1(images: pd.DataFrame, folder: Path, columns: int = 7, seed: int = 0
         for axis, path in zip(line, paths, strict=False):
             _show(axis, load_tile(path))
         _row_title(line[0], title)
-    figure.suptitle("Images as drawn, before cropping" + _simulated_note(images["source"].unique()))
+    figure.suptitle("Images as drawn, before cropping" + _simulated_note(images["source"].unique()), fontsize=9.5)
     return figure
 
 
@@ -92,7 +92,7 @@ def figure_crops(cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, col
             _show(axes[2 * number + 1][column], tile[round(top) : round(bottom), round(left) : round(right)])
         _row_title(axes[2 * number][0], f"{title_of(source)}\nraw")
         _row_title(axes[2 * number + 1][0], f"crop:\n{crop}")
-    figure.suptitle("What each crop keeps" + _simulated_note(fit["source"].unique()))
+    figure.suptitle("What each crop keeps" + _simulated_note(fit["source"].unique()), fontsize=9.5)
     return figure
 
 
@@ -161,11 +161,12 @@ def _mixed(table: pd.DataFrame, count: int, seed: int) -> pd.DataFrame:
 
 
 def _grid(rows: int, columns: int, title_room: float = 0.0) -> tuple[Figure, list[list[Axes]]]:
-    tile = PAGE_WIDTH / (columns + 0.9)
+    # Tiles are square at most, and the row titles take about an inch.
+    tile = (PAGE_WIDTH - 0.95) / columns
     figure, axes = plt.subplots(
         rows,
         columns,
-        figsize=(PAGE_WIDTH, rows * (tile + 0.04 + title_room) + 0.35),
+        figsize=(PAGE_WIDTH, rows * (tile + 0.03 + title_room) + 0.25),
         squeeze=False,
         layout=ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.0, hspace=0.0),
     )

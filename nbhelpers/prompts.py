@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import string
+import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,10 +263,16 @@ def check_matched(design: pd.DataFrame) -> str:
     )
 
 
-def example_prompts(design: pd.DataFrame, pairs: int = 3) -> pd.DataFrame:
-    """Prompts of `pairs` pairs with different wordings: `pair_id, label, template, prompt`."""
+def example_text(design: pd.DataFrame, pairs: int = 3, width: int = 110) -> str:
+    """Prompts of `pairs` pairs in different wordings, as text to print: identifier, wording, prompt."""
     chosen = design.drop_duplicates("template")["pair_id"].head(pairs)
-    return design.loc[design["pair_id"].isin(chosen), ["pair_id", "label", "template", "prompt"]]
+    shown = design[design["pair_id"].isin(chosen)]
+    blocks = [
+        f"{row['image_id']}  {row['label']}, wording {row['template']} / {row['finding_template']}\n"
+        + textwrap.fill(row["prompt"], width, initial_indent="    ", subsequent_indent="    ")
+        for row in shown.to_dict("records")
+    ]
+    return "\n".join(blocks)
 
 
 def _pairs(count: int, seed: int, scenes: tuple[str, ...]) -> pd.DataFrame:
