@@ -18,7 +18,7 @@ from nbhelpers.files import write_bytes
 from nbhelpers.run_facts import RunFacts
 from nbhelpers.tables import write_table
 
-CHECKLISTS = ("claim2024", "tripod_ai")
+CHECKLISTS = {"claim2024": "checklist_claim2024.yaml", "tripod_ai": "checklist_tripod_ai.yaml"}
 FILLED, PARTLY, OPEN = "filled", "partly", "open"
 FOLDER = "checklists"
 _COLUMNS = ["checklist", "item", "section", "asks", "status", "answer", "open"]
@@ -60,7 +60,7 @@ tr.open {{ background: #fdf3e7; }}
 
 def read_items(checklist: str) -> dict[str, Any]:
     """A packaged checklist: `name`, `citation`, and `items` (`item, section, asks`, optional `fills` and `open`)."""
-    path = Path(__file__).with_name(f"checklist_{checklist}.yaml")
+    path = Path(__file__).with_name(CHECKLISTS[checklist])
     found: dict[str, Any] = yaml.safe_load(path.read_text(encoding="utf-8"))
     return found
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ import pandas as pd
 
 from nbhelpers.errors import UserError
 from nbhelpers.files import read_json
+from nbhelpers.runs import user_path
 from nbhelpers.tables import read_table
 
 SIMULATED_SOURCES = ("simulator", "simulator_roentgen")
@@ -100,12 +102,12 @@ def read(run_folder: Path | str) -> RunFacts:
     parameters: dict[str, Any] = {}
     for stage in stages.values():
         parameters |= stage.get("parameters", {})
-    training = sorted(path.parent for path in folder.glob("03_training/*/model.json"))
-    models = {path.name: read_json(path / "model.json") for path in training}
-    arms = dict(parameters.get("arms") or {}) or {
-        name: {key: str(model.get("arm", {}).get(key, "unknown")) for key in ("source", "crop")}
-        for name, model in models.items()
-    }
+    parameters.pop("arm", None)  # the pipeline's own, another in every training
+    trained = {path.parent.name: read_json(path) for path in sorted(folder.glob("03_training/*/model.json"))}
+    arms = dict(parameters["arms"]) if "arms" in parameters else {name: _arm(model) for name, model in trained.items()}
+    # An arm that was taken out of the experiment leaves its folder; it is no part of the run any more.
+    stages = {name: stage for name, stage in stages.items() if not _is_training(name) or name.split("/")[1] in arms}
+    models = {name: trained[name] for name in arms if name in trained} | _own(parameters.get("checkpoints") or {})
     return RunFacts(
         folder=folder,
         stages=stages,
@@ -114,11 +116,29 @@ def read(run_folder: Path | str) -> RunFacts:
         images=_by_folder(folder / "01_prompting", "images.csv"),
         cropped=_by_folder(folder / "02_cropping", "images.csv"),
         models=models,
-        splits=_by_folder(folder / "03_training", "split.csv"),
-        history=_by_folder(folder / "03_training", "history.csv"),
+        splits=_of(arms, _by_folder(folder / "03_training", "split.csv")),
+        history=_of(arms, _by_folder(folder / "03_training", "history.csv")),
         validation=_tables(folder / "04_external_validation"),
         interpretability=_tables(folder / "05_interpretability"),
     )
+
+
+def _is_training(stage: str) -> bool:
+    return stage.startswith("03_training/")
+
+
+def _arm(model: Mapping[str, Any]) -> dict[str, str]:
+    return {key: str(model.get("arm", {}).get(key, "unknown")) for key in ("source", "crop")}
+
+
+def _of(arms: Mapping[str, Any], tables: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    return {name: tables[name] for name in arms if name in tables}
+
+
+def _own(checkpoints: Mapping[str, str]) -> dict[str, dict[str, Any]]:
+    """`model.json` of checkpoints that the run did not train; one that was moved away since is left out."""
+    paths = {name: user_path(folder) / "model.json" for name, folder in checkpoints.items()}
+    return {name: read_json(path) for name, path in paths.items() if path.is_file()}
 
 
 def _by_folder(folder: Path, name: str) -> dict[str, pd.DataFrame]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 import run_fixture
 
-from nbhelpers import figures_flow, flow
+from nbhelpers import figures_flow, flow, run_facts
 from nbhelpers.errors import UserError
 
 
@@ -76,6 +77,13 @@ def test_what_is_simulated_says_so(run: Path) -> None:
 def test_run_without_validation_has_the_training_flow_alone(tmp_path: Path) -> None:
     counts = flow.flow_counts(run_fixture.write(tmp_path / "demo", with_validation=False))
     assert set(counts["part"]) == {"training"}
+
+
+def test_arm_that_was_taken_out_is_no_part_of_the_run(run: Path) -> None:
+    shutil.copytree(run / "03_training" / "raw", run / "03_training" / "former")
+    facts = run_facts.read(run)
+    assert set(facts.models) == set(facts.splits) == set(facts.history) == set(run_fixture.ARMS)
+    assert "03_training/former" not in facts.stages
 
 
 def test_folder_without_a_run_is_a_clear_error(tmp_path: Path) -> None:

@@ -1,0 +1,124 @@
+"""Make a weights file of your own into a checkpoint that notebooks 04 and 05 can evaluate.
+
+`python -m nbhelpers.own_checkpoint weights.pth --backbone resnet50 --to data/my_model` writes `checkpoint.safetensors`
+and `model.json`; name the folder in the parameter `checkpoints`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+
+from nbhelpers import models
+from nbhelpers.errors import UserError
+from nbhelpers.models import ModelDescription
+from nbhelpers.preprocessing import STANDARDISE, Transform
+
+SOURCE = "own checkpoint"
+
+
+def convert(
+    weights: Path | str,
+    folder: Path | str,
+    backbone: str,
+    size: int = 224,
+    channels: int = 3,
+    standardise: str = "imagenet",
+    pneumonia: int = 1,
+) -> ModelDescription:
+    """Write a checkpoint folder from the weights of a timm network (torchvision's ResNets have the same names).
+
+    Parameters
+    ----------
+    weights : path
+        `.safetensors`, `.pth`, `.pt` or `.bin`; read as tensors only, so that no code in it runs.
+    folder : path
+        Where `checkpoint.safetensors` and `model.json` go.
+    backbone : str
+        timm's name of the network.
+    size, channels, standardise
+        What the network was trained to see; see `preprocessing.Transform`.
+    pneumonia : int
+        Which of two outputs is pneumonia. Two become one: the softmax of two logits is the sigmoid of their difference.
+
+    Raises
+    ------
+    UserError
+        When the file does not fit the network in every weight, or its head has neither one output nor two.
+    """
+    weights = Path(weights)
+    if not weights.is_file():
+        raise UserError("the weights file is not there", str(weights), "check the path")
+    transform = Transform(size, channels, standardise)
+    model = models.build(backbone, "random", channels, image_size=size)
+    found = models.read_weights(weights)
+    head = str(getattr(model, "pretrained_cfg", {}).get("classifier"))
+    found = _one_logit(found, head, pneumonia, str(weights))
+    try:
+        model.load_state_dict(found)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(
+            f"the weights do not fit {backbone}: {reason}", str(weights), "name their own --backbone and --channels"
+        ) from None
+    models.check_fits(model, transform, backbone)
+    description = ModelDescription(
+        backbone=backbone,
+        init=f"own weights ({weights.name})",
+        transform=transform,
+        arm={"name": Path(folder).name, "source": SOURCE, "crop": "unknown"},
+    )
+    return models.save_checkpoint(folder, model, description)
+
+
+def _one_logit(weights: dict[str, torch.Tensor], head: str, pneumonia: int, where: str) -> dict[str, torch.Tensor]:
+    """The weights with a head of one logit, the log-odds of pneumonia."""
+    matrix = weights.get(f"{head}.weight")
+    if matrix is None:
+        raise UserError(
+            f"the weights have no head {head!r}", where, "a classifier is needed, not a backbone without its head"
+        )
+    if matrix.shape[0] == 1:
+        return weights
+    if matrix.shape[0] != 2 or pneumonia not in (0, 1):
+        raise UserError(
+            f"the head has {matrix.shape[0]} outputs", where, "one output, or two with --pneumonia 0 or 1, can be used"
+        )
+    parts = {name: value for name, value in weights.items() if name in (f"{head}.weight", f"{head}.bias")}
+    return weights | {name: value[[pneumonia]] - value[[1 - pneumonia]] for name, value in parts.items()}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line: 0, or 1 with one message on standard error."""
+    parser = argparse.ArgumentParser(prog="python -m nbhelpers.own_checkpoint", description=__doc__)
+    parser.add_argument("weights", type=Path)
+    parser.add_argument("--backbone", required=True, help="timm's name of the network")
+    parser.add_argument("--to", type=Path, required=True, help="folder to write")
+    parser.add_argument("--size", type=int, default=224, help="pixels along a side that it was trained on")
+    parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
+    parser.add_argument("--standardise", default="imagenet", choices=STANDARDISE)
+    parser.add_argument("--pneumonia", type=int, default=1, choices=(0, 1), help="which of two outputs is pneumonia")
+    chosen = parser.parse_args(arguments)
+    try:
+        convert(
+            chosen.weights,
+            chosen.to,
+            chosen.backbone,
+            chosen.size,
+            chosen.channels,
+            chosen.standardise,
+            chosen.pneumonia,
+        )
+    except UserError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"ready: checkpoints: {{{chosen.to.name}: {chosen.to}}}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
