@@ -48,7 +48,7 @@ class Physics:
 PHYSICS: dict[str, Physics] = {
     # A general image model: any look, and the things that it adds.
     "nano_banana": Physics(
-        fill=(0.60, 0.92), stretch=0.10, tilt=3.0, lowest=0.86, scatter=(0.0, 0.35), contrast=(1.5, 5.0),
+        fill=(0.60, 0.92), stretch=0.15, tilt=4.0, lowest=0.86, scatter=(0.0, 0.35), contrast=(1.5, 5.0),
         gamma=(0.7, 1.45), window=((0.2, 6.0), (93.0, 99.9)), sharpen=(0.4, (0.2, 1.2)), blur=(0.0, 0.006),
         noise=(0.0, 0.03), compress=0.3, watermark=True, frames=0.45, captions=0.4, markers=0.6, collimation=0.15,
     ),

@@ -145,7 +145,7 @@ def draw_chest(patient: Patient, canvas: Canvas) -> Chest:
         coarse.y - 0.6 * patient.lung_height, 0.3
     )
     recess = np.maximum(canvas.enlarge(recess) - 0.08, 0) * rng.uniform(0.1, 0.35)
-    contrast = rng.uniform(0.50, 0.70)
+    contrast = rng.uniform(0.38, 0.70)
     air: Map = recess + cage * (lens * canvas.enlarge(slow) - recess)
     air *= contrast - contrast * rng.uniform(0.86, 0.97) * bulk
     air = np.minimum(air, 0.86 * tissue)
