@@ -157,7 +157,7 @@ def design(images_per_class: int, seed: int, templates: Templates) -> pd.DataFra
         raise UserError(f"images_per_class = {images_per_class}", "parameters", "ask for 1 image a class or more")
     if seed < 0:
         raise UserError(f"seed = {seed}", "parameters", "use 0 or a positive number")
-    pairs = _pairs(images_per_class, seed, tuple(templates.scenes))
+    pairs = _pairs(images_per_class, seed, tuple(sorted(templates.scenes)))
     disease = _disease(images_per_class, seed)
     base = np.random.default_rng([seed, 99]).integers(2**31, size=2)
     number = np.arange(images_per_class)
@@ -169,7 +169,7 @@ def design(images_per_class: int, seed: int, templates: Templates) -> pd.DataFra
         frame["pair_seed"] = (base[1] + number * step) % 2**31
         for name in DISEASE:
             frame[name] = disease[name] if label == "pneumonia" else ""
-        frame["finding_template"] = _deal(tuple(templates.findings[label]), images_per_class, seed, 20 + offset)
+        frame["finding_template"] = _deal(tuple(sorted(templates.findings[label])), images_per_class, seed, 20 + offset)
         frame["order"] = 2 * number + offset
         frames.append(frame)
     table = pd.concat(frames).sort_values("order", ignore_index=True)
