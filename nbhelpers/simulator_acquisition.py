@@ -20,10 +20,12 @@ class Physics:
     """How one kind of source makes and presents its films; every pair is the range that a film draws from.
 
     `fill`: share of the field's width that the lungs take. `stretch`: standard deviation of log(width / height).
-    `tilt`: degrees. `scatter`: share of blurred light. `contrast`: steepness of the response. `gamma`: of its result.
-    `window`: percentiles of the body's attenuation shown as black and white. `sharpen`: strength of edge enhancement.
-    `blur`: share of the film's size. `noise`: grey levels (0 to 1). `compress`: share saved as JPEG first.
-    `watermark`, `frames`, `captions`, `markers`, `collimation`: chance of each.
+    `tilt`: standard deviation, degrees. `lowest`: how far down the image the lungs may reach, as a share of its height.
+    `scatter`: share of blurred light. `contrast`: steepness of the response. `gamma`: of its result. `window`:
+    percentiles of the body's attenuation that become black and white. `sharpen`: chance and strength of edge
+    enhancement. `blur`: standard deviation as a share of the image's side. `noise`: standard deviation, 1 being white.
+    `compress`: share that was a JPEG once. `watermark`: on every film or on none. `frames`, `captions`, `markers`,
+    `collimation`: chance of each.
     """
 
     fill: Range
@@ -85,9 +87,10 @@ def frame_patient(patient: Patient, physics: Physics, field: Box, size: int, see
     across = rng.uniform(*physics.fill) * width / 2  # pixels to a body unit
     down = across / stretch
     space = rng.uniform(0.05, 0.22) if patient.growth > 0.6 else rng.uniform(0.08, 0.28)
-    room = min(physics.lowest * size, bottom - 0.03 * height) - (top + space * height)
-    if physics.lowest > 0.95:
-        room = physics.lowest * height - space * height
+    floor = physics.lowest * size
+    if physics.watermark:  # its corner stays clear, in the radiograph and in the frame
+        floor = min(floor, bottom - 0.03 * height)
+    room = floor - (top + space * height)
     # The lungs must fit; a film that would cut them is taken from further away.
     shrink = min(1.0, room / (lowest * down))
     across, down = across * max(shrink, 0.82), down * shrink

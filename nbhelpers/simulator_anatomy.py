@@ -103,7 +103,8 @@ class Chest:
     `attenuation` is the healthy patient's; `air` the attenuation that air takes away from it (what an opacity can give
     back); `lungs` the visible lung field, 0 to 1; `sides` the same for the right and the left lung; `vessels` the
     vessels' share of the attenuation; `bronchi` the larger airways, 0 to 1; `body` the patient's outline; `depth` the
-    height in the lung, 0 at the apex and 1 at the dome; `lateral` the distance from the midline.
+    height in the lung, 0 at the apex and 1 at the dome; `lateral` the distance from the midline; `carina` where the
+    windpipe divides (body units).
     """
 
     patient: Patient
