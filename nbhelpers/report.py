@@ -19,13 +19,16 @@ from nbhelpers.run_facts import RunFacts
 from nbhelpers.runs import outputs_root
 
 CAPTIONS = {
-    "figure_1": "Images of each source as they were drawn and as they were cropped, by class.",
+    "figure_1": "Images of each source as they were drawn, by class.",
     "figure_2": "AUROC and AUPR of each arm on each data set with 95 % intervals. Dashed: what a score that knows "
     "nothing reaches. Dotted: the best trivial baseline. Diamond: the paper's own value.",
     "figure_3": "Features of each network, and of the same one untrained, on each data set: UMAP and K-means (k = 2).",
     "figure_4": "Grad-CAM beside the film, for true and false positives and negatives; one colour scale for all.",
 }
-MORE_FIGURES = {"roc_pr": "ROC and precision-recall curves."}
+MORE_FIGURES = {
+    "crops": "From the image as drawn to what the network sees.",
+    "roc_pr": "ROC and precision-recall curves of each arm on each data set.",
+}
 QUESTIONS = {
     "01_prompting": "What was asked for, and what was drawn?",
     "02_cropping": "What was cut away, and what was left out?",
@@ -139,7 +142,7 @@ def _datasets(facts: RunFacts) -> list[dict[str, Any]]:
     return [
         {
             "name": row["dataset"],
-            "title": str(row["title"]),
+            "title": _plain(row["title"]),
             "origin": "simulated" if row["dataset"] in simulated else "real films",
             "n": int(row["n"]),
             "patients": None if pd.isna(row["n_patients"]) else int(row["n_patients"]),
@@ -164,9 +167,14 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
         name = dataset["name"]
         rows = table[table["dataset"] == name] if len(table) else table
         arms = [
-            {"name": arm, **facts.arms[str(arm)], **_metrics(part), "verdict": _verdict(comparison, name, str(arm))}
+            {
+                "name": arm,
+                **facts.scored_arms[str(arm)],
+                **_metrics(part),
+                "verdict": _verdict(comparison, name, str(arm)),
+            }
             for arm, part in (rows.groupby("arm", sort=False) if len(rows) else ())
-            if arm in facts.arms
+            if arm in facts.scored_arms
         ]
         own = trivial[trivial["dataset"] == name] if len(trivial) else trivial
         others = [
@@ -203,15 +211,18 @@ def _shown(value: float, low: float, high: float) -> dict[str, Any]:
 
 
 def _verdict(comparison: pd.DataFrame, dataset: str, arm: str) -> str:
+    """Beside the best trivial baseline whose direction was fixed without this set's labels."""
     if comparison.empty:
         return ""
-    rows = comparison[
-        (comparison["dataset"] == dataset) & (comparison["arm"] == arm) & (comparison["against"] == "label-free")
-    ]
-    if rows.empty:
-        return ""
-    row = rows.iloc[0]
-    return f"{row['verdict']} the best label-free trivial baseline ({row['title']}, {row['baseline_auroc']:.3f})"
+    fair = (comparison["dataset"] == dataset) & (comparison["arm"] == arm) & (comparison["kind"] == "fixed")
+    for row in comparison[fair].head(1).to_dict("records"):
+        return f"{row['verdict']} the best label-free trivial baseline ({row['title']}, {row['baseline_auroc']:.3f})"
+    return ""
+
+
+def _plain(title: object) -> str:
+    """A title without the word that the page shows as a mark beside it."""
+    return str(title).replace(" (simulated)", "")
 
 
 def _is_true(value: object) -> bool:
@@ -237,7 +248,7 @@ def _flows(facts: RunFacts) -> list[dict[str, Any]]:
                     "left_out": [(str(row["reason"]).replace("_", " "), int(row["n"])) for row in lost],
                 }
             )
-        title, simulated = str(rows["title"].iloc[0]).replace(" (simulated)", ""), bool(rows["simulated"].iloc[0])
+        title, simulated = _plain(rows["title"].iloc[0]), bool(rows["simulated"].iloc[0])
         real = _origin(facts, facts.arms[str(name)]["source"]) if part == "training" else "real films"
         flows.append({"title": title, "origin": "simulated" if simulated else real, "steps": steps})
     return flows

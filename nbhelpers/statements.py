@@ -477,7 +477,7 @@ def _beside_baselines(facts: RunFacts) -> list[str]:
     table = facts.table("comparison")
     if table.empty:
         return []
-    rows = table[(table["against"] == "label-free") & (table["verdict"] != "beats")]
+    rows = table[(table["kind"] == "fixed") & (table["verdict"] != "beats")]
     return [
         f"{facts.titles().get(row['dataset'], row['dataset'])}: arm {row['arm']} (AUROC {row['auroc']:.3f}) "
         f"{row['verdict']} a trivial baseline that knows nothing of pneumonia: {row['title']}, "

@@ -200,7 +200,7 @@ def _validation(folder: Path) -> None:
             },
         ],
     )
-    against = {"against": "label-free", "baseline": "file_size", "title": "file size", "baseline_auroc": 0.75}
+    against = {"kind": "fixed", "baseline": "file_size", "title": "file size", "baseline_auroc": 0.75}
     ends = {"ci_low": -0.1, "ci_high": 0.1}
     _csv(
         place / "comparison.csv",
