@@ -116,8 +116,9 @@ def complete_attributes(attributes: Mapping[str, Any], pair_seed: int, seed: int
     full["devices"] = names
     age = attributes.get("age")
     if not _is_gap(age):
-        full["age"] = float(str(age))
-        if not 0 <= full["age"] <= 120:
+        with contextlib.suppress(ValueError):
+            full["age"] = float(str(age))
+        if not 0 <= full.get("age", -1) <= 120:
             raise UserError(f"age is {age!r}", "simulator attributes", "give years, 0 to 120")
         if _is_gap(attributes.get("age_group")):
             full["age_group"] = "child" if full["age"] < 16 else "adult" if full["age"] < 65 else "older"
@@ -125,7 +126,7 @@ def complete_attributes(attributes: Mapping[str, Any], pair_seed: int, seed: int
 
 
 def _is_gap(value: Any) -> bool:
-    return value is None or value == "" or (isinstance(value, float) and np.isnan(value))
+    return str(value) in ("", "None", "nan", "<NA>")  # what empty cells become on their way through pandas
 
 
 def draw_film(

@@ -309,6 +309,7 @@ def test_gaps_in_the_attributes_are_filled_from_the_seeds():
         ({"view": "lateral"}, "roentgen", 64),
         ({"devices": "ecg_leads;stethoscope"}, "roentgen", 64),
         ({"age": -2}, "roentgen", 64),
+        ({"age": "old"}, "roentgen", 64),
         ({}, "hospital_c", 64),
         ({}, "roentgen", 16),
     ],
