@@ -47,10 +47,10 @@ def find_field(image: Gray) -> Box:
         for side in range(4):
             lines = _from_side(image[field.top : field.bottom, field.left : field.right], side)
             field = _trim(field, side, max(_plain_strip(lines), _ruled_line(lines)))
+            if field.right - field.left < 0.3 * width or field.bottom - field.top < 0.3 * height:
+                return Box(0, 0, width, height)
         if field == before:
             break
-    if field.right - field.left < 0.3 * width or field.bottom - field.top < 0.3 * height:
-        return Box(0, 0, width, height)
     return field
 
 
