@@ -22,6 +22,8 @@ from nbhelpers.files import write_bytes
 from nbhelpers.runs import outputs_root
 
 OWNER = "NBHELPERS_PIPELINE_OWNER"  # "<host>:<pid>" of the pipeline that started this notebook
+# Progress bars are written to standard error, which nbconvert paints as if it were an error.
+_QUIET = '[data-mime-type="application/vnd.jupyter.stderr"] { background: none !important; color: #777; }'
 _BAR = re.compile(r"\d+%\||\d+(it|\w+) ?\[\d+:\d+")
 
 
@@ -164,6 +166,7 @@ def write_html(notebook: Path) -> Path:
     body, _ = exporter.from_notebook_node(node)
     body = re.sub(r"<script\b[^>]*\bsrc=[^>]*>\s*</script>", "", body)
     body = re.sub(r"<script\b[^>]*type=\"module\"[^>]*>.*?mermaid.*?</script>", "", body, flags=re.DOTALL)
+    body = body.replace("</head>", f"<style>{_QUIET}</style></head>", 1)
     target = notebook.with_suffix(".html")
     write_bytes(target, body.encode())
     return target
