@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -11,49 +9,13 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import nn
-from torch.fx.experimental.optimization import fuse
 
 from nbhelpers.devices import Device, pick_device
 from nbhelpers.errors import UserError
+from nbhelpers.fusion import inference_body
 from nbhelpers.models import evaluating
 from nbhelpers.preprocessing import Transform, check_images, to_tensor
 from nbhelpers.progress import progress
-
-Body = Callable[[torch.Tensor], torch.Tensor]
-
-
-class _Features(nn.Module):
-    """A timm network without its head, in the one-argument form that can be traced."""
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model: Any = model
-
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.model.forward_features(images)
-
-
-def _fused_body(model: nn.Module, transform: Transform) -> nn.Module:
-    """The network's body with batch norms folded into the convolutions before them, or as it is.
-
-    Not every timm network can be traced, so the folded one is used only when it gives what the original gives on one
-    random image in float32.
-    """
-    body = _Features(copy.deepcopy(model).float().eval())
-    device = next(model.parameters()).device
-    probe = torch.rand(
-        1, transform.channels, transform.size, transform.size, generator=torch.Generator().manual_seed(0)
-    ).to(device)
-    try:
-        with torch.inference_mode(False), torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            fused = fuse(body)
-            expected, got = body(probe), fused(probe)
-        scale = expected.abs().max().clamp_min(1e-6)
-        return fused if bool(((expected - got).abs().max() / scale) < 1e-3) else body
-    # Tracing runs a model's own Python on stand-ins for tensors: it can fail in any way, and none matters here.
-    except Exception:
-        return body
 
 
 def _outputs(
@@ -71,7 +33,8 @@ def _outputs(
     chosen = pick_device(device) if isinstance(device, str) else device
     model.to(chosen.torch)
     with evaluating(model), torch.inference_mode():
-        body = _fused_body(model, transform).to(memory_format=torch.channels_last)
+        shape = (transform.channels, transform.size, transform.size)
+        body = inference_body(model, shape, chosen.autocast)
         starts: list[int] = list(range(0, len(images), batch_size))
         for start in progress(starts, desc=desc, unit="batch") if desc else starts:
             batch = to_tensor(images[start : start + batch_size], transform, chosen.torch)

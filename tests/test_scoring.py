@@ -64,20 +64,6 @@ def test_features_are_what_timm_gives_the_head(model, films):
     np.testing.assert_allclose(torch.sigmoid(logits), scoring.predict(model, films, TRANSFORM, FP32), atol=1e-5)
 
 
-def test_a_network_that_cannot_be_traced_is_scored_as_it_is(films, monkeypatch):
-    network = models.build("test_resnet").eval()
-    expected = scoring.predict(network, films, TRANSFORM, FP32)
-    monkeypatch.setattr(scoring, "fuse", lambda body: body.no_such_attribute)
-    np.testing.assert_allclose(scoring.predict(network, films, TRANSFORM, FP32), expected, atol=1e-6)
-
-
-def test_a_folding_that_changes_the_result_is_not_used(films, monkeypatch):
-    network = models.build("test_resnet").eval()
-    expected = scoring.predict(network, films, TRANSFORM, FP32)
-    monkeypatch.setattr(scoring, "fuse", lambda body: torch.nn.Sequential(body, torch.nn.ReLU6(), torch.nn.Tanh()))
-    np.testing.assert_allclose(scoring.predict(network, films, TRANSFORM, FP32), expected, atol=1e-6)
-
-
 def test_a_memory_map_is_scored_without_a_copy_of_it_all(films, tmp_path):
     np.save(tmp_path / "films.npy", films)
     mapped = np.load(tmp_path / "films.npy", mmap_mode="r")
