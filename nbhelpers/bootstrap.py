@@ -12,6 +12,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbhelpers.errors import UserError
 
+# Films times resamples worked on at once: larger arrays leave the processor's cache, smaller ones pay for the calls.
+CACHED = 16_384
+
 Floats = NDArray[np.float64]
 Weights = NDArray[np.int64]
 
@@ -106,30 +109,33 @@ class Ranking:
             distinct=bool((count[held] == 1).all()),
         )
 
-    def metrics(self, weights: Weights) -> tuple[float, float]:
-        """AUROC and average precision when each film counts `weights` times; both classes must keep weight.
+    def metrics(self, weights: Weights) -> Distribution:
+        """AUROC and average precision under each row of `weights` `(rows, n)`; both classes must keep weight in each.
 
         AUROC is the Mann-Whitney statistic with ties counted half; average precision is the sum of precision times
         the step in recall over distinct scores, without interpolation: both as scikit-learn has them.
         """
-        total = np.cumsum(weights.take(self.order))
-        until = total.take(self.ends)
-        gained = weights.take(self.positive_order)
-        true = np.cumsum(gained)
-        positives, negatives = int(true[-1]), int(total[-1] - true[-1])
+        total = np.cumsum(weights.take(self.order, axis=1), axis=1)
+        until = total.take(self.ends, axis=1)
+        gained = weights.take(self.positive_order, axis=1)
+        true = np.cumsum(gained, axis=1)
+        positives = true[:, -1].astype(np.float64)
+        negatives = total[:, -1] - positives
         if not self.distinct:
-            true = true.take(self.positive_ends)
-            gained = np.diff(true, prepend=0)
+            true = true.take(self.positive_ends, axis=1)
+            gained = np.diff(true, axis=1, prepend=0)
         steps = gained.astype(np.float64)
         # Sums of whole numbers below 2**53: exact in float64.
-        above = steps @ (until - true).astype(np.float64)
+        above = np.einsum("rg,rg->r", steps, (until - true).astype(np.float64))
         if self.mixed.size:
-            before = total.take(self.mixed_starts) - weights.take(self.order.take(self.mixed_starts))
-            held = gained.take(self.mixed)
-            above -= 0.5 * (held.astype(np.float64) @ (until.take(self.mixed) - before - held).astype(np.float64))
+            first = self.order.take(self.mixed_starts)
+            before = total.take(self.mixed_starts, axis=1) - weights.take(first, axis=1)
+            held = gained.take(self.mixed, axis=1)
+            tied = until.take(self.mixed, axis=1) - before - held
+            above -= 0.5 * np.einsum("rg,rg->r", held.astype(np.float64), tied.astype(np.float64))
         # Where nothing has been drawn yet `until` is 0, and so is the step: any divisor will do.
         precision = true / np.maximum(until, 1)
-        return 1.0 - float(above) / (positives * negatives), float(steps @ precision) / positives
+        return Distribution(1.0 - above / (positives * negatives), np.einsum("rg,rg->r", steps, precision) / positives)
 
 
 def resample_weights(
@@ -146,7 +152,14 @@ def resample_weights(
     UserError
         For labels other than 0 and 1, one class only, lengths that differ, or one group only.
     """
-    labels = checked_labels(y_true)
+    for block in _weight_blocks(checked_labels(y_true), groups, n_resamples, seed):
+        yield from block
+
+
+def _weight_blocks(
+    labels: NDArray[np.int64], groups: ArrayLike | None, n_resamples: int, seed: int
+) -> Iterator[Weights]:
+    """The rows of `resample_weights`, several at a time."""
     codes = group_codes(groups, len(labels))
     n_groups = int(codes.max()) + 1
     if n_resamples < 1:
@@ -155,14 +168,19 @@ def resample_weights(
         raise UserError("all films belong to one group", "groups", "at least two patients are needed")
     generator = np.random.Generator(np.random.SFC64(seed))
     positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-    done = 0
-    while done < n_resamples:
-        weights = np.bincount(generator.integers(0, n_groups, size=n_groups), minlength=n_groups)
+    rows = max(1, CACHED // len(labels))
+    left = n_resamples
+    while left:
+        drawn = generator.integers(0, n_groups, size=(min(rows, left), n_groups))
+        drawn += n_groups * np.arange(len(drawn))[:, None]
+        weights = np.bincount(drawn.ravel(), minlength=drawn.size).reshape(drawn.shape)
         if groups is not None:
-            weights = weights.take(codes)
-        if weights.take(positive).any() and weights.take(negative).any():
-            done += 1
-            yield weights
+            weights = weights.take(codes, axis=1)
+        kept = weights.take(positive, axis=1).any(axis=1) & weights.take(negative, axis=1).any(axis=1)
+        if not kept.all():
+            weights = weights[kept]
+        left -= len(weights)
+        yield weights
 
 
 def bootstrap_distribution(
@@ -179,10 +197,11 @@ def bootstrap_distribution(
     labels = checked_labels(y_true)
     rankings = [Ranking.of(labels, checked_scores(score, len(labels))) for score in scores]
     found = np.empty((len(rankings), 2, n_resamples))
-    # One resample at a time: its arrays stay in the processor's cache, where a block of them would not.
-    for column, weights in enumerate(resample_weights(labels, groups, n_resamples, seed)):
+    done = 0
+    for weights in _weight_blocks(labels, groups, n_resamples, seed):
         for row, ranking in enumerate(rankings):
-            found[row, :, column] = ranking.metrics(weights)
+            found[row, :, done : done + len(weights)] = ranking.metrics(weights)
+        done += len(weights)
     return [Distribution(auroc, aupr) for auroc, aupr in found]
 
 
@@ -196,4 +215,5 @@ def weighted_metrics(y_true: ArrayLike, y_score: ArrayLike, weights: Any = None)
     """AUROC and average precision of one score, each film counted as often as its whole-number weight says."""
     labels = checked_labels(y_true)
     counted = np.ones(len(labels), np.int64) if weights is None else np.asarray(weights, np.int64)
-    return Ranking.of(labels, checked_scores(y_score, len(labels))).metrics(counted)
+    found = Ranking.of(labels, checked_scores(y_score, len(labels))).metrics(counted[None])
+    return float(found.auroc[0]), float(found.aupr[0])

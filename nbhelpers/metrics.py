@@ -13,14 +13,21 @@ from nbhelpers.bootstrap import (
     resample_weights,
     weighted_metrics,
 )
+from nbhelpers.delong import Difference, auroc_difference, auroc_interval, holm
 
 __all__ = [
+    "Difference",
+    "Differences",
     "Interval",
     "Intervals",
     "auroc",
     "average_precision",
     "bootstrap_ci",
     "bootstrap_distribution",
+    "delong_ci",
+    "delong_test",
+    "holm",
+    "paired_bootstrap",
     "prevalence",
     "resample_weights",
 ]
@@ -50,6 +57,20 @@ class Intervals(dict[str, Interval]):
     @property
     def aupr(self) -> Interval:
         """Average precision."""
+        return self["aupr"]
+
+
+class Differences(dict[str, Difference]):
+    """`{"auroc": Difference, "aupr": Difference}`, readable as attributes too."""
+
+    @property
+    def auroc(self) -> Difference:
+        """Difference in the area under the ROC curve."""
+        return self["auroc"]
+
+    @property
+    def aupr(self) -> Difference:
+        """Difference in average precision."""
         return self["aupr"]
 
 
@@ -124,3 +145,54 @@ def bootstrap_ci(
             for name, value, spread in zip(METRICS, values, found, strict=True)
         }
     )
+
+
+def delong_ci(y: ArrayLike, s: ArrayLike) -> Interval:
+    """AUROC with DeLong's 95 % interval (normal, cut off at 0 and 1), films taken as independent.
+
+    Errors as in `auroc`; each class needs two films. See `nbhelpers.delong` for the formulas.
+    """
+    return Interval(*auroc_interval(y, s))
+
+
+def delong_test(y: ArrayLike, s_a: ArrayLike, s_b: ArrayLike) -> Difference:
+    """AUROC of `s_a` less that of `s_b` on the same films: DeLong's paired test.
+
+    Returns
+    -------
+    Difference
+        `value, low, high` (95 %, normal) and `p_value` (two-sided). Films are taken as independent.
+
+    Errors as in `auroc`; each class needs two films.
+    """
+    return auroc_difference(y, s_a, s_b)
+
+
+def paired_bootstrap(
+    y: ArrayLike,
+    s_a: ArrayLike,
+    s_b: ArrayLike,
+    groups: ArrayLike | None = None,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> Differences:
+    """AUROC and AUPR of `s_a` less those of `s_b`, both on the same resamples of the same films (or patients).
+
+    Arguments, resampling and errors as in `bootstrap_ci`.
+
+    Returns
+    -------
+    Differences
+        `result["auroc"]` and `result["aupr"]` (or `.auroc`, `.aupr`), each a `Difference(value, low, high, p_value)`:
+        percentile interval, and the p value that belongs to it, twice the smaller share of resamples on either side of
+        no difference, (1 + count) / (1 + n_resamples), at most 1.
+    """
+    values = [weighted_metrics(y, score) for score in (s_a, s_b)]
+    a, b = bootstrap_distribution(y, [s_a, s_b], groups, n_resamples, seed)
+    found = Differences()
+    for index, name in enumerate(METRICS):
+        spread = a[index] - b[index]
+        below, above = int((spread <= 0).sum()), int((spread >= 0).sum())
+        p_value = min(2 * (1 + min(below, above)) / (1 + n_resamples), 1.0)
+        found[name] = Difference(values[0][index] - values[1][index], *percentile_interval(spread), p_value)
+    return found
