@@ -196,7 +196,7 @@ def summarise_seeds(table: pd.DataFrame, space: str = "umap") -> pd.DataFrame:
         empty for one seed), `_low` and `_high` (smallest and largest), and `majority`, the accuracy of one big cluster.
     """
     if space not in SPACES:
-        raise UserError(f"unknown space {space!r}", "cluster_space", f"one of {', '.join(SPACES)}")
+        raise UserError(f"unknown space {space!r}", "clustering_space", f"one of {', '.join(SPACES)}")
     groups = table[table["space"] == space].groupby(["arm", "dataset"], sort=False)
     rows = []
     for (arm, dataset), group in groups:
@@ -209,3 +209,13 @@ def summarise_seeds(table: pd.DataFrame, space: str = "umap") -> pd.DataFrame:
         row |= {"space": space, "seeds": len(group), "n": int(group["n"].iloc[0]), "prevalence": prevalence}
         rows.append(row | {"majority": max(prevalence, 1 - prevalence)})
     return pd.DataFrame(rows)
+
+
+def compare_spaces(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean accuracy and ARI over the seeds where K-means is given UMAP's coordinates, or all features.
+
+    `table` is that of `summarise_seeds`; the result has a row per arm and data set, and columns such as `ari_umap`.
+    """
+    wide = table.pivot_table(index=["arm", "dataset"], columns="space", values=["accuracy", "ari"], sort=False)
+    wide.columns = ["_".join(pair) for pair in wide.columns.to_flat_index()]
+    return wide.reset_index()

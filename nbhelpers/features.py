@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nbhelpers import models, scoring
-from nbhelpers.clustering import cluster_seeds
-from nbhelpers.devices import Device
+from nbhelpers.clustering import SPACES, cluster_seeds, compare_spaces, summarise_seeds
+from nbhelpers.datasets import FilmSet
+from nbhelpers.devices import Device, pick_device
 from nbhelpers.errors import UserError
-from nbhelpers.film_samples import FilmSample
+from nbhelpers.film_samples import FilmSample, sample_films
 from nbhelpers.models import ModelDescription
 from nbhelpers.progress import progress
 from nbhelpers.runs import Stage
@@ -58,6 +59,7 @@ def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
     UserError
         When an arm is not trained, or has the name that is kept for the network without fine-tuning.
     """
+    device = pick_device(stage.parameters.get("device", "auto")).name
     networks: dict[str, Network] = {}
     starts: dict[tuple[str, str, int, int], ModelDescription] = {}
     for arm in arms:
@@ -66,13 +68,13 @@ def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
         folder = stage.run_folder / "03_training" / arm
         for name in (models.WEIGHTS_FILE, models.DESCRIPTION_FILE):
             stage.input(folder / name)
-        model, description = models.load_checkpoint(folder, stage.device)
+        model, description = models.load_checkpoint(folder, device)
         networks[arm] = Network(arm, model, description)
         transform = description.transform
         starts.setdefault((description.backbone, description.init, transform.size, transform.channels), description)
     for number, description in enumerate(starts.values()):
         name = NOT_FINE_TUNED if number == 0 else f"{NOT_FINE_TUNED}_{number + 1}"
-        networks[name] = Network(name, untrained(description).to(stage.device).eval(), description, fine_tuned=False)
+        networks[name] = Network(name, untrained(description).to(device).eval(), description, fine_tuned=False)
     return networks
 
 
@@ -90,6 +92,25 @@ def untrained(description: ModelDescription, init: str | None = None, seed: int 
 def titles(things: Mapping[str, Any]) -> dict[str, str]:
     """What figures call networks, samples or data sets, by name."""
     return {name: thing.title for name, thing in things.items()}
+
+
+def take_films(
+    sets: Mapping[str, FilmSet], networks: Mapping[str, Network], n: int, seed: int = 0, crop: str = "none"
+) -> dict[str, FilmSample]:
+    """At most `n` films of every set at the sizes that the networks take, by the set's name; see `sample_films`."""
+    sizes = {network.size for network in networks.values()}
+    return {name: sample_films(film_set, sizes, n, seed, crop) for name, film_set in sets.items()}
+
+
+def sample_table(samples: Mapping[str, FilmSample]) -> pd.DataFrame:
+    """One row a data set: `dataset, title, simulated, films, taken, pneumonia` (share of what was taken)."""
+    rows = []
+    for name, sample in samples.items():
+        row = {"dataset": name, "title": sample.title, "simulated": sample.film_set.simulated}
+        rows.append(
+            row | {"films": len(sample.film_set.kept()), "taken": len(sample.films), "pneumonia": sample.labels.mean()}
+        )
+    return pd.DataFrame(rows)
 
 
 def network_table(networks: Mapping[str, Network]) -> pd.DataFrame:
@@ -120,6 +141,28 @@ def extract(
     return scoring.features(network.model, images, network.description.transform, device, batch_size)
 
 
+class Clusters(NamedTuple):
+    """What `cluster_all` found.
+
+    Attributes
+    ----------
+    seeds : DataFrame
+        One row per network, data set, space and seed: `arm, dataset, n, prevalence, space, seed, accuracy, ari`.
+    summary : DataFrame
+        Mean and spread over the seeds in the chosen space: `clustering.summarise_seeds`.
+    spaces : DataFrame
+        The means in both spaces side by side: `clustering.compare_spaces`.
+    embedding : DataFrame
+        One row per network and film, of the first seed: `arm, dataset, image_id, label, umap_1, umap_2, cluster`, the
+        cluster being that of K-means in the chosen space, numbered by the label that it matches best.
+    """
+
+    seeds: pd.DataFrame
+    summary: pd.DataFrame
+    spaces: pd.DataFrame
+    embedding: pd.DataFrame
+
+
 def cluster_all(
     networks: Mapping[str, Network],
     samples: Mapping[str, FilmSample],
@@ -127,38 +170,41 @@ def cluster_all(
     space: str = "umap",
     device: Device | str = "auto",
     batch_size: int = 64,
-) -> tuple[pd.DataFrame, pd.DataFrame]:
+) -> Clusters:
     """UMAP and K-means of every network's features on every data set, over several seeds.
 
-    Returns
-    -------
-    clusterings : DataFrame
-        One row per network, data set, space and seed: `arm, dataset, n, prevalence, space, seed, accuracy, ari`.
-    embedding : DataFrame
-        One row per network and film, of the first seed: `arm, dataset, image_id, label, umap_1, umap_2, cluster`, the
-        cluster being that of K-means in `space`, numbered by the label that it matches best.
+    Raises
+    ------
+    UserError
+        For no seed, an unknown space, or fewer than four films.
     """
     seeds = list(seeds)
+    if not seeds:
+        raise UserError("no seed to cluster with", "clustering_seeds", "use 1 or more; 5 show the spread")
+    if space not in SPACES:
+        raise UserError(f"unknown space {space!r}", "clustering_space", f"one of {', '.join(SPACES)}")
     clusterings, embeddings = [], []
     pairs = [(network, name) for name in samples for network in networks.values()]
     for network, dataset in progress(pairs, desc="features, UMAP, K-means", unit="network"):
         sample = samples[dataset]
         values = extract(network, sample, device, batch_size)
         table, shown = cluster_seeds(values, sample.labels, seeds)
-        about = {"arm": network.name, "dataset": dataset}
-        clusterings.append(table.assign(**about, n=len(values), prevalence=sample.labels.mean()))
+        about = {"arm": network.name, "dataset": dataset, "n": len(values), "prevalence": sample.labels.mean()}
+        clusterings.append(pd.DataFrame(about, index=table.index).join(table))
         embeddings.append(
-            sample.films[["image_id", "label"]].assign(
-                **about,
-                umap_1=shown["coordinates"][:, 0],
-                umap_2=shown["coordinates"][:, 1],
-                cluster=shown[space],
+            pd.DataFrame(
+                {
+                    "arm": network.name,
+                    "dataset": dataset,
+                    "image_id": sample.films["image_id"],
+                    "label": sample.labels,
+                    "umap_1": shown["coordinates"][:, 0],
+                    "umap_2": shown["coordinates"][:, 1],
+                    "cluster": shown[space],
+                }
             )
         )
-    first = ["arm", "dataset", "n", "prevalence", "space", "seed", "accuracy", "ari"]
-    return (
-        pd.concat(clusterings, ignore_index=True)[first],
-        pd.concat(embeddings, ignore_index=True)[
-            ["arm", "dataset", "image_id", "label", "umap_1", "umap_2", "cluster"]
-        ],
+    found = pd.concat(clusterings, ignore_index=True)
+    return Clusters(
+        found, summarise_seeds(found, space), compare_spaces(found), pd.concat(embeddings, ignore_index=True)
     )

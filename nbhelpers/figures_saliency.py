@@ -13,7 +13,8 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from nbhelpers.figures import PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours
+from nbhelpers.figures import PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, save_figure
+from nbhelpers.runs import Stage
 from nbhelpers.saliency import resize_maps
 from nbhelpers.saliency_examples import Examples
 from nbhelpers.saliency_scores import BASELINES, SCORES
@@ -119,9 +120,18 @@ def draw_scores(summary: pd.DataFrame, set_titles: Mapping[str, str]) -> Figure 
                 colour = colours.get(name, UNTRAINED_COLOUR)
                 axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
                 axes.plot(row["value"], place, "D" if name in colours else "o", color=colour, ms=5)
-            axes.set_yticks(range(len(names)), [name.replace("_", " ") for name in names])
+            axes.set_yticks(range(len(names)), [name if name in colours else name.replace("_", " ") for name in names])
             axes.set_ylim(len(names) - 0.5, -0.5)
-            axes.set_xlim(left=min(0.0, float(rows["ci_low"].min())))
+            axes.set_xlim(left=-0.04 * max(float(rows["ci_high"].max()), 0.01))  # room for a marker at zero
             axes.set_title(f"{SCORES[metric]}\nn = {int(rows['n'].max())}", fontsize=8)
             axes.set_xlabel("mean")
     return figure
+
+
+def save_scores(summary: pd.DataFrame, set_titles: Mapping[str, str], stage: Stage) -> None:
+    """Draw and save `draw_scores` as `figures/saliency`; where no lesion is known, say so and draw nothing."""
+    figure = draw_scores(summary, set_titles)
+    if figure is None:
+        print("no figure: none of the data sets tells where its lesions are")
+    else:
+        save_figure(figure, stage, "saliency")

@@ -99,14 +99,6 @@ def sample_films(
     return FilmSample(film_set, kept.iloc[rows].reset_index(drop=True), images, crop)
 
 
-def sample_sets(
-    sets: dict[str, FilmSet], sizes: Iterable[int], n: int, seed: int = 0, crop: str = "none"
-) -> dict[str, FilmSample]:
-    """`sample_films` of every set, by name."""
-    sizes = tuple(sizes)
-    return {name: sample_films(film_set, sizes, n, seed, crop) for name, film_set in sets.items()}
-
-
 def truth_of(sample: FilmSample, size: int) -> Truth:
     """Lesions and lungs of a sample's films where they are known, as the network sees them.
 

@@ -313,3 +313,39 @@ def _interval(values: pd.Series) -> tuple[float, float]:
 def _count(patients: pd.Series) -> int | None:
     known = patients.dropna()
     return int(known.nunique()) if len(known) else None
+
+
+def shown(summary: pd.DataFrame) -> pd.DataFrame:
+    """The table to read: a row per data set and map, `mean (low to high)` of every score, and share of empty maps."""
+    here = summary[summary["metric"].isin(list(SCORES))]
+    if here.empty:
+        return pd.DataFrame(columns=["dataset", "map", *SCORES, "empty"])
+    cells = [
+        f"{row.value:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f}), n = {row.n}" for row in here.itertuples(index=False)
+    ]
+    about = ["dataset", "map", "empty"]
+    columns = [name for name in SCORES if name in set(here["metric"])]
+    text = here.assign(cell=cells).set_index([*about, "metric"])["cell"].unstack(fill_value="")  # noqa: PD010
+    order = here[about].drop_duplicates()
+    return order.merge(text[columns].reset_index(), on=about, how="left")[["dataset", "map", *columns, "empty"]]
+
+
+def differences(summary: pd.DataFrame) -> pd.DataFrame:
+    """How far arms are from each baseline: `dataset, arm, metric, baseline, difference, ci_low, ci_high`."""
+    rows = []
+    for row in summary.to_dict("records"):
+        for baseline in BASELINES:
+            if pd.notna(row[f"{baseline}_less"]):
+                found = {name: row[f"{baseline}_less{end}"] for name, end in _DIFFERENCE_COLUMNS.items()}
+                first = {"dataset": row["dataset"], "arm": row["map"], "metric": row["metric"], "baseline": baseline}
+                rows.append(first | found)
+    return pd.DataFrame(rows, columns=["dataset", "arm", "metric", "baseline", *_DIFFERENCE_COLUMNS])
+
+
+_DIFFERENCE_COLUMNS = {"difference": "", "ci_low": "_low", "ci_high": "_high"}
+
+
+def similarities(summary: pd.DataFrame) -> pd.DataFrame:
+    """Correlation of each arm's maps with the randomised network's: `dataset, arm, spearman, ci_low, ci_high, n`."""
+    here = summary[summary["metric"] == SIMILARITY].rename(columns={"map": "arm", "value": "spearman"})
+    return here[["dataset", "arm", "spearman", "ci_low", "ci_high", "n"]].reset_index(drop=True)
