@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -223,6 +224,7 @@ def _run_chunk(function: Callable[[Mapping[str, Any]], Result], rows: Sequence[M
 
 
 def _start_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interrupt is for the process that reads the films
     cv2.setNumThreads(1)  # one process a core: threads of OpenCV's own would only get in each other's way
     # A film is some hundred short-lived maps of 256 KB or more. glibc gives each back to the system at once and has it
     # zeroed again for the next: a third of the time. Elsewhere than on glibc there is nothing to set.

@@ -18,6 +18,7 @@ _BOXES = ("field", "watermark", "lesion")
 _EDGES = ("left", "top", "right", "bottom")
 _PHYSICS = {"simulator": "nano_banana", "simulator_roentgen": "roentgen"}
 _ROENTGEN_SIZE = 512
+_SAVE_EVERY = 500  # films between two writes of the truth table, which is what a killed run goes on from
 _VERSION = 1  # raise it when the same row draws another film
 
 
@@ -61,8 +62,11 @@ class SimulatorSource:
         write = partial(_write_film, folder=str(folder), physics=self.physics, size=self.size)
         drawn = simulator.map_rows(write, missing, self.workers)
         try:
-            for record in progress(drawn, desc=f"drawing {self.name}", total=len(missing), unit="film"):
+            bar = progress(drawn, desc=f"drawing {self.name}", total=len(missing), unit="film")
+            for number, record in enumerate(bar, start=1):
                 known[record["image_id"]] = record
+                if number % _SAVE_EVERY == 0:
+                    write_table(pd.DataFrame(list(known.values())), folder / "truth.csv")
         finally:
             # Also after an interrupt: what is drawn is not drawn again.
             if missing and known:
