@@ -101,8 +101,7 @@ rule training:
 rule external_validation:
     input:
         plan.code("04_external_validation"),
-        plan.each_arm("03_training/{arm}/checkpoint.safetensors"),
-        plan.each_arm("03_training/{arm}/model.json"),
+        plan.networks(),
     output:
         "04_external_validation/predictions.csv",
         "04_external_validation/metrics.csv",
@@ -121,8 +120,7 @@ rule external_validation:
 rule interpretability:
     input:
         plan.code("05_interpretability"),
-        plan.each_arm("03_training/{arm}/checkpoint.safetensors"),
-        plan.each_arm("03_training/{arm}/model.json"),
+        plan.networks(),
         "04_external_validation/predictions.csv",
     output:
         "05_interpretability/clusters.csv",
@@ -141,11 +139,7 @@ rule interpretability:
 rule report:
     input:
         plan.code("report"),
-        "01_prompting/run.json",
-        "02_cropping/run.json",
-        plan.each_arm("03_training/{arm}/run.json"),
-        "04_external_validation/run.json",
-        "05_interpretability/run.json",
+        plan.records(),
     output:
         "index.html",
     params:

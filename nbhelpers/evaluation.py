@@ -13,6 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers import baselines, metrics, models, scoring
+from nbhelpers import checkpoints as networks
 from nbhelpers.bootstrap import bootstrap_distribution, percentile_interval
 from nbhelpers.datasets import FilmSet, film_arrays
 from nbhelpers.errors import UserError
@@ -39,18 +40,20 @@ class Arm(NamedTuple):
 
 
 def load_arms(
-    names: Iterable[str], run_folder: Path, note: Callable[[Path], Path] | None = None, device: str = "cpu"
+    names: Iterable[str],
+    run_folder: Path,
+    note: Callable[[Path], Path] | None = None,
+    device: str = "cpu",
+    checkpoints: Mapping[str, str] | None = None,
 ) -> dict[str, Arm]:
-    """The trained network of each arm from `03_training/<arm>`; a missing one is a `UserError` that names the stage.
+    """The trained network of each arm from `03_training/<arm>`, then the user's own `checkpoints`, by name and folder.
 
-    `note` is called with each file that is read, e.g. `stage.input`.
+    `note` is called with each file that is read, e.g. `stage.input`. A missing file is a `UserError` that says what to
+    run.
     """
     found = {}
-    for name in names:
-        folder = run_folder / "03_training" / name
-        if not (folder / "model.json").is_file():
-            raise UserError(f"arm {name!r} is not trained", str(folder), "run 03_training for this arm first")
-        for file in ("model.json", "checkpoint.safetensors"):
+    for name, folder in networks.folders(names, checkpoints, run_folder).items():
+        for file in networks.FILES:
             if note is not None:
                 note(folder / file)
         found[name] = Arm(*models.load_checkpoint(folder, device))

@@ -29,6 +29,7 @@ def convert(
     channels: int = 3,
     standardise: str = "imagenet",
     pneumonia: int = 1,
+    init: str = "random",
 ) -> ModelDescription:
     """Write a checkpoint folder from the weights of a timm network (torchvision's ResNets have the same names).
 
@@ -44,6 +45,8 @@ def convert(
         What the network was trained to see; see `preprocessing.Transform`.
     pneumonia : int
         Which of two outputs is pneumonia. Two become one: the softmax of two logits is the sigmoid of their difference.
+    init : str
+        What notebook 05 shows beside it as the network without fine-tuning: `random` or `imagenet` weights.
 
     Raises
     ------
@@ -68,7 +71,7 @@ def convert(
     models.check_fits(model, transform, backbone)
     description = ModelDescription(
         backbone=backbone,
-        init=f"own weights ({weights.name})",
+        init=init,
         transform=transform,
         arm={"name": Path(folder).name, "source": SOURCE, "crop": "unknown"},
     )
@@ -102,6 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
     parser.add_argument("--standardise", default="imagenet", choices=STANDARDISE)
     parser.add_argument("--pneumonia", type=int, default=1, choices=(0, 1), help="which of two outputs is pneumonia")
+    parser.add_argument("--init", default="random", choices=("random", "imagenet"), help="its untrained twin in 05")
     chosen = parser.parse_args(arguments)
     try:
         convert(
@@ -112,6 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen.channels,
             chosen.standardise,
             chosen.pneumonia,
+            chosen.init,
         )
     except UserError as error:
         print(error, file=sys.stderr)

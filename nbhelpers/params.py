@@ -198,11 +198,14 @@ def load(path: Path | str, notebooks: Path = NOTEBOOKS) -> dict[str, Any]:
 def check_experiment(values: Mapping[str, Any], where: str) -> None:
     """Check what types alone cannot: the run's name, the arms' shape, and names that become folders."""
     safe = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-    for name in (values["run"], *values["arms"], *values["datasets"]):
+    checkpoints = values.get("checkpoints") or {}
+    for name in (values["run"], *values["arms"], *checkpoints, *values["datasets"]):
         if not safe.fullmatch(str(name)):
             raise UserError(f"{name!r} cannot name a folder", where, "use letters, digits, '_', '-' and '.'")
-    if not values["arms"]:
+    if not values["arms"] and not checkpoints:
         raise UserError("no arm is named", where, "give at least one, e.g. cropped: {source: simulator, crop: content}")
+    for name in set(values["arms"]) & set(checkpoints):
+        raise UserError(f"{name!r} is an arm and a checkpoint", where, "give one of them another name")
     for name, arm in values["arms"].items():
         if not isinstance(arm, dict) or set(arm) != {"source", "crop"}:
             raise UserError(f"arm {name!r} is {arm!r}", where, "an arm is {source: ..., crop: ...}")

@@ -21,7 +21,7 @@ from typing import Any
 
 import yaml
 
-from nbhelpers import params
+from nbhelpers import checkpoints, params
 from nbhelpers.errors import UserError
 from nbhelpers.execution import OWNER, notebook_name, say
 from nbhelpers.files import write_bytes
@@ -62,6 +62,22 @@ class Plan:
     def each_source(self, pattern: str) -> list[str]:
         """The pattern, filled in with every source."""
         return [pattern.format(source=source) for source in self.sources]
+
+    def networks(self) -> list[str]:
+        """Files of the networks that are evaluated: those that are trained here, and the user's own checkpoints."""
+        own = [user_path(folder) / file for folder in self._checkpoints.values() for file in checkpoints.FILES]
+        trained = [f"03_training/{arm}/{file}" for arm in self.values["arms"] for file in checkpoints.FILES]
+        return [*trained, *(os.path.relpath(path, self.folder) for path in own)]
+
+    def records(self) -> list[str]:
+        """`run.json` of the stages that this experiment needs: without an arm, nothing is drawn and nothing trained."""
+        drawn = ["01_prompting/run.json", "02_cropping/run.json"] if self.values["arms"] else []
+        evaluated = ["04_external_validation/run.json", "05_interpretability/run.json"]
+        return [*drawn, *self.each_arm("03_training/{arm}/run.json"), *evaluated]
+
+    @property
+    def _checkpoints(self) -> dict[str, str]:
+        return self.values.get("checkpoints") or {}
 
     def notebooks(self, stage: str, arm: str | None = None) -> list[str]:
         """The executed notebook and its HTML."""
@@ -179,6 +195,7 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
         check(f"crop in arm {arm!r}:", entry["crop"], cropping.METHODS)
     for name in values["datasets"]:
         check("data set", name, datasets.LOADERS)
+    checkpoints.folders([], values.get("checkpoints"), outputs_root())
     if not timm.is_model(values["backbone"]):
         raise UserError(
             f"unknown backbone {values['backbone']!r}", where, params.suggest(values["backbone"], timm.list_models())

@@ -73,7 +73,8 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "datasets": _datasets(facts),
         "all_simulated": _all_simulated(facts),
         "some_simulated": any(row["origin"] == "simulated" for row in _sources(facts) + _datasets(facts)),
-        "no_real_training": all(row["origin"] != "own images" for row in _sources(facts)),
+        "no_real_training": facts.arms == facts.scored_arms
+        and all(row["origin"] != "own images" for row in _sources(facts)),
         "results": _results(facts),
         "limitations": statements.limitations(facts),
         "flows": _flows(facts),
@@ -155,7 +156,7 @@ def _datasets(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def _all_simulated(facts: RunFacts) -> bool:
-    sources = all(facts.source_is_simulated(arm["source"]) for arm in facts.arms.values())
+    sources = all(facts.source_is_simulated(arm["source"]) for arm in facts.scored_arms.values())
     return sources and len(facts.simulated_datasets()) == len(facts.table("datasets"))
 
 

@@ -54,6 +54,11 @@ class RunFacts:
     interpretability: dict[str, pd.DataFrame]
 
     @property
+    def scored_arms(self) -> dict[str, dict[str, str]]:
+        """The arms, and the user's own checkpoints beside them, in the same form."""
+        return self.arms | {name: _arm(model) for name, model in self.models.items() if name not in self.arms}
+
+    @property
     def name(self) -> str:
         """Name of the run."""
         return self.folder.name
@@ -72,7 +77,8 @@ class RunFacts:
         if table.empty:
             return {}
         rows = zip(table["dataset"], table["title"], self._simulated(table), strict=True)
-        return {name: str(title) + (" (simulated)" if made_up else "") for name, title, made_up in rows}
+        mark = " (simulated)"
+        return {name: str(title).removesuffix(mark) + (mark if made_up else "") for name, title, made_up in rows}
 
     def simulated_datasets(self) -> list[str]:
         """Names of the data sets that no patient stands behind."""

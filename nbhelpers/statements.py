@@ -6,7 +6,7 @@ names what it leaves open. No statement guesses.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -85,9 +85,20 @@ def _mark(simulated: bool) -> str:
     return " (simulated)" if simulated else ""
 
 
-def _each_model(facts: RunFacts, tell: Callable[[dict[str, Any]], str]) -> str | None:
-    """What `tell` says of each arm's `model.json`: once when all arms agree, else arm by arm."""
-    told = {name: tell(model) for name, model in facts.models.items()}
+def _trained(facts: RunFacts, text: str | None) -> Statement | None:
+    """A statement on training, which says nothing of checkpoints that the run did not train."""
+    own = ", ".join(name for name in facts.models if name not in facts.arms)
+    if not own:
+        return Statement(text) if text else None
+    return Statement(text or "Nothing was trained in this run.", f"the same of {own}, which this run did not train")
+
+
+def _each_model(
+    facts: RunFacts, tell: Callable[[dict[str, Any]], str], names: Iterable[str] | None = None
+) -> str | None:
+    """What `tell` says of each network's `model.json` (of `names` alone, if given): once when all agree, else each."""
+    chosen = facts.models if names is None else {name: facts.models[name] for name in names if name in facts.models}
+    told = {name: tell(model) for name, model in chosen.items()}
     if not told:
         return None
     if len(set(told.values())) == 1:
@@ -104,6 +115,8 @@ def _question(facts: RunFacts) -> str | None:
     sources = list(dict.fromkeys(arm["source"] for arm in facts.arms.values()))
     named = ", ".join(f"{name}{_mark(facts.source_is_simulated(name))}" for name in sources)
     targets = ", ".join(facts.titles().values()) or "external films"
+    if not sources and facts.models:
+        return f"How well does {', '.join(facts.models)}, a checkpoint of the user's own, work on {targets}?"
     return f"Can images drawn by {named} train a classifier of pneumonia that works on {targets}?" if sources else None
 
 
@@ -118,10 +131,10 @@ def _design(facts: RunFacts) -> Statement | None:
 
 
 def _goal(facts: RunFacts) -> str | None:
-    if not facts.arms:
-        return None
-    compared = f"{len(facts.arms)} arms ({', '.join(facts.arms)})" if len(facts.arms) > 1 else "one arm"
     targets = ", ".join(facts.titles().values())
+    if not facts.arms:
+        return f"External evaluation on {targets}; nothing is developed." if targets else None
+    compared = f"{len(facts.arms)} arms ({', '.join(facts.arms)})" if len(facts.arms) > 1 else "one arm"
     evaluated = f", external evaluation on {targets}" if targets else ""
     return (
         f"Feasibility: development of {compared} on synthetic images{evaluated}; arms are compared on the same films."
@@ -309,23 +322,25 @@ def _software(facts: RunFacts) -> str | None:
     return ", ".join(f"{name} {version}" for name, version in versions.items()) + "." if versions else None
 
 
-def _initialisation(facts: RunFacts) -> str | None:
-    return _each_model(facts, lambda m: f"{m['init']} weights, seed {m['seed']}")
+def _initialisation(facts: RunFacts) -> Statement | None:
+    return _trained(facts, _each_model(facts, lambda m: f"{m['init']} weights, seed {m['seed']}", facts.arms))
 
 
-def _training(facts: RunFacts) -> str | None:
+def _training(facts: RunFacts) -> Statement | None:
     def tell(model: dict[str, Any]) -> str:
         settings = {key: value for key, value in model.get("training", {}).items() if not isinstance(value, dict)}
         return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items())
 
-    told = _each_model(facts, tell)
-    return f"{len(facts.models)} model(s), one an arm. {told}" if told else None
+    told = _each_model(facts, tell, facts.arms)
+    count = sum(name in facts.arms for name in facts.models)
+    return _trained(facts, f"{count} model(s), one an arm. {told}" if told else None)
 
 
-def _selection(facts: RunFacts) -> str | None:
+def _selection(facts: RunFacts) -> Statement | None:
     epochs = {name: model.get("training", {}).get("best_epoch") for name, model in facts.models.items()}
     told = ", ".join(f"{name} epoch {epoch}" for name, epoch in epochs.items() if epoch is not None)
-    return f"The epoch with the best AUROC on synthetic validation images: {told}. No film took part." if told else None
+    text = f"The epoch with the best AUROC on synthetic validation images: {told}. No film took part."
+    return _trained(facts, text if told else None)
 
 
 def _ensemble(facts: RunFacts) -> str | None:
@@ -473,11 +488,13 @@ def limitations(facts: RunFacts) -> list[str]:
 
 
 def _beside_baselines(facts: RunFacts) -> list[str]:
-    """Each arm that does not beat the best label-free trivial baseline of a data set, in a sentence."""
+    """Each arm that does not beat the best one-number baseline of a data set, in a sentence."""
     table = facts.table("comparison")
     if table.empty:
         return []
-    rows = table[(table["kind"] == "fixed") & (table["verdict"] != "beats")]
+    # What was trained on the set itself shows what the set gives away; it is no bar to clear.
+    rows = table[(table["kind"] != "trained") & (table["verdict"] != "beats")]
+    rows = rows.sort_values("baseline_auroc", ascending=False).drop_duplicates(["arm", "dataset"]).sort_index()
     return [
         f"{facts.titles().get(row['dataset'], row['dataset'])}: arm {row['arm']} (AUROC {row['auroc']:.3f}) "
         f"{row['verdict']} a trivial baseline that knows nothing of pneumonia: {row['title']}, "
@@ -502,12 +519,9 @@ def _details(facts: RunFacts) -> str | None:
 
 
 def _availability(facts: RunFacts) -> str | None:
-    hashes = [
-        f"{name} {model['weights_sha256'][:12]}" for name, model in facts.models.items() if model.get("weights_sha256")
-    ]
-    return (
-        f"Weights in 03_training/<arm>/checkpoint.safetensors (SHA-256: {_listed(hashes, 'arms')})." if hashes else None
-    )
+    hashes = [f"{name} {model['weights_sha256'][:12]}" for name, model in facts.models.items()]
+    where = "in 03_training/<arm>/" if facts.arms else "in the checkpoints' folders"
+    return f"Weights: checkpoint.safetensors {where} (SHA-256: {_listed(hashes, 'arms')})." if hashes else None
 
 
 def _data_terms(facts: RunFacts) -> str | None:
@@ -562,10 +576,9 @@ def _prediction(facts: RunFacts) -> str | None:
     )
 
 
-def _imbalance(facts: RunFacts) -> str | None:
-    return (
-        "Training sees as many images of either class; nothing is done to the films' classes." if facts.models else None
-    )
+def _imbalance(facts: RunFacts) -> Statement | None:
+    text = "Training sees as many images of either class; nothing is done to the films' classes."
+    return _trained(facts, text if facts.splits else None)
 
 
 def _fairness(facts: RunFacts) -> str | None:
@@ -617,7 +630,7 @@ def _specification(facts: RunFacts) -> str | None:
     if not facts.models:
         return None
     return (
-        "03_training/<arm>: checkpoint.safetensors (weights) and model.json (network, transform, settings, versions)."
+        "Each network's folder: checkpoint.safetensors (weights), model.json (network, transform, settings, versions)."
     )
 
 
@@ -626,7 +639,11 @@ def _interpretation(facts: RunFacts) -> str | None:
     if rows.empty or facts.table("comparison").empty:
         return None
     behind = _beside_baselines(facts)
-    return " ".join(behind) if behind else "Every arm beats the best label-free trivial baseline of every data set."
+    return (
+        " ".join(behind)
+        if behind
+        else "Every arm beats the best one-number baseline of every data set, whichever way round it is used."
+    )
 
 
 def _poor_input(facts: RunFacts) -> str | None:
