@@ -92,10 +92,15 @@ def check_table(table: pd.DataFrame, kind: str, where: str = "") -> pd.DataFrame
 
     `kind` is a key of `SCHEMAS`; more columns than the schema's are welcome.
     """
+    if not table.index.is_unique:  # as after a concat; pandera stumbles over it
+        table = table.reset_index(drop=True)
     try:
         return SCHEMAS[kind].validate(table)
     except pa.errors.SchemaError as error:
-        raise UserError(f"{kind} table: {str(error).splitlines()[0]}", where, "correct the table") from None
+        fault = error
+    except pa.errors.SchemaErrors as errors:  # a column that cannot be cast
+        fault = errors.schema_errors[0]
+    raise UserError(f"{kind} table: {str(fault).splitlines()[0]}", where, "correct the table")
 
 
 def read_table(path: Path | str, kind: str | None = None) -> pd.DataFrame:
