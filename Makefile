@@ -18,7 +18,7 @@ run: $(STAMP)
 	@$(BIN)/python -m nbhelpers.pipeline $(PARAMS) $(ARGS)
 
 test: $(STAMP)
-	@$(BIN)/python -m pytest -n auto $(ARGS)
+	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
 
 lab: $(STAMP)
 	@$(BIN)/python -m jupyterlab $(ARGS)

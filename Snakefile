@@ -21,6 +21,7 @@ wildcard_constraints:
 localrules:
     all,
     images,
+    scores,
     arms,
 
 
@@ -33,6 +34,11 @@ rule all:
 rule images:
     input:
         plan.each_arm("02_cropping/arms/{arm}.csv"),
+
+
+rule scores:
+    input:
+        "04_external_validation/predictions.csv",
 
 
 rule prompting:

@@ -30,6 +30,7 @@ from nbhelpers.runs import outputs_root, user_path
 PACKAGE = Path(__file__).resolve().parent
 # How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
 NOT_IN_RESULTS = {"run", "device", "workers"}
+FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake's: run again what is up to date
 # Parameters that matter only to an arm's source or to a data set, by the beginning of their name.
 ONLY_FOR = {
     "simulator_": {"simulator", "simulator_roentgen"},
@@ -195,7 +196,6 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
         check(f"crop in arm {arm!r}:", entry["crop"], cropping.METHODS)
     for name in values["datasets"]:
         check("data set", name, datasets.LOADERS)
-    checkpoints.folders([], values.get("checkpoints"), outputs_root())
     if not timm.is_model(values["backbone"]):
         raise UserError(
             f"unknown backbone {values['backbone']!r}", where, params.suggest(values["backbone"], timm.list_models())
@@ -252,13 +252,16 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         if not frozen.is_file() or frozen.read_text(encoding="utf-8") != text:
             check_names(values, str(parameter_file))
+            checkpoints.folders([], values.get("checkpoints"), folder)
             write_bytes(frozen, text.encode())
         os.environ[OWNER] = f"{socket.gethostname()}:{os.getpid()}"
         report = folder / "index.html"
         say(values["run"], f"{parameter_file} -> {folder}")
         before = report.stat().st_mtime_ns if report.is_file() else None
-        # Images first: Snakemake plans by what may change, and only with the images there does it see what did.
-        for target in ("images", "all"):
+        # In three calls, since Snakemake plans by what may change: only with the images, and then the scores, there
+        # does it see that they are what they were, and leaves be what depends on them.
+        forced = not FORCED.isdisjoint(options)
+        for target in ("all",) if forced else ("images", "scores", "all"):
             code = snakemake(frozen, target, options)
             if code:
                 return code
@@ -278,6 +281,7 @@ def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
         *("--snakefile", str(params.ROOT / "Snakefile"), "--config", f"parameters={parameter_file}"),
         # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
         *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
+        *("--max-checksum-file-size", "500MB"),
         *("--quiet", "all"),
         *local,
         *options,
