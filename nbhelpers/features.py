@@ -11,7 +11,7 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
-from nbhelpers import models, scoring
+from nbhelpers import checkpoints, models, scoring
 from nbhelpers.clustering import SPACES, cluster_seeds, compare_spaces, summarise_seeds
 from nbhelpers.datasets import FilmSet
 from nbhelpers.devices import Device, pick_device
@@ -48,7 +48,7 @@ class Network:
 
 
 def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
-    """Every arm's network, and the same backbone without fine-tuning, by name.
+    """Every arm's network, the user's own `checkpoints`, and the same backbone without fine-tuning, by name.
 
     The latter is built from what the arms' checkpoints say of themselves (backbone, initial weights, seed), so it is
     what their training started from: ImageNet weights, or random ones. Arms that started from different networks
@@ -62,11 +62,11 @@ def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
     device = pick_device(stage.parameters.get("device", "auto")).name
     networks: dict[str, Network] = {}
     starts: dict[tuple[str, str, int, int], ModelDescription] = {}
-    for arm in arms:
+    own = stage.parameters.get("checkpoints")
+    for arm, folder in checkpoints.folders(arms, own, stage.run_folder).items():
         if arm.startswith(NOT_FINE_TUNED):
             raise UserError(f"an arm cannot be called {arm!r}", "arms", "the name is kept for the untrained network")
-        folder = stage.run_folder / "03_training" / arm
-        for name in (models.WEIGHTS_FILE, models.DESCRIPTION_FILE):
+        for name in checkpoints.FILES:
             stage.input(folder / name)
         model, description = models.load_checkpoint(folder, device)
         networks[arm] = Network(arm, model, description)

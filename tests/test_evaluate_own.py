@@ -1,0 +1,132 @@
+"""Evaluation alone: a checkpoint and films of the user's own, through the notebook, with nothing drawn or trained."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+import pytest
+import rsna_fixture
+import torch
+import yaml
+
+from nbhelpers import checklists, execution, flow, model_card, models, own_checkpoint, params, pipeline
+from nbhelpers.errors import UserError
+
+
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("own")
+    torch.save(models.build("resnet18", "random", 1, seed=1).state_dict(), folder / "weights.pth")
+    own_checkpoint.convert(folder / "weights.pth", folder / "mine", "resnet18", 64, channels=1, standardise="image")
+    return folder / "mine"
+
+
+def experiment(path: Path, checkpoint: Path, **values: Any) -> Path:
+    chosen = {"run": "own", "arms": {}, "checkpoints": {"mine": str(checkpoint)}, "datasets": ["folder"], **values}
+    path.write_text(yaml.safe_dump(chosen), encoding="utf-8")
+    return path
+
+
+def own_films(folder: Path, n: int = 12) -> Path:
+    folder.mkdir(parents=True)
+    rng = np.random.default_rng(0)
+    rows = []
+    for index in range(n):
+        boxes = [[200.0, 300.0, 200.0, 300.0]] if index % 2 else []
+        cv2.imwrite(str(folder / f"{index}.png"), rsna_fixture.draw_film(boxes, 128, rng))
+        rows.append({"path": f"{index}.png", "label": index % 2, "patient_id": f"q{index // 3}"})
+    pd.DataFrame(rows).to_csv(folder / "films.csv", index=False)
+    return folder / "films.csv"
+
+
+def test_packaged_file_holds_a_valid_experiment_without_arms() -> None:
+    values = params.load(params.ROOT / "params" / "evaluate_own.yaml")
+    assert values["arms"] == {} and values["checkpoints"] and values["datasets"] == ["folder"]
+
+
+def test_both_evaluating_notebooks_declare_checkpoints_alike() -> None:
+    declared = [
+        params.declared(params.NOTEBOOKS / f"{stage}.ipynb")["checkpoints"]
+        for stage in ("04_external_validation", "05_interpretability")
+    ]
+    assert len({(entry.annotation, str(entry.default), entry.help) for entry in declared}) == 1
+
+
+def test_pipeline_asks_for_no_drawing_and_no_training(tmp_path: Path, checkpoint: Path) -> None:
+    plan = pipeline.Plan(experiment(tmp_path / "own.yaml", checkpoint))
+    assert plan.records() == ["04_external_validation/run.json", "05_interpretability/run.json"]
+    files = [(plan.folder / path).resolve() for path in plan.networks()]
+    assert files == [(checkpoint / name).resolve() for name in ("model.json", "checkpoint.safetensors")]
+
+
+def test_checkpoint_stands_beside_trained_arms(tmp_path: Path, checkpoint: Path) -> None:
+    arms = {"raw": {"source": "simulator", "crop": "none"}}
+    plan = pipeline.Plan(experiment(tmp_path / "own.yaml", checkpoint, arms=arms))
+    assert "03_training/raw/model.json" in plan.networks() and len(plan.networks()) == 4
+    assert plan.records()[:3] == ["01_prompting/run.json", "02_cropping/run.json", "03_training/raw/run.json"]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"checkpoints": {}}, "no arm is named"),
+        ({"arms": {"mine": {"source": "simulator", "crop": "none"}}}, "'mine' is an arm and a checkpoint"),
+        ({"checkpoints": {"a/b": "x"}}, "cannot name a folder"),
+        ({"checkpoints": ["x"]}, "not of type"),
+    ],
+)
+def test_experiment_that_cannot_be_is_refused(
+    tmp_path: Path, checkpoint: Path, values: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        params.load(experiment(tmp_path / "own.yaml", checkpoint, **values))
+
+
+def test_missing_checkpoint_is_told_before_anything_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    assert pipeline.main([str(experiment(tmp_path / "own.yaml", tmp_path / "nowhere"))]) == 2
+    assert "lacks model.json and checkpoint.safetensors" in capsys.readouterr().err
+
+
+def test_rsna_shaped_and_own_films_go_through_the_notebook(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rsna = rsna_fixture.write(tmp_path / "data", n_films=40, size=256)
+    monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    films = own_films(tmp_path / "films")
+    values = {"folder_films": str(films), "rsna_patients": str(rsna.mapping), "n_resamples": 50, "device": "cpu"}
+    execution.execute(
+        "04_external_validation",
+        experiment(tmp_path / "own.yaml", checkpoint, datasets=["rsna", "folder"], **values),
+    )
+    run = tmp_path / "outputs" / "own"
+    scored = pd.read_csv(run / "04_external_validation" / "predictions.csv", dtype={"patient_id": str})
+    cohort = rsna.films[rsna.films["class"].isin(("Normal", "Lung Opacity"))].set_index("patientId")
+    cohort = cohort.drop([rsna.broken, rsna.cut, rsna.missing])
+    rows = scored[scored["dataset"] == "rsna"].set_index("image_id")
+    assert set(rows.index) == set(cohort.index)
+    assert rows["label"].equals(cohort.loc[rows.index, "target"].rename("label").rename_axis("image_id"))
+    assert (rows["patient_id"] == cohort.loc[rows.index, "nih_file"].str[:8]).all()
+    assert (scored["dataset"] == "folder").sum() == 12
+
+    counts = flow.flow_counts(run)
+    assert flow.check_flow(counts)["adds_up"].all() and set(counts["part"]) == {"evaluation"}
+    reasons = counts[(counts["name"] == "rsna") & ~counts["kept"]].set_index("reason")["n"]
+    hard = int((rsna.films["class"] == "No Lung Opacity / Not Normal").sum())
+    assert reasons.to_dict() == {"not in the cohort": hard, "unreadable": 2, "file missing": 1}
+
+    text = model_card.write(run).read_text()
+    assert "How well does mine, a checkpoint of the user's own, work on RSNA 2018" in text
+    table = checklists.fill(run).set_index(["checklist", "item"])
+    assert table.loc[("CLAIM 2024", "24"), "status"] == "partly"
+    assert "which this run did not train" in table.loc[("CLAIM 2024", "25"), "open"]
+    facts = json.loads((run / "04_external_validation" / "run.json").read_text())
+    assert facts["parameters"]["checkpoints"] == {"mine": str(checkpoint)}
