@@ -51,8 +51,8 @@ class Entry:
         The latest outcome line.
     open : dict of str to dict
         Request lines that have no outcome, by request id.
-    cost_usd : float
-        What its outcomes cost.
+    costs : dict of str to float
+        What its outcomes cost, by outcome, in US dollars.
     """
 
     requests: int = 0
@@ -60,7 +60,12 @@ class Entry:
     ok: dict[str, Any] | None = None
     last: dict[str, Any] | None = None
     open: dict[str, dict[str, Any]] = field(default_factory=dict)
-    cost_usd: float = 0.0
+    costs: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def cost_usd(self) -> float:
+        """What its outcomes cost, in US dollars."""
+        return sum(self.costs.values())
 
 
 class Ledger:
@@ -210,12 +215,13 @@ def _apply(line: dict[str, Any], entries: dict[str, Entry], events: list[dict[st
             entry.requests += 1
             entry.open[line["request_id"]] = line
         case "outcome":
+            kind, cost = line["outcome"], float(line.get("cost_usd") or 0.0)
             entry = entries.setdefault(line["key"], Entry())
             entry.open.pop(line["request_id"], None)
-            entry.outcomes[line["outcome"]] = entry.outcomes.get(line["outcome"], 0) + 1
-            entry.cost_usd += float(line.get("cost_usd") or 0.0)
+            entry.outcomes[kind] = entry.outcomes.get(kind, 0) + 1
+            entry.costs[kind] = entry.costs.get(kind, 0.0) + cost
             entry.last = line
-            if line["outcome"] == "ok":
+            if kind == "ok":
                 entry.ok = line
         case _:
             events.append(line)

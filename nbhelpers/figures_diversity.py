@@ -1,0 +1,86 @@
+"""Figures on drawing: what the requests came to, and how diverse the images are."""
+
+from __future__ import annotations
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from nbhelpers.figures import PAGE_WIDTH
+from nbhelpers.generation import is_simulated
+
+_PALETTE = sns.color_palette("colorblind").as_hex()
+_GOOD, _LOST, _CHANCE = _PALETTE[2], _PALETTE[3], "#999999"
+LABEL_COLOURS = {"pneumonia": _PALETTE[1], "normal": _PALETTE[0]}
+
+
+def figure_outcomes(outcomes: pd.DataFrame) -> Figure:
+    """A bar an outcome and source: how many requests came to it (`spending.request_outcomes`)."""
+    shown = outcomes[outcomes["requests"] > 0].reset_index(drop=True)
+    figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 1.0 + 0.26 * max(len(shown), 1)))
+    colours = [_GOOD if kind == "ok" else _LOST for kind in shown["outcome"]]
+    bars = axis.barh(np.arange(len(shown)), shown["requests"], color=colours, height=0.7)
+    axis.bar_label(bars, padding=3, fontsize=8)
+    names = zip(shown["source"], shown["outcome"], strict=True)
+    axis.set_yticks(np.arange(len(shown)), [f"{title_of(str(source))}: {kind}" for source, kind in names])
+    axis.invert_yaxis()
+    axis.margins(x=0.1)
+    axis.set_xlabel("requests")
+    axis.set_title("What the requests came to")
+    return figure
+
+
+def figure_diversity(spread: pd.DataFrame, visible: pd.DataFrame) -> Figure:
+    """Left: effective number of images and mean distance by source and class; right: attributes told from images."""
+    figure = plt.figure(figsize=(PAGE_WIDTH, 4.2))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.0, 1.15))
+    upper = figure.add_subplot(grid[0, 0])
+    lower = figure.add_subplot(grid[1, 0], sharex=upper)
+    upper.tick_params(labelbottom=False)
+    _grouped(upper, spread, "vendi_centred", "Vendi score\n(effective images)")
+    _grouped(lower, spread, "mean_distance", "mean cosine\ndistance")
+    upper.legend(loc="upper right", ncols=2, fontsize=8)
+    upper.set_ylim(top=1.35 * float(spread["vendi_centred"].max()))
+    upper.set_title("How different are the images?")
+    lower.set_xticks(np.arange(spread["source"].nunique()), [_two_lines(name) for name in spread["source"].unique()])
+    _told(figure.add_subplot(grid[:, 1]), visible)
+    return figure
+
+
+def title_of(source: str) -> str:
+    """A source's name as figures show it: simulators say that they are."""
+    return f"{source} (simulated)" if is_simulated(source) else source
+
+
+def _two_lines(source: str) -> str:
+    return title_of(source).replace(" (", "\n(")
+
+
+def _grouped(axis: Axes, spread: pd.DataFrame, column: str, label: str) -> None:
+    sources = list(spread["source"].unique())
+    for shift, (name, colour) in zip((-0.19, 0.19), LABEL_COLOURS.items(), strict=True):
+        rows = spread[spread["label"] == name].set_index("source").reindex(sources)
+        axis.bar(np.arange(len(sources)) + shift, rows[column], width=0.36, color=colour, label=name)
+    axis.set_ylabel(label)
+    axis.set_xlim(-0.6, len(sources) - 0.4)
+
+
+def _told(axis: Axes, visible: pd.DataFrame) -> None:
+    attributes = list(visible["attribute"].unique())
+    markers = ("o", "s", "^", "D", "v", "P")
+    for number, (source, rows) in enumerate(visible.groupby("source", sort=False)):
+        places = [attributes.index(name) for name in rows["attribute"]]
+        height = np.array(places) + 0.16 * (number - (visible["source"].nunique() - 1) / 2)
+        axis.hlines(height, 0, rows["chance_95"], color=_CHANCE, linewidth=2.5, alpha=0.6)
+        colour, marker = _PALETTE[(4 + number) % len(_PALETTE)], markers[number % len(markers)]
+        axis.plot(rows["told"], height, marker, color=colour, markersize=4.5, label=title_of(str(source)))
+    axis.plot([], [], color=_CHANCE, linewidth=2.5, alpha=0.6, label="within chance (95 %)")
+    axis.axvline(0, color="black", linewidth=0.8)
+    axis.set_yticks(np.arange(len(attributes)), [name.replace("_", " ") for name in attributes])
+    axis.invert_yaxis()
+    axis.set_xlabel("told from the images (0 chance, 1 always)")
+    axis.set_title("Does what was asked for show?")
+    axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.14), fontsize=8)

@@ -1,0 +1,126 @@
+"""What drawing will cost, what it did cost, and what is still missing: for every source, before and after."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from nbhelpers.errors import UserError
+from nbhelpers.gemini_client import api_key, check_endpoint
+from nbhelpers.gemini_outcomes import OUTCOMES
+from nbhelpers.generation import is_simulated, make_source, sources_of
+from nbhelpers.ledger import FILE, replay
+
+NOT_YET = "not yet"  # how the status of a row begins that a later run may still bring
+
+
+def expected_cost(
+    arms: Mapping[str, Mapping[str, str]], design: pd.DataFrame, parameters: Mapping[str, Any], folder: Path
+) -> pd.DataFrame:
+    """What each source that the arms need would still draw, and for how much; nothing is sent.
+
+    Returns
+    -------
+    DataFrame
+        One row a source: `source, model, images, here, given_up, still_wanted, usd_per_image, estimate_usd, spent_usd,
+        budget_usd`. Sources that cost nothing have empty prices.
+    """
+    rows = []
+    for name in sources_of(arms):
+        source = make_source(name, parameters)
+        plan: Mapping[str, Any] = {"model": source.model, "images": len(design)}
+        if hasattr(source, "plan"):
+            plan = source.plan(design, folder / name)
+        elif hasattr(source, "design"):
+            plan = {"model": source.model, "images": len(source.design())}
+        rows.append({"source": name, **plan})
+    columns = ["source", "model", "images", "here", "given_up", "in_batch_jobs", "still_wanted", "usd_per_image"]
+    columns += ["estimate_usd", "spent_usd", "budget_usd", "price_list"]
+    return pd.DataFrame(rows).reindex(columns=columns)
+
+
+def check_affordable(plan: pd.DataFrame) -> str:
+    """`affordable: ok` and for how much, before the first request.
+
+    Raises
+    ------
+    UserError
+        When an estimate is more than what is left of its budget, or when a paid source has no key: before anything is
+        sent, and before any other source spends time.
+    """
+    paid = plan[plan["still_wanted"].fillna(0) + plan["in_batch_jobs"].fillna(0) > 0]
+    for row in paid.to_dict("records"):
+        left = row["budget_usd"] - row["spent_usd"]
+        if row["estimate_usd"] > left:
+            raise UserError(
+                f"{row['source']}: {int(row['still_wanted'])} images still wanted, about {row['estimate_usd']:.2f} USD,"
+                f" are over the budget: {row['budget_usd']:.2f} USD, of which {max(left, 0):.2f} are left",
+                "gemini_budget_usd",
+                "raise the budget, or ask for fewer images_per_class",
+            )
+        api_key()
+        check_endpoint()
+    return f"affordable: ok (about {paid['estimate_usd'].sum():.2f} USD for {int(paid['still_wanted'].sum())} images)"
+
+
+def request_outcomes(images: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """What the requests of each source came to.
+
+    Returns
+    -------
+    DataFrame
+        `source, simulated, outcome, requests, usd, meaning`: from the ledger where a source keeps one (all its
+        requests, of earlier runs too), else from the table's statuses.
+    """
+    rows = []
+    for source, table in images.groupby("source", sort=False):
+        entries, events, _ = replay(folder / str(source) / FILE)
+        if not entries:
+            for status, count in table["status"].value_counts().items():
+                rows.append((source, status, int(count), 0.0))
+            continue
+        counts: Counter[str] = Counter()
+        costs: dict[str, float] = dict.fromkeys(OUTCOMES, 0.0)
+        for entry in entries.values():
+            counts.update(entry.outcomes)
+            for kind, usd in entry.costs.items():
+                costs[kind] += usd
+        rows += [(source, kind, counts[kind], costs[kind]) for kind in OUTCOMES if kind in counts]
+        waiting = sum(len(entry.open) for entry in entries.values())
+        extra = sum(float(event.get("cost_usd", 0.0)) for event in events)
+        rows += [(source, "waiting", waiting, 0.0)] if waiting else []
+        rows += [(source, "extra", 0, extra)] if extra else []
+    outcomes = pd.DataFrame(rows, columns=["source", "outcome", "requests", "usd"])
+    outcomes.insert(1, "simulated", outcomes["source"].map(lambda name: is_simulated(str(name))))
+    meaning = OUTCOMES | {"waiting": "in a batch job", "extra": "more images than asked for, billed"}
+    return outcomes.assign(usd=outcomes["usd"].round(4), meaning=outcomes["outcome"].map(meaning).fillna(""))
+
+
+def check_complete(images: pd.DataFrame, partial: bool = False) -> str:
+    """`complete: ok`, or what is missing: run again for the images that may still come, or go on without them.
+
+    Parameters
+    ----------
+    images : DataFrame
+        From `generation.draw_all`.
+    partial : bool
+        Go on although images are missing that a later run may bring.
+
+    Raises
+    ------
+    UserError
+        When images may still come and `partial` is false. Images that were given up are told and stop nothing.
+    """
+    missing = images[images["status"] != "ok"]
+    told = "; ".join(f"{count} x {status}" for status, count in missing["status"].value_counts().items())
+    if missing["status"].str.startswith(NOT_YET).any() and not partial:
+        raise UserError(
+            f"{len(missing)} of {len(images)} images are missing: {told}",
+            "01_prompting",
+            "run again: it asks only for what is missing; or set gemini_partial: true to go on without them",
+        )
+    return f"complete: ok ({len(images)} images)" if missing.empty else f"missing: {len(missing)} images ({told})"

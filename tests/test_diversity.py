@@ -1,0 +1,226 @@
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.linalg import eigvalsh
+from scipy.spatial.distance import pdist
+from scipy.stats import entropy
+
+from nbhelpers import diversity, figures_diversity, spending
+from nbhelpers.diversity import Embedding, effective_levels, mean_distance, vendi_score
+from nbhelpers.errors import UserError
+from nbhelpers.images import write_png
+from nbhelpers.ledger import Ledger
+
+mpl.use("Agg")
+
+
+# closed forms and other implementations
+
+
+def test_vendi_score_counts_what_is_different():
+    assert vendi_score(np.eye(7)) == pytest.approx(7)
+    assert vendi_score(np.ones((5, 3))) == pytest.approx(1)
+    # Two groups of copies: two images, whatever their number; an uneven split counts less.
+    assert vendi_score(np.repeat(np.eye(2), 10, axis=0)) == pytest.approx(2)
+    uneven = np.vstack([np.tile([1.0, 0.0], (9, 1)), [[0.0, 1.0]]])
+    assert vendi_score(uneven) == pytest.approx(np.exp(entropy([0.9, 0.1])))
+    assert np.isnan(vendi_score(np.zeros((0, 4))))
+
+
+@pytest.mark.parametrize("shape", [(30, 8), (8, 30), (20, 20)])
+def test_vendi_score_equals_the_definition_on_the_full_kernel(shape):
+    values = np.random.default_rng(0).normal(size=shape) + 0.5
+    unit = values / np.linalg.norm(values, axis=1, keepdims=True)
+    eigenvalues = eigvalsh(unit @ unit.T / len(unit)).clip(1e-15)
+    assert vendi_score(values) == pytest.approx(np.exp(-(eigenvalues * np.log(eigenvalues)).sum()), rel=1e-6)
+
+
+def test_mean_distance_equals_scipys_over_all_pairs():
+    values = np.random.default_rng(1).normal(size=(25, 6)) + 1
+    assert mean_distance(values) == pytest.approx(pdist(values, "cosine").mean())
+    assert mean_distance(np.ones((4, 2))) == pytest.approx(0, abs=1e-12) and np.isnan(mean_distance(np.ones((1, 2))))
+
+
+def test_effective_levels_are_the_exponential_of_scipys_entropy():
+    for counts in ([5, 5, 5], [9, 1], [4]):
+        assert effective_levels(np.array(counts, float)) == pytest.approx(np.exp(entropy(counts)))
+    assert effective_levels(np.array([])) == 0
+
+
+# tables
+
+
+def table(n=60, sources=("simulator",)):
+    rng = np.random.default_rng(0)
+    frames = []
+    for source in sources:
+        pairs = np.arange(n // 2).repeat(2)
+        frame = pd.DataFrame({"source": source, "pair_id": [f"{p:04d}" for p in pairs]})
+        frame["label"] = ["pneumonia", "normal"] * (n // 2)
+        frame["image_id"] = [f"{label[0]}{pair}" for label, pair in zip(frame["label"], frame["pair_id"], strict=True)]
+        frame["sex"] = np.array(["female", "male"])[pairs % 2]
+        frame["habitus"] = np.array(["slim", "average", "large"])[rng.permutation(n // 2)[pairs] % 3]
+        frame["pattern"] = np.where(
+            frame["label"] == "pneumonia", np.array(["lobar", "interstitial"])[pairs // 2 % 2], ""
+        )
+        frames.append(frame.assign(status="ok", path="images/" + frame["image_id"] + ".png", model="m"))
+    return pd.concat(frames, ignore_index=True)
+
+
+def test_coverage_tells_what_was_asked_and_what_came():
+    images = table()
+    lost = (images["label"] == "pneumonia") & (images["sex"] == "male")
+    images.loc[lost, "status"] = "given up: image_blocked"
+    covered = diversity.coverage(images).set_index(["label", "attribute"])
+    row = covered.loc[("pneumonia", "sex")]
+    assert (row["levels"], row["came"], row["missing"]) == (2, 1, "male")
+    assert (
+        row["effective_asked"] == pytest.approx(2) and row["effective_came"] == 1 and row["kept"] == pytest.approx(0.5)
+    )
+    assert covered.loc[("normal", "sex"), "kept"] == 1
+    assert ("normal", "pattern") not in covered.index
+    told = diversity.less_diverse_than_asked(covered.reset_index(), diversity.visibility(images.iloc[:0], _fake(0)))
+    assert told[["attribute", "why"]].to_numpy().tolist()[0] == [
+        "sex",
+        "pneumonia: 50% of the asked diversity came; none with male",
+    ]
+
+
+def test_sample_takes_the_same_number_of_every_source_and_class_and_whole_pairs():
+    images = table(80, ("simulator", "gemini"))
+    images.loc[(images["source"] == "gemini") & (images.index % 80 > 50), "status"] = "given up: no_image"
+    chosen = diversity.sample(images, 20, seed=3)
+    assert chosen.groupby(["source", "label"]).size().tolist() == [20] * 4
+    for _, rows in chosen[chosen["source"] == "simulator"].groupby("pair_id"):
+        assert len(rows) == 2
+    smaller = diversity.sample(images, 1000, seed=3)
+    assert (
+        smaller.groupby(["source", "label"]).size().to_list()
+        == [smaller.groupby(["source", "label"]).size().iloc[0]] * 4
+    )
+    assert diversity.sample(images, 20, 3).equals(chosen) and not diversity.sample(images, 20, 4).equals(chosen)
+    assert diversity.sample(images.iloc[:6], 20, 0).empty
+
+
+def _fake(n, **columns):
+    features = np.random.default_rng(0).normal(size=(n, 16)).astype(np.float32)
+    for column, values in columns.items():
+        features[:, int(column[1:])] += values
+    return Embedding(features, np.zeros((n, 4), np.float32), np.full(n, -1))
+
+
+def test_attribute_that_shows_is_told_and_one_that_does_not_is_named():
+    images = table(240)
+    shows = 4.0 * (images["sex"] == "male").to_numpy()
+    visible = diversity.visibility(images, _fake(240, c0=shows)).set_index("attribute")
+    assert visible.loc["sex", "told"] > 0.8 and visible.loc["sex", "comes_out"]
+    assert not visible.loc["habitus", "comes_out"] and visible.loc["pattern", "told"] < 0.3
+    told = diversity.less_diverse_than_asked(diversity.coverage(images), visible.reset_index())
+    assert "sex" not in set(told["attribute"]) and "habitus" in set(told["attribute"])
+
+
+def test_chance_is_passed_by_about_one_in_twenty():
+    passed = []
+    values, groups = np.array(["female", "male"] * 40), np.arange(80).astype(str)
+    for seed in range(40):
+        told, limit = diversity._probe(np.random.default_rng(seed).normal(size=(80, 6)), values, groups, 5)
+        passed.append(told > limit)
+    assert np.mean(passed) < 0.2
+
+
+def test_spread_falls_when_a_source_repeats_itself(tmp_path):
+    rng = np.random.default_rng(0)
+    images = table(48, ("simulator", "gemini"))
+    same = rng.integers(0, 255, (64, 64), dtype=np.uint8)
+    for source, path in zip(images["source"], images["path"], strict=True):
+        picture = rng.integers(0, 255, (64, 64), dtype=np.uint8) if source == "simulator" else same
+        write_png(tmp_path / source / path, picture)
+    chosen = diversity.sample(images, 24, 0)
+    embedding = diversity.embed(chosen, tmp_path, "resnet10t", "random", 64, device="cpu")
+    told = diversity.spread(chosen, embedding).set_index(["source", "label"])
+    for label in ("pneumonia", "normal"):
+        assert told.loc[("gemini", label), "vendi"] == pytest.approx(1, abs=1e-3)
+        assert told.loc[("simulator", label), "vendi"] > told.loc[("gemini", label), "vendi"]
+        assert told.loc[("gemini", label), "mean_distance"] < 1e-5 < told.loc[("simulator", label), "mean_distance"]
+    assert told["near_duplicates"].groupby("source").sum().to_dict() == {"gemini": 47, "simulator": 0}
+    assert (
+        told["simulated"].to_dict()[("simulator", "normal")] and not told["simulated"].to_dict()[("gemini", "normal")]
+    )
+
+
+def test_figures_name_simulated_sources_and_every_outcome(tmp_path):
+    images = table(48, ("simulator", "gemini"))
+    embedding = _fake(96)
+    figure = figures_diversity.figure_diversity(
+        diversity.spread(images, embedding), diversity.visibility(images, embedding)
+    )
+    words = " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
+    assert "simulator\n(simulated)" in words and "gemini" in words
+    outcomes = spending.request_outcomes(images.assign(status=["ok"] * 90 + ["given up: no_image"] * 6), tmp_path)
+    bars = figures_diversity.figure_outcomes(outcomes)
+    words = [text.get_text() for text in bars.findobj(mpl.text.Text)]
+    assert "gemini: given up: no_image" in words and "simulator (simulated): ok" in words
+
+
+# spending
+
+ARMS = {"a": {"source": "gemini", "crop": "none"}, "b": {"source": "simulator", "crop": "none"}}
+DESIGN = pd.DataFrame({"image_id": ["a", "b"], "prompt": ["one", "two"], "label": ["normal", "pneumonia"]})
+
+
+def test_expected_cost_has_a_row_a_source_and_needs_no_key(tmp_path, monkeypatch):
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
+    plan = spending.expected_cost(ARMS, DESIGN, {"gemini_budget_usd": 1.0}, tmp_path).set_index("source")
+    assert plan.loc["gemini", "still_wanted"] == 2 and 0.07 < plan.loc["gemini", "estimate_usd"] < 0.09
+    assert np.isnan(plan.loc["simulator", "usd_per_image"]) and plan.loc["simulator", "images"] == 2
+    with pytest.raises(UserError, match="no API key"):
+        spending.check_affordable(plan.reset_index())
+    monkeypatch.setenv("GEMINI_API_KEY", "k" * 12)
+    assert spending.check_affordable(plan.reset_index()) == "affordable: ok (about 0.08 USD for 2 images)"
+    poor = spending.expected_cost(ARMS, DESIGN, {"gemini_budget_usd": 0.05}, tmp_path)
+    with pytest.raises(UserError, match=r"over the budget: 0\.05 USD"):
+        spending.check_affordable(poor)
+
+
+def test_free_sources_need_neither_key_nor_budget(tmp_path, monkeypatch):
+    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
+    plan = spending.expected_cost({"b": ARMS["b"]}, DESIGN, {}, tmp_path)
+    assert spending.check_affordable(plan) == "affordable: ok (about 0.00 USD for 0 images)"
+
+
+def test_request_outcomes_count_the_ledgers_lines(tmp_path):
+    with Ledger(tmp_path / "gemini") as ledger:
+        for kind, cost in (("ok", 0.04), ("server", 0.0), ("ok", 0.04), ("corrupt", 0.04)):
+            asked = ledger.request("k", 0.05)
+            done = {
+                "event": "outcome",
+                "request_id": asked["request_id"],
+                "key": "k",
+                "outcome": kind,
+                "cost_usd": cost,
+            }
+            ledger.append(asked, done)
+        ledger.append(ledger.request("q", 0.05, batch="b"))
+    images = table(4, ("gemini", "simulator"))
+    told = spending.request_outcomes(images, tmp_path).set_index(["source", "outcome"])
+    assert told["requests"].to_dict() == {
+        ("gemini", "ok"): 2,
+        ("gemini", "corrupt"): 1,
+        ("gemini", "server"): 1,
+        ("gemini", "waiting"): 1,
+        ("simulator", "ok"): 4,
+    }
+    assert told.loc[("gemini", "ok"), "usd"] == 0.08
+
+
+def test_missing_images_stop_the_run_only_when_they_may_still_come():
+    images = table(6)
+    assert spending.check_complete(images) == "complete: ok (6 images)"
+    given_up = images.assign(status=["ok"] * 5 + ["given up: prompt_blocked"])
+    assert spending.check_complete(given_up) == "missing: 1 images (1 x given up: prompt_blocked)"
+    not_yet = images.assign(status=["ok"] * 4 + ["not yet: budget"] * 2)
+    with pytest.raises(UserError, match=r"2 of 6 images are missing: 2 x not yet: budget.*gemini_partial"):
+        spending.check_complete(not_yet)
+    assert spending.check_complete(not_yet, partial=True).startswith("missing: 2")
