@@ -22,6 +22,7 @@ SPARKLE_SCORE = 0.68  # correlation with a four-pointed star over which its plac
 SPARKLE_DEPTH = 0.13  # share of the image that is cleared where no sparkle is sure: white on white is not seen
 SPARKLE_CONTRAST = 3.0  # gray levels
 CAPTION_COST = 0.008  # share of the lungs, as estimated, that taking one caption off may cost; then it stays
+CAPTIONS_COST = 0.010  # and all captions of an image together
 CAPTION_DEPTH = 0.16  # share of the field that captions may take off one side
 
 
@@ -194,8 +195,9 @@ def estimate_lungs(image: Gray) -> Float:
     part_weight = np.where(central >= 0.4, 1.0, 0.1)
     weight = np.where(middle, 1.0, part_weight[parts]) * dark
     place = (np.arange(side) + 0.5) / side
-    away = np.clip(np.minimum(place, 1 - place) / 0.15, 0, 1)
-    lungs = weight * away[:, None] ** 2 * away[None, :] + 1e-6
+    edge = np.minimum(place, 1 - place)
+    down, across = np.clip(edge / 0.15, 0, 1) ** 2, np.clip(edge / 0.05, 0, 1)
+    lungs = weight * down[:, None] * across[None, :] + 1e-6
     resized = cv2.resize(lungs.astype(np.float32), image.shape[::-1], interpolation=cv2.INTER_LINEAR)
     return np.asarray(resized / resized.sum(), dtype=np.float32)
 
@@ -229,8 +231,9 @@ def find_content(image: Gray) -> Box:
     depth = {2: max(field.right - sparkle.left, 0), 3: max(field.bottom - sparkle.top, 0)}
     side = min(depth, key=lambda name: (lost[name][min(depth[name], len(lost[name]) - 1)], depth[name]))
     cut[side] = depth[side]
+    spent = 0.0
     for box in sorted(find_captions(inside), key=lambda box: min(_depths(box, inside.shape))):
-        _cut_caption(box, inside.shape, lost, cut)
+        spent += _cut_caption(box, inside.shape, lost, cut, min(CAPTION_COST, CAPTIONS_COST - spent))
     crop = Box(field.left + cut[0], field.top + cut[1], field.right - cut[2], field.bottom - cut[3])
     if crop.right - crop.left < 0.3 * columns or crop.bottom - crop.top < 0.3 * rows:
         crop = Box(0, 0, columns, rows)
@@ -262,15 +265,20 @@ def _depths(box: Box, shape: tuple[int, ...]) -> list[int]:
     return [min(depth, limit) for depth, limit in zip(depths, (width, height, width, height), strict=True)]
 
 
-def _cut_caption(box: Box, shape: tuple[int, ...], lost: list[NDArray[np.float64]], cut: list[int]) -> None:
-    """Deepen one entry of `cut` so that the box is gone, where the lungs allow it."""
+def _cut_caption(
+    box: Box, shape: tuple[int, ...], lost: list[NDArray[np.float64]], cut: list[int], budget: float
+) -> float:
+    """Deepen one entry of `cut` so that the box is gone, if that costs no more than `budget`; gives what it cost."""
     height, width = shape[:2]
     if box.right <= cut[0] or box.bottom <= cut[1] or box.left >= width - cut[2] or box.top >= height - cut[3]:
-        return
+        return 0.0
     depths = _depths(box, shape)
     costs = [float(lost[side][depths[side]] - lost[side][cut[side]]) for side in range(4)]
     allowed = [side for side in range(4) if depths[side] <= CAPTION_DEPTH * (width, height)[side % 2]]
-    if allowed:
-        side = min(allowed, key=lambda side: (costs[side], depths[side]))
-        if costs[side] <= CAPTION_COST:
-            cut[side] = max(cut[side], depths[side])
+    if not allowed:
+        return 0.0
+    side = min(allowed, key=lambda side: (costs[side], depths[side]))
+    if costs[side] > budget:
+        return 0.0
+    cut[side] = max(cut[side], depths[side])
+    return max(costs[side], 0.0)
