@@ -62,10 +62,11 @@ def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
     device = pick_device(stage.parameters.get("device", "auto")).name
     networks: dict[str, Network] = {}
     starts: dict[tuple[str, str, int, int], ModelDescription] = {}
-    own = stage.parameters.get("checkpoints")
-    for arm, folder in checkpoints.folders(arms, own, stage.run_folder).items():
+    arms, own = list(arms), stage.parameters.get("checkpoints") or {}
+    for arm in (*arms, *own):
         if arm.startswith(NOT_FINE_TUNED):
             raise UserError(f"an arm cannot be called {arm!r}", "arms", "the name is kept for the untrained network")
+    for arm, folder in checkpoints.folders(arms, own, stage.run_folder).items():
         for name in checkpoints.FILES:
             stage.input(folder / name)
         model, description = models.load_checkpoint(folder, device)

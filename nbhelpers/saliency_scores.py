@@ -331,18 +331,20 @@ def shown(summary: pd.DataFrame) -> pd.DataFrame:
 
 
 def differences(summary: pd.DataFrame) -> pd.DataFrame:
-    """How far arms are from each baseline: `dataset, arm, metric, baseline, difference, ci_low, ci_high`."""
-    rows = []
-    for row in summary.to_dict("records"):
-        for baseline in BASELINES:
-            if pd.notna(row[f"{baseline}_less"]):
-                found = {name: row[f"{baseline}_less{end}"] for name, end in _DIFFERENCE_COLUMNS.items()}
-                first = {"dataset": row["dataset"], "arm": row["map"], "metric": row["metric"], "baseline": baseline}
-                rows.append(first | found)
-    return pd.DataFrame(rows, columns=["dataset", "arm", "metric", "baseline", *_DIFFERENCE_COLUMNS])
+    """How far arms are from what knows nothing, to read: `arm less baseline (low to high)`.
+
+    One row per data set, arm and score, one column per baseline; an interval that holds zero decides nothing.
+    """
+    arms = summary[~summary["map"].str.startswith(BASELINES) & summary["metric"].isin(list(SCORES))]
+    table = arms[["dataset", "map", "metric"]].rename(columns={"map": "arm"})
+    for baseline in BASELINES:
+        columns = [f"{baseline}_less{end}" for end in ("", "_low", "_high")]
+        table[f"less {baseline}"] = [_signed(*values) for values in arms[columns].to_numpy(dtype=float)]
+    return table.reset_index(drop=True)
 
 
-_DIFFERENCE_COLUMNS = {"difference": "", "ci_low": "_low", "ci_high": "_high"}
+def _signed(value: float, low: float, high: float) -> str:
+    return "" if np.isnan(value) else f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
 
 
 def similarities(summary: pd.DataFrame) -> pd.DataFrame:

@@ -134,3 +134,12 @@ def test_labels_that_do_not_fit_are_one_clear_error():
 def test_importing_clustering_does_not_import_umap():
     code = "import sys, nbhelpers.clustering; sys.exit('umap' in sys.modules or 'numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_spaces_stand_side_by_side():
+    table = pd.DataFrame(
+        {"arm": "a", "dataset": "d", "space": ["umap", "umap", "features"], "accuracy": [0.6, 0.8, 0.9]}
+        | {"seed": [0, 1, 0], "ari": [0.2, 0.4, 0.5]}
+    )
+    row = clustering.compare_spaces(table).iloc[0]
+    assert row["accuracy_umap"] == pytest.approx(0.7) and row["ari_features"] == pytest.approx(0.5)
