@@ -109,7 +109,7 @@ class Ranking:
             distinct=bool((count[held] == 1).all()),
         )
 
-    def metrics(self, weights: Weights) -> Distribution:
+    def metrics(self, weights: Weights | Floats) -> Distribution:
         """AUROC and average precision under each row of `weights` `(rows, n)`; both classes must keep weight in each.
 
         AUROC is the Mann-Whitney statistic with ties counted half; average precision is the sum of precision times
@@ -125,7 +125,7 @@ class Ranking:
             true = true.take(self.positive_ends, axis=1)
             gained = np.diff(true, axis=1, prepend=0)
         steps = gained.astype(np.float64)
-        # Sums of whole numbers below 2**53: exact in float64.
+        # With whole weights these are sums of whole numbers below 2**53: exact in float64.
         above = np.einsum("rg,rg->r", steps, (until - true).astype(np.float64))
         if self.mixed.size:
             first = self.order.take(self.mixed_starts)
@@ -134,7 +134,7 @@ class Ranking:
             tied = until.take(self.mixed, axis=1) - before - held
             above -= 0.5 * np.einsum("rg,rg->r", held.astype(np.float64), tied.astype(np.float64))
         # Where nothing has been drawn yet `until` is 0, and so is the step: any divisor will do.
-        precision = true / np.maximum(until, 1)
+        precision = true / np.maximum(until, 1 if until.dtype.kind == "i" else np.finfo(np.float64).tiny)
         return Distribution(1.0 - above / (positives * negatives), np.einsum("rg,rg->r", steps, precision) / positives)
 
 
@@ -152,11 +152,11 @@ def resample_weights(
     UserError
         For labels other than 0 and 1, one class only, lengths that differ, or one group only.
     """
-    for block in _weight_blocks(checked_labels(y_true), groups, n_resamples, seed):
+    for block in weight_blocks(checked_labels(y_true), groups, n_resamples, seed):
         yield from block
 
 
-def _weight_blocks(
+def weight_blocks(
     labels: NDArray[np.int64], groups: ArrayLike | None, n_resamples: int, seed: int
 ) -> Iterator[Weights]:
     """The rows of `resample_weights`, several at a time."""
@@ -198,7 +198,7 @@ def bootstrap_distribution(
     rankings = [Ranking.of(labels, checked_scores(score, len(labels))) for score in scores]
     found = np.empty((len(rankings), 2, n_resamples))
     done = 0
-    for weights in _weight_blocks(labels, groups, n_resamples, seed):
+    for weights in weight_blocks(labels, groups, n_resamples, seed):
         for row, ranking in enumerate(rankings):
             found[row, :, done : done + len(weights)] = ranking.metrics(weights)
         done += len(weights)

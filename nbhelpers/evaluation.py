@@ -18,9 +18,16 @@ from nbhelpers.bootstrap import bootstrap_distribution, percentile_interval
 from nbhelpers.datasets import FilmSet, film_arrays
 from nbhelpers.errors import UserError
 from nbhelpers.film_cache import cache_key
+from nbhelpers.metrics import Interval
 from nbhelpers.tables import read_table, write_table
 
 FOLDER = "04_external_validation"
+INTERVALS = {
+    "bootstrap_image": "films",
+    "bootstrap_patient": "patients",
+    "delong": "DeLong",
+    "too_few": "too few films",
+}
 KEPT_COLUMNS = ("image_id", "patient_id", "label", "view", "sex", "age")
 
 
@@ -133,7 +140,8 @@ def metrics_table(
     """AUROC and AUPR of every arm on every set, with 95 % percentile intervals.
 
     Columns are those of `metrics.csv`. `ci_method` is `bootstrap_image` and, where patients are known, also
-    `bootstrap_patient`, which is then the primary one (`primary`). All arms of a set share their resamples.
+    `bootstrap_patient`, which is then the primary one (`primary`), and for AUROC `delong`. All arms of a set share
+    their resamples.
     """
     rows: list[dict[str, Any]] = []
     for dataset, part in predictions.groupby("dataset", sort=False):
@@ -146,17 +154,12 @@ def metrics_table(
             for arm, spread in zip(wide.columns, spreads, strict=True):
                 values = (metrics.auroc(label, wide[arm]), metrics.average_precision(label, wide[arm]))
                 for metric, value, resampled in zip(metrics.METRICS, values, spread, strict=True):
-                    low, high = percentile_interval(resampled)
-                    rows.append(
-                        {
-                            **{"arm": arm, "dataset": dataset, "subgroup": subgroup, "metric": metric},
-                            **{"value": value, "ci_low": low, "ci_high": high, "n": len(label)},
-                            "n_patients": films["patient_id"].nunique() or None,
-                            "prevalence": label.mean(),
-                            "ci_method": method,
-                            "primary": method == primary,
-                        }
-                    )
+                    found = Interval(value, *percentile_interval(resampled))
+                    rows.append(_row(str(arm), dataset, subgroup, metric, films, found, method, method == primary))
+        if min(label.sum(), (1 - label).sum()) > 1:
+            for arm in wide.columns:
+                found = metrics.delong_ci(label, wide[arm])
+                rows.append(_row(str(arm), dataset, subgroup, "auroc", films, found, "delong", False))
     table = pd.DataFrame(rows)
     order = {"auroc": 0, "aupr": 1}
     return table.sort_values(
@@ -165,6 +168,30 @@ def metrics_table(
         kind="stable",
         ignore_index=True,
     )
+
+
+def _row(
+    arm: str,
+    dataset: object,
+    subgroup: str,
+    metric: str,
+    films: pd.DataFrame,
+    found: Interval,
+    method: str,
+    primary: bool,
+) -> dict[str, Any]:
+    return {
+        **{"arm": arm, "dataset": dataset, "subgroup": subgroup, "metric": metric, "value": found.value},
+        **{"ci_low": found.low, "ci_high": found.high, "n": len(films)},
+        "n_patients": films["patient_id"].nunique() or None,
+        "prevalence": films["label"].mean(),
+        **{"ci_method": method, "primary": primary},
+    }
+
+
+def joined(*tables_of_metrics: pd.DataFrame) -> pd.DataFrame:
+    """One table for `metrics.csv` of all films, subgroups and the operating point, less tables that are empty."""
+    return pd.concat([table for table in tables_of_metrics if len(table)], ignore_index=True)
 
 
 def shown(table: pd.DataFrame, sets: Mapping[str, FilmSet], by: str = "arm") -> pd.DataFrame:
@@ -178,15 +205,15 @@ def shown(table: pd.DataFrame, sets: Mapping[str, FilmSet], by: str = "arm") -> 
             for value, low, high in zip(table["value"], table["ci_low"], table["ci_high"], strict=True)
         ],
         set=[sets[name].title for name in table["dataset"]],
-        interval=table["ci_method"].map({"bootstrap_image": "films", "bootstrap_patient": "patients"}),
+        interval=table["ci_method"].map(INTERVALS),
     )
     rows = []
     for (title, name, interval), part in table.groupby(["set", by, "interval"], sort=False):
         first, text = part.iloc[0], part.set_index("metric")["text"]
         rows.append(
             {
-                **{"data set": title, by: name, "AUROC (95 %)": text["auroc"], "AUPR (95 %)": text["aupr"]},
-                **{"drawn by": interval, "films": int(first["n"]), "patients": first["n_patients"]},
+                **{"data set": title, by: name, "AUROC (95 %)": text["auroc"], "AUPR (95 %)": text.get("aupr", "")},
+                **{"interval by": interval, "films": int(first["n"]), "patients": first["n_patients"]},
                 "prevalence": f"{first['prevalence']:.3f}",
                 **({"labels used": first["uses_labels"]} if "uses_labels" in part else {}),
             }

@@ -38,7 +38,7 @@ SETS = {"kermany": SimpleNamespace(title="Chest X-Ray (Kermany)")}
 def test_metrics_table_holds_scikit_learn_values_under_both_interval_methods():
     predictions = made_predictions()
     table = check_table(evaluation.metrics_table(predictions, n_resamples=200), "metrics")
-    assert len(table) == 2 * 2 * 2
+    assert len(table) == 2 * 2 * 2 + 2  # two arms, metrics and methods; DeLong for AUROC
     for row in table.to_dict("records"):
         part = predictions[predictions["arm"] == row["arm"]]
         oracle = {"auroc": roc_auc_score, "aupr": average_precision_score}[row["metric"]]
@@ -50,7 +50,8 @@ def test_metrics_table_holds_scikit_learn_values_under_both_interval_methods():
 
 def test_without_patients_films_are_drawn_and_nothing_is_said_of_patients():
     table = evaluation.metrics_table(made_predictions(patients=False), n_resamples=50)
-    assert set(table["ci_method"]) == {"bootstrap_image"} and table["primary"].all()
+    assert set(table["ci_method"]) == {"bootstrap_image", "delong"}
+    assert table.loc[table["ci_method"] == "bootstrap_image", "primary"].all()
     assert table["n_patients"].isna().all()
 
 
@@ -203,5 +204,5 @@ def test_curves_and_distributions_draw_every_arm_and_set():
 def test_readable_table_shows_value_and_interval():
     table = evaluation.metrics_table(made_predictions(), n_resamples=20)
     found = evaluation.shown(table, SETS)
-    assert set(found["drawn by"]) == {"films", "patients"} and len(found) == 4
+    assert set(found["interval by"]) == {"films", "patients", "DeLong"} and len(found) == 6
     assert found["AUROC (95 %)"].str.fullmatch(r"\d\.\d{3} \(\d\.\d{3}-\d\.\d{3}\)").all()

@@ -1,0 +1,71 @@
+"""Arms against each other on the same films: paired tests, corrected for their number."""
+
+from __future__ import annotations
+
+from itertools import combinations
+from typing import Any
+
+import pandas as pd
+
+from nbhelpers import metrics
+
+
+def table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """Every pair of arms on every set: differences in AUROC and AUPR with intervals, p values, and Holm's correction.
+
+    Returns
+    -------
+    DataFrame
+        `dataset, arm_a, arm_b, metric, difference` (a - b)`, ci_low, ci_high, p_value, p_holm, method, primary`.
+        `method` is `paired_delong` (AUROC, films taken as independent) or `paired_bootstrap_patient` (`..._image` where
+        patients are unknown), which is primary. Holm's correction is over the pairs of one set, metric and method.
+        Empty when there is one arm only.
+    """
+    rows: list[dict[str, Any]] = []
+    for dataset, part in predictions.groupby("dataset", sort=False):
+        arms = list(dict.fromkeys(part["arm"]))
+        films = part[part["arm"] == arms[0]]
+        label = films["label"].to_numpy()
+        score = {
+            arm: part[part["arm"] == arm].set_index("image_id")["score"].loc[films["image_id"]].to_numpy()
+            for arm in arms
+        }
+        clustered = len(films["patient_id"].dropna().unique()) > 1
+        groups = films["patient_id"] if clustered else None
+        method = "paired_bootstrap_patient" if clustered else "paired_bootstrap_image"
+        for a, b in combinations(arms, 2):
+            found = metrics.paired_bootstrap(label, score[a], score[b], groups, n_resamples, seed)
+            told = [(name, difference, method) for name, difference in found.items()]
+            if min(label.sum(), (1 - label).sum()) > 1:
+                told.append(("auroc", metrics.delong_test(label, score[a], score[b]), "paired_delong"))
+            rows += [
+                {
+                    **{"dataset": dataset, "arm_a": a, "arm_b": b, "metric": name, "difference": difference.value},
+                    **{"ci_low": difference.low, "ci_high": difference.high, "p_value": difference.p_value},
+                    **{"p_holm": float("nan"), "method": how, "primary": how == method},
+                }
+                for name, difference, how in told
+            ]
+    columns = ["dataset", "arm_a", "arm_b", "metric", "difference", "ci_low", "ci_high", "p_value", "p_holm", "method"]
+    found_rows = pd.DataFrame(rows, columns=[*columns, "primary"])
+    for _, family in found_rows.groupby(["dataset", "metric", "method"]):
+        found_rows.loc[family.index, "p_holm"] = metrics.holm(family["p_value"])
+    return found_rows
+
+
+def shown(found: pd.DataFrame) -> pd.DataFrame:
+    """The table as a reader wants it."""
+    return pd.DataFrame(
+        {
+            "dataset": found["dataset"],
+            "arms": found["arm_a"] + " - " + found["arm_b"],
+            "metric": found["metric"].str.upper(),
+            "difference (95 %)": [
+                f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
+                for row in found.to_dict("records")
+            ],
+            "p": found["p_value"].map("{:.3g}".format),
+            "p (Holm)": found["p_holm"].map("{:.3g}".format),
+            "method": found["method"].str.replace("_", " "),
+        }
+    )

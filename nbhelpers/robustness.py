@@ -1,0 +1,174 @@
+"""The same films under mild changes that no reader would mind: how fast does the AUROC fall?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nbhelpers import metrics, scoring
+from nbhelpers.bootstrap import bootstrap_distribution, percentile_interval
+from nbhelpers.datasets import FilmSet
+from nbhelpers.errors import UserError
+from nbhelpers.evaluation import Arm, Films
+from nbhelpers.images import Gray, resize_gray
+
+
+def blur(image: Gray, strength: float) -> Gray:
+    """Gaussian blur; `strength` is its standard deviation in percent of the image's side."""
+    sigma = strength / 100 * image.shape[0]
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma), dtype=np.uint8)
+
+
+def jpeg(image: Gray, strength: float) -> Gray:
+    """JPEG compression at quality 100 - `strength`."""
+    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, round(100 - strength)])
+    if not done:
+        raise UserError("image cannot be encoded as JPEG", "robustness", "check shape and dtype")
+    return np.asarray(cv2.imdecode(data, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
+
+
+def shrink(image: Gray, strength: float) -> Gray:
+    """Resized down by `strength` percent and up again: what a smaller copy has lost."""
+    side = max(round(image.shape[0] * (1 - strength / 100)), 8)
+    return resize_gray(resize_gray(image, side), image.shape[0])
+
+
+def contrast(image: Gray, strength: float) -> Gray:
+    """Contrast around the image's mean lowered by `strength` percent."""
+    mean = float(image.mean())
+    return (mean + (image - mean) * (1 - strength / 100)).round().clip(0, 255).astype(np.uint8)
+
+
+def crop(image: Gray, strength: float) -> Gray:
+    """`strength` percent cut off each side, the rest resized to the whole."""
+    cut = round(image.shape[0] * strength / 100)
+    return resize_gray(image[cut : image.shape[0] - cut, cut : image.shape[1] - cut], image.shape[0])
+
+
+CHANGES: dict[str, Callable[[Gray, float], Gray]] = {
+    "blur": blur,
+    "jpeg": jpeg,
+    "resize": shrink,
+    "contrast": contrast,
+    "crop": crop,
+}
+STRENGTHS: dict[str, tuple[float, ...]] = {
+    "blur": (0.3, 0.6, 1.2),
+    "jpeg": (30, 60, 85),
+    "resize": (25, 50, 70),
+    "contrast": (15, 30, 50),
+    "crop": (3, 6, 10),
+}
+AXES = {
+    "blur": "blur: SD, % of the side",
+    "jpeg": "JPEG: 100 - quality",
+    "resize": "resize: % smaller, and back",
+    "contrast": "contrast: % less",
+    "crop": "crop: % off each side",
+}
+
+
+def chosen_films(table: pd.DataFrame, count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Places of `count` films drawn at random without regard to label; all of them when there are no more."""
+    if count < 20:
+        raise UserError(f"robustness_films = {count}", "robustness_films", "use 20 or more")
+    if count >= len(table):
+        return np.arange(len(table))
+    return np.sort(np.random.default_rng([seed, 6]).choice(len(table), count, replace=False))
+
+
+def table(
+    arms: Mapping[str, Arm],
+    films: Mapping[str, Films],
+    device: str = "auto",
+    batch_size: int = 64,
+    count: int = 100,
+    n_resamples: int = 500,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """AUROC of every arm on every set under each change and strength; strength 0 is the film as it is.
+
+    At most `count` films of each set are used. The change is made at the size that the network sees.
+
+    Returns
+    -------
+    DataFrame
+        `arm, dataset, change, strength, auroc, ci_low, ci_high, drop, drop_low, drop_high, n`: `drop` is the AUROC lost
+        against the same films unchanged, with its paired interval, by patients where they are known.
+    """
+    rows = []
+    for dataset, found in films.items():
+        places = chosen_films(found.table, count, seed)
+        part = found.table.iloc[places]
+        label = part["label"].to_numpy()
+        if len(np.unique(label)) < 2:
+            raise UserError(f"the {len(label)} films of {dataset!r} are of one class", "robustness_films", "use more")
+        patients = part["patient_id"] if len(part["patient_id"].dropna().unique()) > 1 else None
+        for name, arm in arms.items():
+            transform = arm.description.transform
+            plain = np.ascontiguousarray(found.arrays[transform.size][places])
+            steps = [("none", 0.0), *((change, s) for change, levels in STRENGTHS.items() for s in levels)]
+            changed = {
+                (change, s): plain if change == "none" else np.stack([CHANGES[change](image, s) for image in plain])
+                for change, s in steps
+            }
+            # All in one call: the network is prepared once.
+            scores = scoring.predict(
+                arm.model,
+                np.concatenate(list(changed.values())),
+                transform,
+                device,
+                batch_size,
+                f"{name} on changed films of {dataset}",
+            ).reshape(len(steps), len(label))
+            spreads = [d.auroc for d in bootstrap_distribution(label, list(scores), patients, n_resamples, seed)]
+            for (change, strength), score, spread in zip(steps, scores, spreads, strict=True):
+                area, first = metrics.auroc(label, score), metrics.auroc(label, scores[0])
+                (low, high), (drop_low, drop_high) = (
+                    percentile_interval(spread),
+                    percentile_interval(spreads[0] - spread),
+                )
+                row = {
+                    **{"arm": name, "dataset": dataset, "auroc": area, "ci_low": low, "ci_high": high},
+                    **{"drop": first - area, "drop_low": drop_low, "drop_high": drop_high, "n": len(label)},
+                }
+                # The unchanged films are the start of every curve.
+                for shown in STRENGTHS if change == "none" else (change,):
+                    rows.append({**row, "change": shown, "strength": strength})
+    columns = ["arm", "dataset", "change", "strength", "auroc", "ci_low", "ci_high", "drop", "drop_low", "drop_high"]
+    order = {name: place for place, name in enumerate(STRENGTHS)}
+    return (
+        pd.DataFrame(rows)[[*columns, "n"]]
+        .sort_values(
+            ["dataset", "arm", "change", "strength"],
+            key=lambda column: (
+                column.map(order)
+                if column.name == "change"
+                else (column if column.name == "strength" else pd.Series(pd.factorize(column)[0], index=column.index))
+            ),
+            kind="stable",
+        )
+        .reset_index(drop=True)
+    )
+
+
+def worst(found: pd.DataFrame, sets: Mapping[str, FilmSet]) -> pd.DataFrame:
+    """For each arm and set, the change under which the AUROC falls most: a row a pair, with the paired interval."""
+    picked = found.loc[found.groupby(["dataset", "arm"], sort=False)["drop"].idxmax()]
+    return pd.DataFrame(
+        {
+            "data set": [sets[name].title for name in picked["dataset"]],
+            "arm": picked["arm"].to_numpy(),
+            "worst change": [AXES[name] for name in picked["change"]],
+            "strength": picked["strength"].to_numpy(),
+            "AUROC lost (95 %)": [
+                f"{row['drop']:.3f} ({row['drop_low']:.3f} to {row['drop_high']:.3f})"
+                for row in picked.to_dict("records")
+            ],
+            "films": picked["n"].to_numpy(),
+        }
+    )

@@ -1,0 +1,186 @@
+"""AUROC and AUPR by view, sex and age, and the AUROC that a shortcut through the view cannot buy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
+
+from nbhelpers import metrics
+from nbhelpers.bootstrap import (
+    Ranking,
+    bootstrap_distribution,
+    checked_labels,
+    checked_scores,
+    percentile_interval,
+    weight_blocks,
+)
+from nbhelpers.errors import UserError
+from nbhelpers.metrics import Interval
+
+AGE_EDGES = (0, 18, 40, 65, 200)  # years, upper end exclusive
+AGE_NAMES = ("age 0-17", "age 18-39", "age 40-64", "age 65+")
+SEXES = {"F": "female", "M": "male"}
+FEW = 10  # films of the rarer class below which an interval would be a pretence
+
+Floats = NDArray[np.float64]
+
+
+def members(films: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    """Each subgroup of a table of films with its name and which rows it holds: `view AP`, `sex female`, `age 0-17`.
+
+    A trait whose value is the same for all films makes no subgroup. Films where it is unknown are in none.
+    """
+    ages = pd.to_numeric(films["age"], errors="coerce")
+    traits = {
+        "view": films["view"].map(lambda value: f"view {value}", na_action="ignore"),
+        "sex": films["sex"].map(lambda value: f"sex {SEXES.get(value, value)}", na_action="ignore"),
+        "age": pd.Series(pd.cut(ages, AGE_EDGES, right=False, labels=list(AGE_NAMES)), dtype="object"),
+    }
+    for values in traits.values():
+        names = [
+            name for name in (*AGE_NAMES, *sorted(set(values.dropna()) - set(AGE_NAMES))) if (values == name).any()
+        ]
+        if len(names) > 1 or values.isna().any():
+            for name in names:
+                yield name, (values == name).to_numpy()
+
+
+def metrics_table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """AUROC and AUPR within each subgroup, in the columns of `metrics.csv`, and the view-adjusted AUROC.
+
+    Intervals are by patients where they are known. A subgroup in which a class has fewer than 10 films is listed with
+    its n and without a value (`too_few`), not left out. `view-adjusted` is `view_adjusted_auroc`.
+    """
+    rows: list[dict[str, Any]] = []
+    for dataset, part in predictions.groupby("dataset", sort=False):
+        arms = list(dict.fromkeys(part["arm"]))
+        films = part[part["arm"] == arms[0]].reset_index(drop=True)
+        scores = [
+            part[part["arm"] == arm].set_index("image_id")["score"].loc[films["image_id"]].to_numpy() for arm in arms
+        ]
+        label = films["label"].to_numpy()
+        for name, inside in members(films):
+            found = _within(films[inside], [score[inside] for score in scores], n_resamples, seed)
+            for arm, told in zip(arms, found, strict=True):
+                for metric, interval, method in told:
+                    rows.append(_row(arm, dataset, name, metric, films[inside], interval, method))
+        if {"AP", "PA"} <= set(films["view"].dropna()):
+            known = films["view"].isin(("AP", "PA")).to_numpy()
+            kept = films[known]
+            if min(kept.groupby(["view", "label"]).size().reindex(_ALL_VIEWS, fill_value=0)) >= FEW:
+                patients, method = _groups(kept)
+                for arm, score in zip(arms, scores, strict=True):
+                    adjusted = view_adjusted_auroc(
+                        label[known], score[known], kept["view"], patients, n_resamples, seed
+                    )
+                    rows.append(_row(arm, dataset, "view-adjusted", "auroc", kept, adjusted, method))
+    columns = ["arm", "dataset", "subgroup", "metric", "value", "ci_low", "ci_high", "n", "n_patients", "prevalence"]
+    return pd.DataFrame(rows, columns=[*columns, "ci_method", "primary"])
+
+
+_ALL_VIEWS = pd.MultiIndex.from_product([("AP", "PA"), (0, 1)])
+
+
+def view_adjusted_auroc(
+    y: ArrayLike,
+    s: ArrayLike,
+    view: ArrayLike,
+    groups: ArrayLike | None = None,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
+    """AUROC with both classes reweighted to the same mix of views, and its 95 % bootstrap interval.
+
+    Each film weighs P(view) / P(view | class), taken anew in every resample: the view then tells nothing of the label,
+    and a score that only knows the view gets 0.5. Resamples in which a class lacks a view are left out.
+
+    Raises
+    ------
+    UserError
+        When a class has no film of one of the views.
+    """
+    labels = checked_labels(y)
+    ranking = Ranking.of(labels, checked_scores(s, len(labels), "s"))
+    codes = pd.factorize(pd.Series(view).reset_index(drop=True))[0]
+    if (codes < 0).any() or len(codes) != len(labels):
+        raise UserError("the view of some films is unknown", "view", "leave these films out")
+    cells = codes * 2 + labels
+    n_views = int(codes.max()) + 1
+    shape = np.eye(2 * n_views)[cells]
+
+    def reweighted(weights: NDArray[np.int64]) -> Floats:
+        counts = (weights @ shape).reshape(len(weights), n_views, 2)
+        whole = (counts > 0).all(axis=(1, 2))
+        counts, weights = counts[whole], weights[whole]
+        share = counts.sum(axis=2, keepdims=True) / counts.sum(axis=(1, 2), keepdims=True)
+        factor = share * counts.sum(axis=1, keepdims=True) / counts
+        return ranking.metrics(weights * factor.reshape(len(weights), -1).take(cells, axis=1)).auroc
+
+    value = reweighted(np.ones((1, len(labels)), dtype=np.int64))
+    if not value.size:
+        raise UserError("a class has no film of one of the views", "view", "there is nothing to adjust")
+    spread = np.concatenate([reweighted(block) for block in weight_blocks(labels, groups, n_resamples, seed)])
+    return Interval(float(value[0]), *percentile_interval(spread))
+
+
+def _within(
+    films: pd.DataFrame, scores: list[Floats], n_resamples: int, seed: int
+) -> Iterator[list[tuple[str, Interval, str]]]:
+    """For each score of one subgroup: metric, interval, and how the interval was made."""
+    label = films["label"].to_numpy()
+    if min(int(label.sum()), int((1 - label).sum())) < FEW:
+        yield from ([(name, Interval(*[np.nan] * 3), "too_few") for name in metrics.METRICS] for _ in scores)
+        return
+    patients, method = _groups(films)
+    spreads = bootstrap_distribution(label, scores, patients, n_resamples, seed)
+    for score, spread in zip(scores, spreads, strict=True):
+        values = metrics.auroc(label, score), metrics.average_precision(label, score)
+        yield [
+            (name, Interval(value, *percentile_interval(resampled)), method)
+            for name, value, resampled in zip(metrics.METRICS, values, spread, strict=True)
+        ]
+
+
+def _groups(films: pd.DataFrame) -> tuple[pd.Series | None, str]:
+    if len(films["patient_id"].dropna().unique()) > 1:
+        return films["patient_id"], "bootstrap_patient"
+    return None, "bootstrap_image"
+
+
+def _row(
+    arm: str, dataset: Any, name: str, metric: str, films: pd.DataFrame, found: Interval, method: str
+) -> dict[str, Any]:
+    return {
+        **{"arm": arm, "dataset": dataset, "subgroup": name, "metric": metric, "value": found.value},
+        **{"ci_low": found.low, "ci_high": found.high, "n": len(films)},
+        "n_patients": films["patient_id"].nunique() or None,
+        "prevalence": films["label"].mean(),
+        **{"ci_method": method, "primary": True},
+    }
+
+
+def shown(found: pd.DataFrame) -> pd.DataFrame:
+    """AUROC as a reader wants it: a row a set and subgroup, a column an arm."""
+    area = found[found["metric"] == "auroc"]
+    rows = []
+    for (dataset, name), part in area.groupby(["dataset", "subgroup"], sort=False):
+        text = {
+            row["arm"]: "too few films"
+            if row["ci_method"] == "too_few"
+            else f"{row['value']:.3f} ({row['ci_low']:.3f}-{row['ci_high']:.3f})"
+            for row in part.to_dict("records")
+        }
+        first = part.iloc[0]
+        rows.append(
+            {
+                **{"dataset": dataset, "subgroup": name, "films": int(first["n"])},
+                **{"patients": first["n_patients"], "prevalence": f"{first['prevalence']:.3f}", **text},
+            }
+        )
+    if not rows:
+        return pd.DataFrame(columns=["dataset", "subgroup", "films", "patients", "prevalence"])
+    return pd.DataFrame(rows).astype({"patients": "Int64"})
