@@ -25,7 +25,7 @@ ATTRIBUTES = (
     *("sex", "age_group", "view", "position", "habitus", "devices", "exposure"),
     *("pattern", "side", "lobe", "extent"),
 )
-LEAST = 12  # images of a class under which no embedding is measured
+LEAST = 4  # images of a class under which nothing is measured
 LAYOUT_SIDE = 16  # pixels along a side of the thumbnails that tell left from right
 DUPLICATE_BITS = 6  # of 256: hash distance at or under which two images may be near-duplicates
 
@@ -134,6 +134,8 @@ def embed(
     size : int
         Pixels along a side that the backbone sees.
     """
+    if chosen.empty:
+        return Embedding(np.zeros((0, 1), np.float32), np.zeros((0, LAYOUT_SIDE**2), np.float32), np.zeros(0, np.int64))
     places = zip(chosen["source"].astype(str), chosen["path"].astype(str), strict=True)
     paths = [inside(folder / source, path) for source, path in places]
     pictures = load_images(paths, size, "reading images", workers)
@@ -196,7 +198,7 @@ def spread(chosen: pd.DataFrame, embedding: Embedding) -> pd.DataFrame:
         It compares within one table, not between runs.
     """
     features = np.asarray(embedding.features, dtype=np.float64)
-    centred = features - features.mean(axis=0, keepdims=True)
+    centred = features - features.mean(axis=0, keepdims=True) if len(features) else features
     rows = []
     for source in chosen["source"].unique():
         for label in LABELS[::-1]:
@@ -235,9 +237,9 @@ def visibility(chosen: pd.DataFrame, embedding: Embedding, folds: int = 5) -> pd
             counts = pd.Series(values).value_counts()
             levels = counts.index[counts >= folds]
             kept = np.isin(values, levels)
-            if len(levels) < 2 or kept.sum() < LEAST:
-                continue
             groups = chosen["pair_id"] if "pair_id" in chosen else chosen["image_id"]
+            if len(levels) < 2 or groups[known][kept].nunique() < folds:
+                continue
             told, limit = _probe(features[known][kept], values[kept], groups[known].to_numpy()[kept], folds)
             rows.append((source, name, len(levels), int(kept.sum()), told, limit, told > limit))
     columns = ["source", "attribute", "levels", "images", "told", "chance_95", "comes_out"]

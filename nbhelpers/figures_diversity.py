@@ -34,19 +34,28 @@ def figure_outcomes(outcomes: pd.DataFrame) -> Figure:
 
 
 def figure_diversity(spread: pd.DataFrame, visible: pd.DataFrame) -> Figure:
-    """Left: effective number of images and mean distance by source and class; right: attributes told from images."""
+    """Left: effective number of images and mean distance by source and class; right: attributes told from images.
+
+    A side for which there are too few images is left out.
+    """
+    if spread.empty:
+        figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 0.6))
+        axis.set_axis_off()
+        axis.text(0.5, 0.5, "too few images of a class to measure their diversity", ha="center", va="center")
+        return figure
     figure = plt.figure(figsize=(PAGE_WIDTH, 4.2))
-    grid = figure.add_gridspec(2, 2, width_ratios=(1.0, 1.15))
+    grid = figure.add_gridspec(2, 1 if visible.empty else 2, width_ratios=(1.0,) if visible.empty else (1.0, 1.15))
     upper = figure.add_subplot(grid[0, 0])
     lower = figure.add_subplot(grid[1, 0], sharex=upper)
     upper.tick_params(labelbottom=False)
-    _grouped(upper, spread, "vendi_centred", "Vendi score\n(effective images)")
+    _grouped(upper, spread, "vendi_centred", "Vendi score, centred\n(effective images)")
     _grouped(lower, spread, "mean_distance", "mean cosine\ndistance")
     upper.legend(loc="upper right", ncols=2, fontsize=8)
     upper.set_ylim(top=1.35 * float(spread["vendi_centred"].max()))
     upper.set_title("How different are the images?")
     lower.set_xticks(np.arange(spread["source"].nunique()), [_two_lines(name) for name in spread["source"].unique()])
-    _told(figure.add_subplot(grid[:, 1]), visible)
+    if not visible.empty:
+        _told(figure.add_subplot(grid[:, 1]), visible)
     return figure
 
 

@@ -29,7 +29,11 @@ from nbhelpers.runs import outputs_root, user_path
 
 PACKAGE = Path(__file__).resolve().parent
 # How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
-NOT_IN_RESULTS = {"run", "device", "workers"}
+NOT_IN_RESULTS = {
+    *("run", "device", "workers", "roentgen_batch"),
+    *("gemini_mode", "gemini_price_usd", "gemini_concurrency", "gemini_requests_per_minute", "gemini_deadline_s"),
+    *("gemini_patience_s", "gemini_poll_s", "gemini_batch_images", "gemini_batch_hours"),
+}
 FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake's: run again what is up to date
 # Parameters that matter only to an arm's source or to a data set, by the beginning of their name.
 ONLY_FOR = {

@@ -103,6 +103,18 @@ def test_sample_takes_the_same_number_of_every_source_and_class_and_whole_pairs(
     assert diversity.sample(images.iloc[:6], 20, 0).empty
 
 
+def test_too_few_images_are_said_and_stop_nothing(tmp_path):
+    few = table(6)
+    chosen = diversity.sample(few, 20, 0)
+    embedding = diversity.embed(chosen, tmp_path, "resnet10t", "random", 64)
+    spread, visible = diversity.spread(chosen, embedding), diversity.visibility(chosen, embedding)
+    assert chosen.empty and spread.empty and visible.empty
+    figure = figures_diversity.figure_diversity(spread, visible)
+    assert "too few" in figure.axes[0].texts[0].get_text()
+    some = figures_diversity.figure_diversity(diversity.spread(few, _fake(6)), visible)
+    assert len(some.axes) == 2
+
+
 def _fake(n, **columns):
     features = np.random.default_rng(0).normal(size=(n, 16)).astype(np.float32)
     for column, values in columns.items():
