@@ -187,6 +187,8 @@ def _preprocessing(facts: RunFacts) -> str | None:
     )
     films = facts.parameters.get("film_crop", "none")
     cut = f" (margins left, top, right, bottom: {margins})" if margins else ""
+    if not facts.arms:
+        return f"Crop of the films: {films}. Network input: {size}"
     return (
         f"Crop of the training images: {crops}{cut}; crop of the films: {films}. Quality control leaves out what is "
         f"unreadable, too small, no radiograph or a near-duplicate, by rules that do not see the label. "
@@ -478,7 +480,13 @@ def limitations(facts: RunFacts) -> list[str]:
         if unknown:
             found.append(f"{', '.join(unknown)}: patients are unknown, so intervals take films for independent.")
     found += [sentence for sentence in _beside_baselines(facts)]
-    if len(facts.models) and len({stage.get("seed") for stage in facts.stages.values()}) == 1:
+    own = [name for name in facts.models if name not in facts.arms]
+    if own:
+        found.append(
+            f"{', '.join(own)} was not trained in this run: whether films of these sets were among its training images "
+            "cannot be seen here."
+        )
+    if facts.splits and len({stage.get("seed") for stage in facts.stages.values()}) == 1:
         found.append("One training seed: the spread between trainings is not in the intervals.")
     if facts.parameters.get("rsna_cohort") == "paper" and "rsna" in titles:
         found.append("RSNA 2018 without its third class: the hard negatives are left out, which flatters every score.")

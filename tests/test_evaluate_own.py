@@ -125,6 +125,7 @@ def test_rsna_shaped_and_own_films_go_through_the_notebook(
 
     text = model_card.write(run).read_text()
     assert "How well does mine, a checkpoint of the user's own, work on RSNA 2018" in text
+    assert "mine was not trained in this run" in text and "One training seed" not in text
     table = checklists.fill(run).set_index(["checklist", "item"])
     assert table.loc[("CLAIM 2024", "24"), "status"] == "partly"
     assert "which this run did not train" in table.loc[("CLAIM 2024", "25"), "open"]
