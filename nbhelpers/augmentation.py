@@ -14,14 +14,14 @@ from nbhelpers.params import suggest
 
 POLICIES = ("films", "none")
 
-ROTATION = 10.0  # degrees to either side: a patient is never quite upright
-SCALE = 0.12  # share larger or smaller, and the same again between height and width by half
+ROTATION = 8.0  # degrees to either side: a patient is never quite upright
+SCALE = 0.10  # share larger or smaller, and the same again between height and width by half
 SHIFT = 0.06  # share of the side
-GAMMA = 0.45  # in log units: response curves differ that much between systems
-CLIPPED = 0.10  # share of the range that a display window cuts at either end
-SHADING = 0.12  # slow brightness change over the film: scatter, grid, heel effect
-SHARPNESS = (-0.8, 1.0)  # unsharp masking to blur
-NOISE = 0.04  # standard deviation, in shares of the range
+GAMMA = 0.35  # in log units: response curves differ that much between systems
+CLIPPED = 0.08  # share of the range that a display window cuts at either end
+SHADING = 0.08  # slow brightness change over the film: scatter, grid, heel effect
+SHARPNESS = (-0.6, 0.8)  # unsharp masking to blur
+NOISE = 0.03  # standard deviation, in shares of the range
 BORDER = 0.08  # share of the side that a border covers, on a third of the films
 ERASED = (0.08, 0.25)  # side of an erased box, on a quarter of the films
 

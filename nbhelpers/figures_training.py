@@ -138,6 +138,7 @@ def draw_validation(validation: pd.DataFrame, title: str, simulated: bool) -> Fi
             scores, edges, color=colour, alpha=0.6, edgecolor=colour, hatch=hatch, label=f"{words} (n = {len(scores)})"
         )
     panel.set(xlabel="score (probability of pneumonia)", ylabel="validation images", xlim=(0, 1))
-    panel.legend(loc="upper center")
+    # Above the panel: scores may lie anywhere within it.
+    panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
     figure.suptitle(_titled(title, simulated))
     return figure

@@ -379,7 +379,7 @@ def train_arm(
     groups = timm.optim.param_groups_weight_decay(model, settings.weight_decay)
     state = _State(
         model,
-        torch.optim.AdamW(groups, lr=settings.learning_rate),
+        torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True),
         torch.amp.GradScaler(chosen.torch.type, enabled=chosen.autocast == torch.float16),
         [],
         {},
