@@ -1,0 +1,113 @@
+"""The report: every number of the tables, nothing that is not there, and what was simulated said first."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import run_fixture
+
+from nbhelpers import report
+from nbhelpers.errors import UserError
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return run_fixture.write(tmp_path / "demo")
+
+
+def page(run: Path) -> str:
+    return report.write(run).read_text("utf-8")
+
+
+def text(page: str) -> str:
+    """What a reader sees, with single spaces."""
+    body = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_each_primary_metric_of_the_table_is_on_the_page_with_its_interval(run: Path) -> None:
+    told = text(page(run))
+    table = pd.read_csv(run / "04_external_validation" / "metrics.csv")
+    for row in table[table["primary"]].to_dict("records"):
+        assert f"{row['value']:.3f}" in told and f"{row['ci_low']:.3f} to {row['ci_high']:.3f}" in told
+
+
+def test_trivial_baselines_stand_beside_the_arms_and_say_what_they_used(run: Path) -> None:
+    told = text(page(run))
+    assert re.search(r"thumbnail \(trained on this set\) 0\.950 .{0,60}uses this set's labels", told)
+    assert re.search(r"file size 0\.750 \(0\.700 to 0\.800\)", told)
+    assert "cropped 0.800" in told and "beats the best label-free trivial baseline" in told
+
+
+def test_what_is_simulated_comes_before_the_first_result(run: Path) -> None:
+    told = text(page(run))
+    assert told.index("Part of this run is simulated") < told.index("What was simulated") < told.index("0.800")
+
+
+def test_a_wholly_simulated_run_says_so_and_a_real_one_does_not(run: Path) -> None:
+    datasets = run / "04_external_validation" / "datasets.csv"
+    table = pd.read_csv(datasets)
+    for stage in run.glob("0*/**/run.json"):
+        record = json.loads(stage.read_text())
+        record["parameters"]["arms"] = {"cropped": run_fixture.ARMS["cropped"]}
+        stage.write_text(json.dumps(record))
+    table[table["simulated"]].to_csv(datasets, index=False)
+    assert "Everything in this run is simulated" in page(run)
+    table[~table["simulated"]].to_csv(datasets, index=False)
+    assert "Everything in this run is simulated" not in page(run)
+
+
+def test_exclusions_are_counted_with_their_reasons(run: Path) -> None:
+    told = text(page(run))
+    assert "2 near duplicate" in told and "4 unreadable" in told and "2 file missing" in told
+
+
+def test_text_of_the_run_never_becomes_markup(run: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    record = json.loads((run / "01_prompting" / "run.json").read_text())
+    record["parameters"]["note"] = evil
+    (run / "01_prompting" / "run.json").write_text(json.dumps(record))
+    table = pd.read_csv(run / "04_external_validation" / "datasets.csv")
+    table["title"] = evil
+    table.to_csv(run / "04_external_validation" / "datasets.csv", index=False)
+    written = page(run)
+    assert "<script" not in written and html.escape(evil) in written
+
+
+def test_a_run_of_the_first_stages_alone_has_a_page_without_results(tmp_path: Path) -> None:
+    run = run_fixture.write(tmp_path / "demo", with_validation=False)
+    told = text(page(run))
+    assert "No film has been scored yet" in told and "nan" not in told.lower().split()
+
+
+def test_notebooks_and_figures_are_linked_only_where_they_are(run: Path) -> None:
+    (run / "notebooks").mkdir()
+    (run / "notebooks" / "03_training_raw.html").write_text("x")
+    (run / "figures").mkdir()
+    (run / "figures" / "figure_2.png").write_bytes(b"x")
+    (run / "figures" / "figure_2.svg").write_bytes(b"x")
+    written = page(run)
+    links = [link for link in re.findall(r'(?:href|src)="([^"#]+)"', written)]
+    assert {"notebooks/03_training_raw.html", "figures/figure_2.png"} <= set(links)
+    assert [link for link in links if not (run / link).is_file()] == []
+    assert "Not written by this run: figure_1, figure_3, figure_4" in text(written)
+
+
+def test_an_arm_that_was_taken_out_is_not_shown(run: Path) -> None:
+    for stage in run.glob("0*/**/run.json"):
+        record = json.loads(stage.read_text())
+        record["parameters"]["arms"] = {name: run_fixture.ARMS[name] for name in ("cropped", "photos")}
+        stage.write_text(json.dumps(record))
+    written = page(run)
+    assert "<h3>cropped</h3>" in written and "<h3>raw</h3>" not in written
+    assert "raw: simulator, crop none" not in text(written)
+
+
+def test_a_folder_without_a_run_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no stage of a run"):
+        report.write(tmp_path)
