@@ -76,6 +76,11 @@ def _films(facts: RunFacts) -> pd.DataFrame:
     return table.drop_duplicates(["dataset", "image_id"]) if len(table) else table
 
 
+def _own_images(facts: RunFacts) -> bool:
+    """Whether an arm trains on images of the user's own, which may show patients."""
+    return "folder" in {arm.get("source") for arm in facts.arms.values()}
+
+
 def _listed(items: list[str], more: str = "more") -> str:
     shown = items[:SHOWN]
     return "; ".join(shown) + (f"; and {len(items) - SHOWN} {more}" if len(items) > SHOWN else "")
@@ -205,14 +210,14 @@ def _subsets(facts: RunFacts) -> str | None:
 
 
 def _deidentification(facts: RunFacts) -> Statement | None:
-    names = list(facts.titles())
+    names, drawn = list(facts.titles()), bool(facts.arms) and not _own_images(facts)
     real = [facts.titles()[name] for name in names if name in REAL]
-    own_images = "folder" in {arm.get("source") for arm in facts.arms.values()}
-    text = "" if own_images else "Training images are drawn, of no patient."
+    text = "Training images are drawn, of no patient." if drawn else ""
     text += f" {', '.join(real)}: published de-identified." if real else ""
     if facts.simulated_datasets():
         text += " Simulated films show no patient."
-    return Statement(text.strip(), f"de-identification {OWN}" if own_images or "folder" in names else "")
+    own = f"de-identification {OWN}" if _own_images(facts) or "folder" in names else ""
+    return Statement(text.strip(), own) if text else None
 
 
 def _missing_data(facts: RunFacts) -> str | None:
@@ -256,10 +261,11 @@ def _acquisition(facts: RunFacts) -> Statement | None:
     return _by_dataset(facts, "acquisition")
 
 
-def _blinding(facts: RunFacts) -> str | None:
-    return (
-        "Labels were given before this model existed, so without knowledge of its output." if facts.titles() else None
-    )
+def _blinding(facts: RunFacts) -> Statement | None:
+    if not facts.titles():
+        return None
+    text = "Labels of the published and simulated sets were given without knowledge of this model's output."
+    return Statement(text, f"blinding {OWN}" if "folder" in facts.titles() else "")
 
 
 def _split_counts(facts: RunFacts) -> dict[str, tuple[int, int]]:
@@ -269,15 +275,12 @@ def _split_counts(facts: RunFacts) -> dict[str, tuple[int, int]]:
     }
 
 
-def _partitions(facts: RunFacts) -> str | None:
+def _partitions(facts: RunFacts) -> Statement | None:
     counts = _split_counts(facts)
-    if not counts:
-        return None
     told = _listed([f"{name} {train:,} and {validation:,}" for name, (train, validation) in counts.items()], "arms")
-    return (
-        f"Training and validation images, by arm: {told}; by a hash of group and seed. Testing: the external films "
-        "alone, which neither train nor choose anything."
-    )
+    testing = "Testing: the external films alone, which neither train nor choose anything."
+    text = f"Training and validation images, by arm: {told}; by a hash of group and seed. {testing}"
+    return _trained(facts, text if counts else None)
 
 
 def _disjoint(facts: RunFacts) -> Statement | None:
@@ -285,7 +288,7 @@ def _disjoint(facts: RunFacts) -> Statement | None:
         return None
     shared = sum(len(_parts(table, "train") & _parts(table, "validation")) for table in facts.splits.values())
     text = f"Prompt pair, or patient where that is known: {shared} groups are in both training and validation."
-    if "folder" in {arm.get("source") for arm in facts.arms.values()}:
+    if _own_images(facts):
         return Statement(text, "that your own training images and the films share no patient")
     return Statement(f"{text} Synthetic training images and external films share no patient by construction.")
 
@@ -591,8 +594,11 @@ def _imbalance(facts: RunFacts) -> Statement | None:
 
 def _fairness(facts: RunFacts) -> str | None:
     told = _subgroups(facts)
-    own_images = "folder" in {arm.get("source") for arm in facts.arms.values()}
-    balance = "" if own_images else "Prompts share sex, age, view and habitus between the classes, pair by pair. "
+    balance = (
+        ""
+        if _own_images(facts) or not facts.arms
+        else "Prompts share sex, age, view and habitus between the classes, pair by pair. "
+    )
     return f"{balance}{told}" if told else None
 
 
