@@ -57,7 +57,7 @@ CHANGES: dict[str, Callable[[Gray, float], Gray]] = {
     "crop": crop,
 }
 STRENGTHS: dict[str, tuple[float, ...]] = {
-    "blur": (0.3, 0.6, 1.2),
+    "blur": (0.5, 1.0, 2.0),
     "jpeg": (30, 60, 85),
     "resize": (25, 50, 70),
     "contrast": (15, 30, 50),
@@ -72,13 +72,19 @@ AXES = {
 }
 
 
-def chosen_films(table: pd.DataFrame, count: int, seed: int = 0) -> NDArray[np.int64]:
-    """Places of `count` films drawn at random without regard to label; all of them when there are no more."""
+def chosen_films(label: NDArray[np.int64], count: int, seed: int = 0) -> NDArray[np.int64]:
+    """Places of about `count` films, drawn at random within each class at the set's prevalence; all when no more."""
     if count < 20:
         raise UserError(f"robustness_films = {count}", "robustness_films", "use 20 or more")
-    if count >= len(table):
-        return np.arange(len(table))
-    return np.sort(np.random.default_rng([seed, 6]).choice(len(table), count, replace=False))
+    if count >= len(label):
+        return np.arange(len(label))
+    generator = np.random.default_rng([seed, 6])
+    drawn = []
+    for value in (0, 1):
+        places = np.flatnonzero(label == value)
+        wanted = min(max(round(count * len(places) / len(label)), 2), len(places))
+        drawn.append(generator.choice(places, wanted, replace=False))
+    return np.sort(np.concatenate(drawn))
 
 
 def table(
@@ -102,11 +108,9 @@ def table(
     """
     rows = []
     for dataset, found in films.items():
-        places = chosen_films(found.table, count, seed)
+        places = chosen_films(found.table["label"].to_numpy(), count, seed)
         part = found.table.iloc[places]
         label = part["label"].to_numpy()
-        if len(np.unique(label)) < 2:
-            raise UserError(f"the {len(label)} films of {dataset!r} are of one class", "robustness_films", "use more")
         patients = part["patient_id"] if len(part["patient_id"].dropna().unique()) > 1 else None
         for name, arm in arms.items():
             transform = arm.description.transform

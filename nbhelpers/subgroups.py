@@ -118,7 +118,7 @@ def view_adjusted_auroc(
         counts, weights = counts[whole], weights[whole]
         share = counts.sum(axis=2, keepdims=True) / counts.sum(axis=(1, 2), keepdims=True)
         factor = share * counts.sum(axis=1, keepdims=True) / counts
-        return ranking.metrics(weights * factor.reshape(len(weights), -1).take(cells, axis=1)).auroc
+        return ranking.metrics(weights * factor.reshape(len(weights), 2 * n_views).take(cells, axis=1)).auroc
 
     value = reweighted(np.ones((1, len(labels)), dtype=np.int64))
     if not value.size:
