@@ -60,13 +60,15 @@ def markdown(facts: RunFacts) -> str:
     sections = [
         (f"# Model card: run {_text(facts.name)}", _summary(facts)),
         ("## Models", _table(_models(facts)) + _said(facts, "internal")),
-        ("## Intended use", _said(facts, "intended_use", "poor_input", "user_skill", "output")),
+        ("## Intended use", _said(facts, "intended_use", "poor_input", "user_skill")),
         ("## Training data", _said(facts, "training_sources", "preprocessing", "partitions", "disjoint")),
         ("## Evaluation data", _table(_datasets(facts)) + _said(facts, "reference_standard", "missing_data")),
         ("## Results", _table(_results(facts)) + _said(facts, "uncertainty")),
+        ("## Arms against each other", _table(_pairs(facts))),
         ("## Beside trivial baselines", _said(facts, "interpretation")),
         ("## Subgroups", _table(_subgroups(facts))),
-        ("## Operating point and calibration", _said(facts, "operating_point", "updating")),
+        ("## Operating point and calibration", _table(_calibration(facts)) + _said(facts, "operating_point", "output")),
+        ("## Robustness", _said(facts, "robustness")),
         ("## Limitations", _bullets(statements.limitations(facts))),
         ("## Where images and films went", _table(_flow(facts))),
         ("## Computing", _table(_computing(facts)) + _said(facts, "software", "details")),
@@ -160,8 +162,36 @@ def _wide(facts: RunFacts, table: pd.DataFrame, more: list[str]) -> pd.DataFrame
     for _, part in table.groupby(["dataset", "arm", *more], sort=False):
         first = part.iloc[0]
         row = {"data set": facts.titles().get(first["dataset"], first["dataset"]), "arm": first["arm"]}
-        row |= {name: first[name] for name in more} | {"films": int(first["n"])}
+        row |= {name: first[name] for name in more} | {"films": int(first["n"]) if pd.notna(first["n"]) else ""}
         rows.append(row | {r["metric"].upper(): statements.interval(r) for r in part.to_dict("records")})
+    return pd.DataFrame(rows)
+
+
+def _pairs(facts: RunFacts) -> pd.DataFrame:
+    table = facts.table("arm_differences")
+    if table.empty:
+        return table
+    rows = [
+        {
+            "data set": facts.titles().get(row["dataset"], row["dataset"]),
+            "arms": f"{row['arm_a']} less {row['arm_b']}",
+            "metric": row["metric"].upper(),
+            "difference": f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})",
+            "p after Holm": f"{row['p_holm']:.3g}",
+        }
+        for row in statements.primary_pairs(table).to_dict("records")
+    ]
+    return pd.DataFrame(rows)
+
+
+def _calibration(facts: RunFacts) -> pd.DataFrame:
+    table = facts.table("calibration")
+    if table.empty:
+        return table
+    rows = []
+    for (dataset, arm, kind), part in table.groupby(["dataset", "arm", "probabilities"], sort=False):
+        row = {"data set": facts.titles().get(str(dataset), str(dataset)), "arm": arm, "probabilities": kind}
+        rows.append(row | {r["metric"]: statements.interval(r) for r in part.to_dict("records")})
     return pd.DataFrame(rows)
 
 

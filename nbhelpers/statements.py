@@ -65,7 +65,9 @@ def primary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def interval(row: Mapping[Any, Any]) -> str:
-    """`0.812 (0.790 to 0.834)`; the value alone where it has no interval."""
+    """`0.812 (0.790 to 0.834)`; the value alone where it has no interval, `not estimated` where there is neither."""
+    if pd.isna(row["value"]):
+        return "not estimated"
     if pd.isna(row.get("ci_low")):
         return f"{row['value']:.3f}"
     return f"{row['value']:.3f} ({row['ci_low']:.3f} to {row['ci_high']:.3f})"
@@ -366,17 +368,37 @@ def _uncertainty(facts: RunFacts) -> str | None:
     first = ", ".join(primary(table)["ci_method"].dropna().drop_duplicates().astype(str).str.replace("_", " "))
     resamples = f", {n:,} resamples" if isinstance(n, int) else ""
     text = f"95 % intervals: {methods}{resamples}; the primary one is {first}."
-    pairs = any(len(facts.table(name)) for name in ("arm_comparison", "arm_differences", "pairs"))
-    return text + (" Arms are compared in pairs on the same films." if pairs else "")
+    return text + _pairs(facts)
+
+
+def _pairs(facts: RunFacts) -> str:
+    table = facts.table("arm_differences")
+    table = primary_pairs(table) if len(table) else table
+    if table.empty:
+        return ""
+    told = [
+        f"{row['dataset']}, {row['arm_a']} less {row['arm_b']}: {row['difference']:+.3f} ({row['ci_low']:+.3f} to "
+        f"{row['ci_high']:+.3f}), p = {row['p_holm']:.3g} after Holm"
+        for row in table[table["metric"] == "auroc"].to_dict("records")
+    ]
+    return " Arms are compared in pairs on the same films; AUROC: " + _listed(told, "more in the table") + "."
+
+
+def primary_pairs(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of `arm_differences.csv` whose method is the primary one."""
+    return table[table["primary"].astype(str).str.lower().isin(("true", "1", "1.0"))]
 
 
 def _robustness(facts: RunFacts) -> str | None:
     table = facts.table("robustness")
     if table.empty:
         return None
-    column = next((name for name in ("change", "perturbation", "kind") if name in table), None)
-    kinds = ", ".join(table[column].drop_duplicates().astype(str)) if column else "several changes"
-    return f"The same films under {kinds}: AUROC against strength, by arm (robustness table)."
+    kinds = ", ".join(table["change"].drop_duplicates().astype(str))
+    told = []
+    for (dataset, arm), part in table.groupby(["dataset", "arm"], sort=False):
+        row = part.nlargest(1, "drop").iloc[0]
+        told.append(f"{dataset}, {arm}: {row['drop']:.3f} under {row['change']}")
+    return f"The same films under {kinds}; largest loss of AUROC: {_listed(told, 'more in the table')}."
 
 
 def _explanation(facts: RunFacts) -> str | None:
@@ -482,7 +504,7 @@ def limitations(facts: RunFacts) -> list[str]:
         unknown = [titles[name] for name in datasets.loc[datasets["n_patients"].isna(), "dataset"]]
         if unknown:
             found.append(f"{', '.join(unknown)}: patients are unknown, so intervals take films for independent.")
-    found += [sentence for sentence in _beside_baselines(facts)]
+    found += _beside_baselines(facts) + _view_shortcut(facts)
     own = [name for name in facts.models if name not in facts.arms]
     if own:
         found.append(
@@ -494,7 +516,9 @@ def limitations(facts: RunFacts) -> list[str]:
     if facts.parameters.get("rsna_cohort") == "paper" and "rsna" in titles:
         found.append("RSNA 2018 without its third class: the hard negatives are left out, which flatters every score.")
     if not facts.table("metrics").empty and not _operating_point(facts):
-        found.append("No operating point or calibration was evaluated.")
+        found.append("No operating point was evaluated.")
+    if not facts.table("metrics").empty and facts.table("calibration").empty:
+        found.append("Calibration was not evaluated.")
     return found
 
 
@@ -513,6 +537,25 @@ def _beside_baselines(facts: RunFacts) -> list[str]:
         f"{row['ci_low']:+.3f} to {row['ci_high']:+.3f})."
         for row in rows.to_dict("records")
     ]
+
+
+def _view_shortcut(facts: RunFacts) -> list[str]:
+    """Where the view alone tells pneumonia from normal, and what is left of each arm without it."""
+    baselines, metrics = facts.table("baselines"), facts.table("metrics")
+    if baselines.empty or metrics.empty:
+        return []
+    told = []
+    rows = baselines[(baselines["baseline"] == "view") & (baselines["metric"] == "auroc")]
+    for view in rows[rows["ci_low"] > 0.5].to_dict("records"):
+        here = metrics[(metrics["dataset"] == view["dataset"]) & (metrics["metric"] == "auroc")]
+        left = [
+            f"{row['arm']} {row['subgroup']} {interval(row)}"
+            for row in primary(here[here["subgroup"].isin(("view-adjusted", "view AP", "view PA"))]).to_dict("records")
+        ]
+        within = f" Without it: {_listed(left, 'more in the metrics table')}." if left else ""
+        title = facts.titles().get(view["dataset"], view["dataset"])
+        told.append(f"{title}: the view alone reaches AUROC {interval(view)}, so a score can rest on it.{within}")
+    return told
 
 
 def _limitations(facts: RunFacts) -> str | None:
@@ -567,12 +610,14 @@ def _heterogeneity(facts: RunFacts) -> str | None:
 def _updating(facts: RunFacts) -> str | None:
     if not facts.titles():
         return None
-    metrics = facts.table("metrics")
-    names = [name for name in facts.validation if "recalibrat" in name or "calibration" in name]
-    recalibrated = bool(names) or (len(metrics) and metrics["metric"].astype(str).str.contains("recalibrat").any())
-    if recalibrated:
-        return "Calibration is given as transferred and after recalibration on part of the films; see the tables."
-    return "No updating: each model is scored as it was trained."
+    table = facts.table("calibration")
+    if table.empty:
+        return "No updating: each model is scored as it was trained."
+    told = [
+        f"{dataset}, {arm}, {kind}: " + ", ".join(f"{row['metric']} {interval(row)}" for row in part.to_dict("records"))
+        for (dataset, arm, kind), part in table.groupby(["dataset", "arm", "probabilities"], sort=False)
+    ]
+    return "Calibration before and after recalibration: " + _listed(told, "more in the calibration table") + "."
 
 
 def _prediction(facts: RunFacts) -> str | None:

@@ -14,6 +14,8 @@ import run_fixture
 from nbhelpers import checklists, run_facts, statements
 from nbhelpers.errors import UserError
 
+DROPS = {"blur": 0.01, "jpeg": 0.15}
+
 
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
@@ -117,6 +119,46 @@ def test_operating_point_and_subgroups_are_told_once_they_are_there(run: Path) -
     assert "sensitivity 0.610" in item(filled, "CLAIM 2024", "38")["answer"]
     assert "view=AP: 0.550" in item(filled, "TRIPOD+AI", "23a")["answer"]
     assert "No operating point" not in item(filled, "CLAIM 2024", "40")["answer"]
+
+
+def test_shortcut_of_the_view_is_a_limitation_with_what_is_left_without_it(run: Path) -> None:
+    folder = run / "04_external_validation"
+    baselines = pd.read_csv(folder / "baselines.csv")
+    view = baselines.iloc[[0]].assign(baseline="view", title="view (AP)", value=0.79, ci_low=0.7, ci_high=0.88)
+    pd.concat([baselines, view]).to_csv(folder / "baselines.csv", index=False)
+    metrics = pd.read_csv(folder / "metrics.csv")
+    adjusted = metrics[(metrics["dataset"] == "kermany") & (metrics["metric"] == "auroc")].iloc[[0]]
+    pd.concat(
+        [metrics, adjusted.assign(subgroup="view-adjusted", value=0.52, ci_low=0.4, ci_high=0.6, primary=True)]
+    ).to_csv(folder / "metrics.csv", index=False)
+    answer = item(checklists.fill(run), "CLAIM 2024", "40")["answer"]
+    assert "the view alone reaches AUROC 0.790 (0.700 to 0.880)" in answer
+    assert "cropped view-adjusted 0.520 (0.400 to 0.600)" in answer
+
+
+def test_view_that_tells_nothing_is_no_limitation(run: Path) -> None:
+    folder = run / "04_external_validation"
+    baselines = pd.read_csv(folder / "baselines.csv")
+    view = baselines.iloc[[0]].assign(baseline="view", value=0.52, ci_low=0.45, ci_high=0.59)
+    pd.concat([baselines, view]).to_csv(folder / "baselines.csv", index=False)
+    assert "the view alone" not in item(checklists.fill(run), "CLAIM 2024", "40")["answer"]
+
+
+def test_differences_calibration_and_robustness_are_told_once_they_are_there(run: Path) -> None:
+    folder, common = run / "04_external_validation", {"arm": "raw", "dataset": "kermany", "n": 24}
+    pair = {"arm_a": "cropped", "arm_b": "raw", "metric": "auroc", "difference": 0.1, "ci_low": 0.02, "ci_high": 0.18}
+    rows = [{"dataset": "kermany", **pair, "p_value": 0.01, "p_holm": 0.03, "method": "x", "primary": True}]
+    pd.DataFrame(rows).to_csv(folder / "arm_differences.csv", index=False)
+    rows = [{**common, "probabilities": "as they come", "metric": "slope", "value": 0.4, "ci_low": 0.2, "ci_high": 0.6}]
+    pd.DataFrame(rows).to_csv(folder / "calibration.csv", index=False)
+    rows = [{**common, "change": name, "strength": 1.0, "auroc": 0.6, "drop": drop} for name, drop in DROPS.items()]
+    pd.DataFrame(rows).to_csv(folder / "robustness.csv", index=False)
+    table = checklists.fill(run)
+    assert (
+        "cropped less raw: +0.100 (+0.020 to +0.180), p = 0.03 after Holm" in item(table, "CLAIM 2024", "29")["answer"]
+    )
+    assert "raw, as they come: slope 0.400 (0.200 to 0.600)" in item(table, "TRIPOD+AI", "12f")["answer"]
+    assert "raw: 0.150 under jpeg" in item(table, "CLAIM 2024", "30")["answer"]
 
 
 def test_own_films_leave_their_labels_and_readers_to_the_authors(run: Path) -> None:
