@@ -1,4 +1,4 @@
-"""Bootstrap of AUROC and AUPR against the scikit-learn loop: time, and agreement on the same resamples.
+"""Bootstrap of AUROC and AUPR against the scikit-learn loop: time, and agreement on the same resamples. DeLong: time.
 
 python benchmarks/bench_bootstrap.py [--films 14863] [--resamples 2000] [--compared 100]
 """
@@ -55,6 +55,12 @@ def main() -> None:
             f"nbhelpers {mine * 1e3:.3f} ms, scikit-learn {other * 1e3:.2f} ms a resample, ratio {other / mine:.0f}x "
             f"(all {arguments.resamples}: {mine * arguments.resamples:.2f} s, {other * arguments.resamples:.1f} s)"
         )
+    times = []
+    for _ in range(arguments.rounds):
+        start = time.perf_counter()
+        metrics.delong_test(labels, scores, np.roll(scores, 1))
+        times.append(time.perf_counter() - start)
+    print(f"paired DeLong, {arguments.films} films: {np.median(times) * 1e3:.1f} ms")
     print(f"largest difference on the same resamples: {worst:.1e} {'ok' if worst < 1e-9 else 'WRONG'}")
 
 

@@ -38,6 +38,9 @@ STATISTICS = {
 }
 # Which value points to pneumonia where the synthetic images, matched between classes, cannot tell.
 METADATA = {"view": "view (AP)", "age": "age (older)", "sex": "sex (male)"}
+SPACING = (
+    "pixel_spacing"  # mm, from DICOM headers: no way round is plausible beforehand, so it is used in the fit alone
+)
 
 
 @dataclass(frozen=True)
@@ -161,7 +164,7 @@ def of_set(film_set: FilmSet, films: pd.DataFrame, images: NDArray[np.uint8], di
         better = 1 if metrics.auroc(label, value) >= 0.5 else -1
         add(f"{name}_best", f"{title} (best way)", value, better, "this set", "best way")
     known = metadata(films)
-    for name in map(str, known):
+    for name in known.columns.intersection(list(METADATA)):
         add(name, METADATA[name], known[name].to_numpy(), 1, "convention", "fixed")
     groups = group_codes(films["patient_id"], len(films))
     if known.shape[1] > 1:
@@ -177,7 +180,10 @@ def of_set(film_set: FilmSet, films: pd.DataFrame, images: NDArray[np.uint8], di
 
 
 def metadata(films: pd.DataFrame) -> pd.DataFrame:
-    """View (1 = AP), age (years) and sex (1 = male) where they are known and differ; gaps take the column's median."""
+    """View (1 = AP), age (years), sex (1 = male) and pixel spacing (mm), where they are known and differ.
+
+    Gaps take the column's median.
+    """
     columns = pd.DataFrame(
         {
             "view": films["view"].map({"AP": 1.0, "PA": 0.0}),
@@ -185,6 +191,8 @@ def metadata(films: pd.DataFrame) -> pd.DataFrame:
             "sex": films["sex"].map({"male": 1.0, "M": 1.0, "female": 0.0, "F": 0.0}),
         }
     )
+    if SPACING in films:
+        columns[SPACING] = pd.to_numeric(films[SPACING], errors="coerce")
     varying = [str(name) for name in columns if len(columns[name].dropna().unique()) > 1]
     return columns[varying].fillna(columns[varying].median())
 

@@ -39,7 +39,8 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     films = list_films(root)
     notes = [
         "Patients are told apart by file name: personN_bacteria and personN_virus count as two, since the two series "
-        "are numbered apart (no number of one series occurs in two splits, many occur in both series).",
+        "are numbered apart (no number of one series occurs in two splits, many occur in both series, and films that "
+        "share a number across the series look no more alike than any two).",
         "A normal film's name tells its study (IM-N or NORMAL2-IM-N), which is taken for the patient.",
     ]
     for label, text in enumerate(("normal", "pneumonia")):

@@ -71,6 +71,18 @@ def test_view_is_a_baseline_where_it_differs_and_constant_metadata_is_none(tmp_p
     assert "brightness" not in found.scores and "brightness_best" in found.scores
 
 
+def test_pixel_spacing_enters_the_fit_alone_and_gaps_take_the_median(tmp_path):
+    film_set, films, images = made_set(tmp_path)
+    films["pixel_spacing"] = np.where(films["label"] == 1, 0.14, 0.17)
+    films.loc[0, "pixel_spacing"] = np.nan
+    assert baselines.metadata(films)["pixel_spacing"].iloc[0] == pytest.approx(films["pixel_spacing"].median())
+    none = pd.DataFrame(columns=["baseline", "direction", "synthetic_auroc"])
+    found = baselines.of_set(film_set, films, images, none)
+    assert "pixel_spacing" not in found.scores
+    title = found.facts.set_index("baseline").loc["metadata_trained", "title"]
+    assert title == "view, sex, pixel_spacing (trained here)"
+
+
 def test_direction_is_that_of_the_arms_synthetic_images(tmp_path):
     rows = []
     for number in range(12):
