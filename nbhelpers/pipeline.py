@@ -13,6 +13,7 @@ import json
 import os
 import shlex
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from functools import cached_property
@@ -206,6 +207,27 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
         )
 
 
+def check_inputs(parameter_file: Path | str) -> None:
+    """Check all that can be known beforehand: names, the sources' own settings, checkpoints, and that films are there.
+
+    Raises
+    ------
+    UserError
+        For the first thing that would stop the run later, perhaps after hours or money.
+    """
+    from nbhelpers import datasets, generation
+
+    values = params.load(parameter_file)
+    folder = outputs_root().absolute() / values["run"]
+    check_names(values, str(parameter_file))
+    checkpoints.folders([], values.get("checkpoints"), folder)
+    for source in dict.fromkeys(arm["source"] for arm in values["arms"].values()):
+        generation.make_source(source, values)
+    for name in values["datasets"]:
+        if name != "simulated_hospital":  # which is not found but drawn
+            datasets.load(name, values, folder)
+
+
 def write_arm_tables(parameter_file: Path | str) -> None:
     """Write `02_cropping/arms/<arm>.csv`: the rows of the cropped images that one arm trains on."""
     from nbhelpers.tables import read_table, write_table
@@ -255,8 +277,10 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         frozen = folder / "parameters.yaml"
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         if not frozen.is_file() or frozen.read_text(encoding="utf-8") != text:
-            check_names(values, str(parameter_file))
-            checkpoints.folders([], values.get("checkpoints"), folder)
+            # In a process of its own: what it imports would stay in memory beside every notebook.
+            checked = subprocess.run([sys.executable, "-m", "nbhelpers.pipeline", "--check", str(parameter_file)])
+            if checked.returncode:
+                return checked.returncode
             write_bytes(frozen, text.encode())
         os.environ[OWNER] = f"{socket.gethostname()}:{os.getpid()}"
         report = folder / "index.html"
@@ -304,6 +328,9 @@ def main(arguments: list[str] | None = None) -> int:
         match words:
             case ["--arms", file]:
                 write_arm_tables(file)
+                return 0
+            case ["--check", file]:
+                check_inputs(file)
                 return 0
             case [file, *options] if not file.startswith("-"):
                 return run(file, options)

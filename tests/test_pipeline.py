@@ -165,3 +165,26 @@ def test_progress_bars_pass_and_everything_else_stays_in_the_notebook(capsys: py
 )
 def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"datasets": ["kermanny"]}, "did you mean 'kermany'"),
+        ({"backbone": "resnet81"}, "did you mean 'resnet"),
+        ({"arms": {"raw": {"source": "simulater", "crop": "none"}}}, "did you mean 'simulator'"),
+        ({"arms": {"raw": {"source": "simulator", "crop": "nothing"}}}, "unknown crop"),
+        ({"arms": {"raw": {"source": "folder", "crop": "none"}}}, "folder_table"),
+        ({"checkpoints": {"mine": "no/such/folder"}}, "no/such/folder"),
+        ({"datasets": ["kermany"]}, "kermany"),
+        ({"datasets": ["rsna"]}, "rsna"),
+    ],
+)
+def test_what_would_stop_a_run_later_stops_it_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+) -> None:
+    monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path / "no data"))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"run": "mine"} | changes))
+    with pytest.raises(UserError, match=message):
+        pipeline.check_inputs(path)
