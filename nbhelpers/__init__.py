@@ -2,7 +2,7 @@
 
 import warnings
 
-# Some libraries ask for tqdm's widgets on import and complain where there are none; our bars are text (see progress).
-warnings.filterwarnings("ignore", message="IProgress not found")
-
 __version__ = "0.1.0"
+
+# Other packages' bars ask for widgets, which a saved notebook loses; `nbhelpers.progress` draws text bars.
+warnings.filterwarnings("ignore", message="IProgress not found")
