@@ -17,7 +17,7 @@ from nbclient import NotebookClient
 from nbhelpers import params
 from nbhelpers.files import sha256_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 STAGE = "01_prompting"
 SETTINGS = {"run": "cwd", "images_per_class": 3, "simulator_size": 96, "diversity_images": 3}
 ARMS = {"raw": {"source": "simulator", "crop": "none"}}

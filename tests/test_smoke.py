@@ -19,7 +19,7 @@ import yaml
 from nbhelpers import params, tables
 from nbhelpers.files import inside, sha256_file
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
 TINY: dict[str, Any] = {
     "run": "tiny",
@@ -73,7 +73,11 @@ class Runner:
 
     def __call__(self, **changes: Any) -> tuple[int, str]:
         process = self.start(**changes)
-        told, _ = process.communicate(timeout=800)
+        try:
+            told, _ = process.communicate(timeout=1500)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
         return process.returncode, told
 
 
