@@ -28,6 +28,11 @@ def model(request):
     return network.eval()
 
 
+@pytest.fixture(autouse=True, params=[1, 10**6], ids=["folded", "as it is"])
+def fold_from(request, monkeypatch):
+    monkeypatch.setattr(scoring, "FOLD_FROM", request.param)
+
+
 def test_scores_equal_the_plain_network_in_float32(model, films):
     with torch.inference_mode():
         expected = torch.sigmoid(model(to_tensor(films, TRANSFORM)))[:, 0].double().numpy()
