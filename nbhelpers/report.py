@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from nbhelpers import flow, params, published, run_facts, statements
+from nbhelpers import flow, handout, params, published, run_facts, statements
 from nbhelpers.errors import UserError
 from nbhelpers.execution import duration, notebook_name
 from nbhelpers.files import write_bytes
@@ -305,6 +305,7 @@ def _documents(facts: RunFacts) -> list[tuple[str, str]]:
     known = (
         ("Model card", "model_card.html"),
         ("Reporting checklists", "checklists/checklists.html"),
+        ("Data-flow diagram", "figures/flow.png"),
         ("Predictions", "04_external_validation/predictions.csv"),
         ("Metrics", "04_external_validation/metrics.csv"),
         ("Trivial baselines", "04_external_validation/baselines.csv"),
@@ -321,7 +322,9 @@ def main(arguments: list[str] | None = None) -> int:
         print("usage: python -m nbhelpers.report params/mine.yaml", file=sys.stderr)
         return 2
     try:
-        write(outputs_root() / params.load(words[0])["run"])
+        run_folder = outputs_root() / params.load(words[0])["run"]
+        handout.write(run_folder)
+        write(run_folder)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
