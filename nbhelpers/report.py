@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -255,9 +255,9 @@ def _flows(facts: RunFacts) -> list[dict[str, Any]]:
     return flows
 
 
-def _clusters(facts: RunFacts) -> list[dict[str, Any]]:
+def _clusters(facts: RunFacts) -> list[dict[Hashable, Any]]:
     table, titles = facts.table("clusters"), facts.titles()
-    return [{**row, "dataset": titles.get(row["dataset"], row["dataset"])} for row in table.to_dict("records")]
+    return [row | {"dataset": titles.get(row["dataset"], row["dataset"])} for row in table.to_dict("records")]
 
 
 def _figure(facts: RunFacts, name: str) -> Path:
