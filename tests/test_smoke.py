@@ -36,7 +36,7 @@ TINY: dict[str, Any] = {
     "val_fraction": 0.34,
     "hospital_patients": 10,
     "n_resamples": 50,
-    "robustness_films": 10,
+    "robustness_films": 20,
     "clustering_films": 30,
     "clustering_seeds": 1,
     "saliency_films": 6,
