@@ -88,11 +88,11 @@ def test_experiment_that_cannot_be_is_refused(
 
 
 def test_missing_checkpoint_is_told_before_anything_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
     assert pipeline.main([str(experiment(tmp_path / "own.yaml", tmp_path / "nowhere"))]) == 2
-    assert "lacks model.json and checkpoint.safetensors" in capsys.readouterr().err
+    assert "lacks model.json and checkpoint.safetensors" in capfd.readouterr().err
 
 
 def test_rsna_shaped_and_own_films_go_through_the_notebook(
