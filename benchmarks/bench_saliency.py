@@ -17,7 +17,9 @@ from nbhelpers import saliency
 
 def package_loop(model, films, layer):
     """What a user of the grad-cam package writes: one film after the other."""
-    with GradCAM(model=model, target_layers=[model.get_submodule(layer)]) as package:
+    with GradCAM(
+        model=model, target_layers=[model.get_submodule(layer.name)], reshape_transform=layer.places
+    ) as package:
         targets = [ClassifierOutputTarget(0)]
         return np.concatenate([package(input_tensor=film[None], targets=targets) for film in films])
 
@@ -37,7 +39,7 @@ def main():
             # An untrained classifier's maps are so faint that the package's 1e-7 in its divisor would show.
             model.get_classifier().weight.mul_(1e4)
         films = torch.randn(arguments.films, 1, arguments.size, arguments.size)
-        layer = saliency.convolutional_layer(model, 1, arguments.size)
+        layer = saliency.map_layer(model, 1, arguments.size)
         seconds = {"package": [], "batched": []}
         for _ in range(arguments.rounds + 1):
             start = time.perf_counter()

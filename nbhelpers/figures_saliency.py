@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
@@ -10,13 +11,13 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import ListedColormap, Normalize
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
 from nbhelpers.figures import PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, save_figure
 from nbhelpers.runs import Stage
 from nbhelpers.saliency import resize_maps
-from nbhelpers.saliency_examples import Examples
+from nbhelpers.saliency_examples import CELLS, Examples, notes_without_map
 from nbhelpers.saliency_scores import BASELINES, SCORES
 from nbhelpers.simulator import mask_box
 
@@ -40,14 +41,15 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
     """Each film beside every arm's Grad-CAM, all on one colour scale; a known lesion is boxed.
 
     Rows are true and false positives and negatives of each data set, as the first arm calls them; a cell without a
-    film has no row, and the foot of the figure says so.
+    film has no row, and the foot of the figure says so. Where no arm has a map, the films stand side by side.
     """
     arms = list(examples[0].maps)
+    if not arms:
+        return _draw_originals(examples)
     n_rows = sum(len(shown.films) for shown in examples)
-    notes = [f"{shown.title}: no {', no '.join(shown.missing)}" for shown in examples if shown.missing]
-    boxed = any(shown.truth.lesion_known.any() for shown in examples)
+    notes = _notes(examples)
     panel = (PAGE_WIDTH - 1.45) / (1 + len(arms))  # what row labels and colour bar leave
-    foot = 0.25 * (len(notes) + boxed)
+    foot = 0.25 * len(notes)
     figure, axes = plt.subplots(
         n_rows, 1 + len(arms), figsize=(PAGE_WIDTH, 0.3 + n_rows * (panel + 0.22) + foot), squeeze=False
     )
@@ -55,22 +57,13 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
     row = 0
     for shown in examples:
         for number, film in enumerate(shown.films.to_dict("records")):
-            box = mask_box(shown.truth.lesion[number]) if shown.truth.lesion_known[number] else None
             for column, name in enumerate(("original", *arms)):
                 here: Axes = axes[row, column]
-                here.imshow(shown.images[number], cmap="gray", vmin=0, vmax=255)
+                _draw_film(here, shown, number)
                 size = shown.images.shape[-1]
                 if column:
                     map_ = resize_maps(shown.maps[name][number : number + 1], size)[0]
                     here.imshow(map_, cmap=colours, norm=scale)
-                if box is not None:
-                    left, top, right, bottom = box
-                    here.add_patch(
-                        Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ls="--", lw=1.1)
-                    ).set_edgecolor(_BOX_COLOUR)
-                here.set_xticks([])
-                here.set_yticks([])
-                here.spines[:].set_visible(False)
                 heading = f"{name}\n" if row == 0 else ""
                 here.set_title(
                     heading + (f"p = {film[f'score_{name}']:.2f}" if column else film["image_id"]), fontsize=8
@@ -80,9 +73,44 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, shrink=min(1.0, 2.4 / n_rows), aspect=30, pad=0.015)
     bar.ax.set_facecolor("0.35")
     bar.set_label("Grad-CAM (logit units, one scale for all panels)", fontsize=8)
-    lines = [*notes, *(["dashed: box around the known lesion"] if boxed else [])]
-    if lines:
-        figure.supxlabel("\n".join(lines), fontsize=8)
+    if notes:
+        figure.supxlabel("\n".join(notes), fontsize=8)
+    return figure
+
+
+def _notes(examples: Sequence[Examples]) -> list[str]:
+    missing = [f"{shown.title}: no {', no '.join(shown.missing)}" for shown in examples if shown.missing]
+    boxed = any(shown.truth.lesion_known.any() for shown in examples)
+    return [*missing, *notes_without_map(examples), *(["dashed: box around the known lesion"] if boxed else [])]
+
+
+def _draw_film(axes: Axes, shown: Examples, number: int) -> None:
+    axes.imshow(shown.images[number], cmap="gray", vmin=0, vmax=255)
+    known = mask_box(shown.truth.lesion[number]) if shown.truth.lesion_known[number] else None
+    if known is not None:
+        left, top, right, bottom = known
+        box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ls="--", lw=1.1)
+        axes.add_patch(box).set_edgecolor(_BOX_COLOUR)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _draw_originals(examples: Sequence[Examples]) -> Figure:
+    """The films alone, as many rows a data set as it needs, one column a cell of the confusion table at most."""
+    notes = _notes(examples)
+    n_rows = [math.ceil(len(shown.films) / len(CELLS)) for shown in examples]
+    figure = plt.figure(figsize=(PAGE_WIDTH, sum(n_rows) * 2.2 + 0.3 * len(examples) + 0.25 * len(notes)))
+    parts: list[SubFigure] = list(figure.subfigures(len(examples), 1, squeeze=False, height_ratios=n_rows).ravel())
+    for part, rows, shown in zip(parts, n_rows, examples, strict=True):
+        part.suptitle(f"{shown.title}: the films, without Grad-CAM", fontsize=9.5)
+        panels = part.subplots(rows, min(len(CELLS), len(shown.films)), squeeze=False).ravel()
+        for number, film in enumerate(shown.films.to_dict("records")):
+            _draw_film(panels[number], shown, number)
+            panels[number].set_title(f"{film['cell']} (n = {film['n_cell']})\n{film['image_id']}", fontsize=8)
+        for unused in panels[len(shown.films) :]:
+            unused.remove()
+    parts[-1].supxlabel("\n".join(notes), fontsize=8)
     return figure
 
 
@@ -116,6 +144,8 @@ def draw_scores(summary: pd.DataFrame, set_titles: Mapping[str, str]) -> Figure 
         for axes, metric in zip(part.subplots(1, len(metrics), sharey=True, squeeze=False)[0], metrics, strict=True):
             rows = here[here["metric"] == metric].set_index("map")
             for place, name in enumerate(names):
+                if name not in rows.index:  # none of its maps could be scored
+                    continue
                 row = rows.loc[name]
                 colour = colours.get(name, UNTRAINED_COLOUR)
                 axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
@@ -129,9 +159,9 @@ def draw_scores(summary: pd.DataFrame, set_titles: Mapping[str, str]) -> Figure 
 
 
 def save_scores(summary: pd.DataFrame, set_titles: Mapping[str, str], stage: Stage) -> None:
-    """Draw and save `draw_scores` as `figures/saliency`; where no lesion is known, say so and draw nothing."""
+    """Draw and save `draw_scores` as `figures/saliency`; where nothing is scored, say so and draw nothing."""
     figure = draw_scores(summary, set_titles)
     if figure is None:
-        print("no figure: none of the data sets tells where its lesions are")
+        print("no figure: no network has Grad-CAM, or no data set tells where its lesions are")
     else:
         save_figure(figure, stage, "saliency")

@@ -23,11 +23,12 @@ CAPTIONS = {
     "figure_2": "AUROC and AUPR of each arm on each data set with 95 % intervals. Dashed: what a score that knows "
     "nothing reaches. Dotted: the best trivial baseline. Diamond: the paper's own value.",
     "figure_3": "Features of each network, and of the same one untrained, on each data set: UMAP and K-means (k = 2).",
-    "figure_4": "Grad-CAM beside the film, for true and false positives and negatives; one colour scale for all.",
+    "figure_4": "Films of true and false positives and negatives, with Grad-CAM where there is one, on one scale.",
 }
 MORE_FIGURES = {
     "crops": "From the image as drawn to what the network sees.",
     "roc_pr": "ROC and precision-recall curves of each arm on each data set.",
+    "seeds": "Each training seed (dots) above the 95 % sampling interval of the first one (bar).",
 }
 QUESTIONS = {
     "01_prompting": "What was asked for, and what was drawn?",
@@ -76,10 +77,11 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "no_real_training": facts.arms == facts.scored_arms
         and all(row["origin"] != "own images" for row in _sources(facts)),
         "results": _results(facts),
+        "seeds": _seeds(facts),
         "limitations": statements.limitations(facts),
         "flows": _flows(facts),
         "clusters": _clusters(facts),
-        "figures": _figures(facts, CAPTIONS) + _figures(facts, MORE_FIGURES),
+        "figures": _figures(facts, CAPTIONS) + _figures(facts, _more_figures(facts)),
         "missing_figures": [] if _is_running(facts) else [n for n in CAPTIONS if not _figure(facts, n).is_file()],
         "stages": stages,
         "total_time": duration(sum(stage["seconds"] for stage in stages)),
@@ -196,6 +198,21 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
             }
         )
     return results
+
+
+def _seeds(facts: RunFacts) -> list[dict[str, Any]]:
+    """The spread over training seeds, where there is more than one of an arm."""
+    table, titles = facts.table("seeds_summary"), facts.titles()
+    several = table[table["n_seeds"] > 1] if len(table) else table
+    return [
+        {**row, "dataset": titles.get(row["dataset"], row["dataset"]), "metric": str(row["metric"]).upper()}
+        for row in several.to_dict("records")
+    ]
+
+
+def _more_figures(facts: RunFacts) -> dict[str, str]:
+    """Without the figure of the seeds when an earlier experiment left it."""
+    return {name: caption for name, caption in MORE_FIGURES.items() if name != "seeds" or _seeds(facts)}
 
 
 def _metrics(part: pd.DataFrame) -> dict[str, Any]:

@@ -1,9 +1,11 @@
-"""Where on a film does the network look? Grad-CAM at the last convolutional layer, kept on its own scale."""
+"""Where on a film does the network look? Grad-CAM at the last map that it keeps, on a scale of its own."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -20,10 +22,40 @@ from nbhelpers.errors import UserError
 Maps = NDArray[np.float32]
 
 
-def convolutional_layer(model: nn.Module, channels: int, size: int) -> str:
-    """Name of the module that gives the last convolutional map: the last one `(n, c, h, w)` before pooling.
+@dataclass(frozen=True)
+class MapLayer:
+    """Where a network keeps its last map of places, and how to read it.
 
-    It is found by running the network once, so that it holds for any backbone that ends in such a map.
+    Attributes
+    ----------
+    name : str
+        Of the module.
+    layout : str
+        Of the module's output: `nchw`, `nhwc`, or `tokens` `(n, prefix + h * w, c)`.
+    prefix : int
+        Leading tokens that stand for no place: class, distillation, registers.
+    """
+
+    name: str
+    layout: str = "nchw"
+    prefix: int = 0
+
+    def places(self, output: torch.Tensor) -> torch.Tensor:
+        """The output as a map `(n, c, h, w)`, prefix tokens dropped; the grad-cam package's `reshape_transform`."""
+        if self.layout == "nchw":
+            return output
+        if self.layout == "tokens":
+            side = math.isqrt(output.shape[1] - self.prefix)
+            output = output[:, self.prefix :].unflatten(1, (side, side))
+        return output.permute(0, 3, 1, 2)
+
+
+def find_layer(model: nn.Module, channels: int, size: int) -> MapLayer | None:
+    """The layer that Grad-CAM looks at, or None when the network keeps no map of places at this image size.
+
+    It is the last convolutional map before pooling; else, in a network of tokens (vision transformer, Swin, MLP mixer),
+    the norm that opens the last block, as the grad-cam package advises: behind it only the class token may still count.
+    Both are found by running the network once, so that they hold for any backbone of timm.
 
     Parameters
     ----------
@@ -31,43 +63,91 @@ def convolutional_layer(model: nn.Module, channels: int, size: int) -> str:
         A classifier of square images.
     channels, size : int
         Of the images it takes.
+    """
+    name = convolutional_layer(model, channels, size)
+    return MapLayer(name) if name else _norm_of_last_block(model, channels, size)
 
-    Raises
-    ------
-    UserError
-        When the network goes on in tokens (a vision transformer, an MLP mixer) or in another layout, or when the map
-        is one single position at this image size: Grad-CAM has no place to point at there.
+
+def map_layer(model: nn.Module, channels: int, size: int) -> MapLayer:
+    """`find_layer`, or a UserError when there is none."""
+    found = find_layer(model, channels, size)
+    if found is None:
+        raise UserError(
+            f"no map of places is found before the classifier of {type(model).__name__} at {size} pixels",
+            "backbone",
+            "Grad-CAM needs a backbone with a map (resnet50, vit_small_patch16_224) and 64 pixels or more",
+        )
+    return found
+
+
+def convolutional_layer(model: nn.Module, channels: int, size: int) -> str | None:
+    """Name of the module that gives the last convolutional map: the last one `(n, c, h, w)` before pooling.
+
+    None when the network goes on in tokens or in another layout, or when the map is one single position at this image
+    size. Parameters as for `find_layer`.
     """
     seen: list[tuple[str, tuple[int, ...]]] = []
     convolving: list[int] = []
 
-    def note(name: str) -> Any:
-        def hook(module: nn.Module, inputs: Any, output: Any) -> None:
-            if isinstance(output, torch.Tensor):
-                seen.append((name, tuple(output.shape)))
-                looks_around = isinstance(module, nn.Conv2d) and (max(module.stride) > 1 or _padded(module))
-                convolving.extend([len(seen) - 1] if looks_around else [])
+    def note(name: str, module: nn.Module, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            seen.append((name, tuple(output.shape)))
+            looks_around = isinstance(module, nn.Conv2d) and (max(module.stride) > 1 or _padded(module))
+            convolving.extend([len(seen) - 1] if looks_around else [])
 
-        return hook
-
-    handles = [module.register_forward_hook(note(name)) for name, module in model.named_modules() if name]
-    probe = torch.zeros(1, channels, size, size, device=next(model.parameters()).device)
-    try:
-        with _evaluation(model), torch.no_grad():
-            model(probe)
-    finally:
-        for handle in handles:
-            handle.remove()
+    with _watched(model, note), torch.no_grad():
+        model(torch.zeros(1, channels, size, size, device=next(model.parameters()).device))
     last = max((i for i, (_, shape) in enumerate(seen) if _is_map(shape)), default=-1)
     tokens = any(len(shape) == 3 or (len(shape) == 4 and shape[2] != shape[3]) for _, shape in seen[last + 1 :])
     # A convolution that looks around itself after the last map: the map has shrunk to a point, not been pooled.
     if last < 0 or tokens or any(number > last for number in convolving):
-        raise UserError(
-            f"{type(model).__name__} has no convolutional map before its classifier at {size} pixels",
-            "backbone",
-            "Grad-CAM needs a convolutional backbone (resnet50, densenet121, convnext_tiny) and 64 pixels or more",
-        )
+        return None
     return seen[last][0]
+
+
+def _norm_of_last_block(model: Any, channels: int, size: int) -> MapLayer | None:
+    """The first norm of the last block, read as timm's `forward_intermediates` reads that block: any order is met."""
+    if not getattr(model, "feature_info", None) or not hasattr(model, "forward_intermediates"):
+        return None
+    outputs: dict[str, torch.Tensor] = {}
+
+    def note(name: str, module: nn.Module, output: Any) -> None:
+        if isinstance(output, torch.Tensor):
+            outputs[name] = output.clone()
+
+    probe = torch.randn(1, channels, size, size, generator=torch.Generator().manual_seed(0))
+    with _watched(model, note), torch.no_grad():
+        probe = probe.to(next(model.parameters()).device)
+        places = model.forward_intermediates(probe, indices=1, output_fmt="NCHW", intermediates_only=True)[-1]
+    block = model.feature_info[-1]["module"]
+    output = outputs.get(block, torch.empty(0))
+    prefix = output.shape[1] - places.shape[2] * places.shape[3] if output.ndim == 3 else 0
+    if output.ndim not in (3, 4) or prefix < 0 or not _is_map(tuple(places.shape)):
+        return None
+    for layout in ("tokens",) if output.ndim == 3 else ("nhwc", "nchw"):
+        read = MapLayer(block, layout, prefix).places(output)
+        if read.shape == places.shape and torch.allclose(read, places, atol=1e-5):
+            same = [name for name, other in outputs.items() if other.shape == output.shape]
+            norms = [name for name in same if name.startswith(f"{block}.") and name.endswith((".norm", ".norm1"))]
+            opening = [name for name in norms if name.endswith(".norm1")] or norms or [block]
+            return MapLayer(opening[-1], layout, prefix)
+    return None
+
+
+@contextlib.contextmanager
+def _watched(model: nn.Module, note: Callable[[str, nn.Module, Any], None]) -> Iterator[None]:
+    """The network in evaluation mode, `note(name, module, output)` called after each of its modules."""
+
+    def hook(name: str) -> Any:
+        return lambda module, inputs, output: note(name, module, output)
+
+    handles = [module.register_forward_hook(hook(name)) for name, module in model.named_modules() if name]
+    try:
+        with _evaluation(model):
+            yield
+    finally:
+        for handle in handles:
+            handle.remove()
 
 
 def _padded(convolution: nn.Conv2d) -> bool:
@@ -102,7 +182,7 @@ def resize_maps(grids: NDArray[np.floating], size: int) -> Maps:
 def grad_cam(
     model: nn.Module,
     tensors: torch.Tensor,
-    layer: str | None = None,
+    layer: MapLayer | None = None,
     batch_size: int = 16,
     upsample: bool = True,
     scaled: bool = False,
@@ -120,8 +200,8 @@ def grad_cam(
         A classifier with one logit; left as it was, mode and gradients included.
     tensors : torch.Tensor
         `(n, c, s, s)` float, prepared for the network.
-    layer : str, optional
-        Name of the module to look at; found by `convolutional_layer` when not given.
+    layer : MapLayer, optional
+        Where to look; `map_layer` finds it when not given.
     batch_size : int
         Films at a time; 16 keeps the maps of a 2-core CPU within its cache.
     upsample : bool
@@ -137,14 +217,14 @@ def grad_cam(
     Raises
     ------
     UserError
-        From `convolutional_layer`.
+        From `map_layer`.
 
     References
     ----------
     Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2.
     """
     channels, size = tensors.shape[1], tensors.shape[-1]
-    name = layer or convolutional_layer(model, channels, size)
+    layer = layer or map_layer(model, channels, size)
     device = next(model.parameters()).device
     kept: dict[str, torch.Tensor] = {}
 
@@ -153,7 +233,7 @@ def grad_cam(
         return kept["map"].clone()  # what follows may work in place, and must not change the map that is read
 
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    handle = model.get_submodule(name).register_forward_hook(cut)
+    handle = model.get_submodule(layer.name).register_forward_hook(cut)
     grids = []
     try:
         for parameter in trained:
@@ -162,8 +242,8 @@ def grad_cam(
             for batch in tensors.split(batch_size):
                 logits = model(batch.to(device, memory_format=torch.channels_last))
                 (gradient,) = torch.autograd.grad(logits[:, 0].sum(), kept["map"])
-                weights = gradient.mean(dim=(2, 3))
-                grid = torch.einsum("nc,nchw->nhw", weights, kept["map"].detach()).relu_()
+                weights = layer.places(gradient).mean(dim=(2, 3))
+                grid = torch.einsum("nc,nchw->nhw", weights, layer.places(kept["map"].detach())).relu_()
                 grids.append(grid.float().cpu().numpy())
     finally:
         handle.remove()
@@ -197,7 +277,7 @@ class _UnscaledGradCam(GradCAM):
 
 
 def grad_cam_by_package(
-    model: nn.Module, tensors: torch.Tensor, layer: str | None = None, scaled: bool = False
+    model: nn.Module, tensors: torch.Tensor, layer: MapLayer | None = None, scaled: bool = False
 ) -> Maps:
     """Grad-CAM of the pneumonia logit by the grad-cam package, one film at a time.
 
@@ -213,11 +293,12 @@ def grad_cam_by_package(
     array (n, s, s) float32
     """
     size = tensors.shape[-1]
-    name = layer or convolutional_layer(model, tensors.shape[1], size)
+    layer = layer or map_layer(model, tensors.shape[1], size)
+    target = model.get_submodule(layer.name)
     maps = np.empty((len(tensors), size, size), dtype=np.float32)
     kind = GradCAM if scaled else _UnscaledGradCam
     gradients = [(parameter, parameter.grad) for parameter in model.parameters()]
-    with _evaluation(model), kind(model, [model.get_submodule(name)]) as package:
+    with _evaluation(model), kind(model, [target], reshape_transform=layer.places) as package:
         for number in range(len(tensors)):
             found = package(tensors[number : number + 1], [ClassifierOutputTarget(0)])
             maps[number] = found[0] if scaled else resize_maps(found, size)[0]

@@ -14,7 +14,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.features import Network
 from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
 from nbhelpers.preprocessing import to_tensor
-from nbhelpers.saliency import Maps, grad_cam_by_package
+from nbhelpers.saliency import Maps, find_layer, grad_cam_by_package
 
 CELLS = {
     "true positive": (1, True),
@@ -36,11 +36,13 @@ class Examples:
         One row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm.
     images : uint8 array (n, size, size)
     maps : dict of str to float32 array (n, size, size)
-        Grad-CAM by arm, on the scale of the logit.
+        Grad-CAM by arm, on the scale of the logit; only arms of whose network a map is found.
     truth : Truth
         Lesions, where they are known.
     missing : list of str
         Cells without a film.
+    without_map : list of str
+        Backbones of which no map of places is found, and their sizes.
     """
 
     dataset: str
@@ -50,6 +52,7 @@ class Examples:
     maps: dict[str, Maps]
     truth: Truth
     missing: list[str]
+    without_map: list[str]
 
 
 def choose_examples(
@@ -117,7 +120,7 @@ def explain_examples(
     Raises
     ------
     UserError
-        When the sample lacks a chosen film, or a backbone has no convolutional map.
+        When the sample lacks a chosen film.
     """
     place = pd.Series(np.arange(len(sample.films)), index=sample.films["image_id"])
     absent = chosen.loc[~chosen["image_id"].isin(place.index), "image_id"]
@@ -127,17 +130,22 @@ def explain_examples(
         )
     rows = place[chosen["image_id"]].to_numpy()
     arms = [network for network in networks.values() if network.fine_tuned]
-    maps = {
-        network.name: grad_cam_by_package(
-            network.model, to_tensor(sample.images[network.size][rows], network.description.transform)
+    maps, without_map = {}, []
+    for network in arms:
+        transform = network.description.transform
+        layer = find_layer(network.model, transform.channels, transform.size)
+        if layer is None:
+            without_map.append(f"{network.description.backbone} at {network.size} pixels")
+            continue
+        maps[network.name] = grad_cam_by_package(
+            network.model, to_tensor(sample.images[network.size][rows], transform), layer
         )
-        for network in arms
-    }
     size = max(network.size for network in arms)
     part = FilmSample(
         sample.film_set, sample.films.iloc[rows].reset_index(drop=True), {size: sample.images[size][rows]}, sample.crop
     )
-    return Examples(sample.film_set.name, sample.title, chosen, part.images[size], maps, truth_of(part, size), missing)
+    truth, without_map = truth_of(part, size), list(dict.fromkeys(without_map))
+    return Examples(sample.film_set.name, sample.title, chosen, part.images[size], maps, truth, missing, without_map)
 
 
 def explain_sets(
@@ -156,7 +164,15 @@ def explain_sets(
         sizes = {network.size for network in networks.values()}
         sample = sample_films(film_set, sizes, 0, crop=crop, only=chosen["image_id"])
         examples.append(explain_examples(chosen, missing, sample, networks))
+    for note in notes_without_map(examples):
+        print(note)
     return examples
+
+
+def notes_without_map(examples: Sequence[Examples]) -> list[str]:
+    """One line for each backbone of which there is no Grad-CAM, and why."""
+    named = dict.fromkeys(name for shown in examples for name in shown.without_map)
+    return [f"no Grad-CAM for {name}: no map of places is found before its classifier" for name in named]
 
 
 def examples_table(examples: Sequence[Examples]) -> pd.DataFrame:

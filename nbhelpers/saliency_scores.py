@@ -17,7 +17,7 @@ from nbhelpers.features import Network, untrained
 from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
 from nbhelpers.preprocessing import to_tensor
 from nbhelpers.progress import progress
-from nbhelpers.saliency import Maps, convolutional_layer, grad_cam, resize_maps
+from nbhelpers.saliency import MapLayer, Maps, find_layer, grad_cam, resize_maps
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -115,6 +115,7 @@ def localise(
 
     Maps are Grad-CAM of each fine-tuned network, and what each is held against: a Gaussian at the centre, noise on the
     same grid, and Grad-CAM of the same backbone with all weights drawn anew. Arms of one backbone and size share them.
+    A network that keeps no map of places is left out.
 
     Parameters
     ----------
@@ -141,19 +142,22 @@ def localise(
     seen: dict[tuple[str, int], tuple[dict[str, Maps], Maps, Truth]] = {}
     for network in progress(arms, desc=f"Grad-CAM of {sample.film_set.name}", unit="network"):
         kind = (network.description.backbone, network.size)
+        layer = find_layer(network.model, network.description.transform.channels, network.size)
+        if layer is None:
+            continue
         if kind not in seen:
             truth = truth_of(sample, network.size)
             if not (truth.lesion_known | truth.lungs_known).any():
                 return _score_columns(pd.DataFrame())
-            seen[kind] = *_baseline_maps(network, sample, seed, batch_size), truth
+            seen[kind] = *_baseline_maps(network, layer, sample, seed, batch_size), truth
             suffix = "" if len(seen) == 1 else f"_{len(seen)}"
             for name, maps in seen[kind][0].items():
                 rows.append(_score(maps, truth, sample, threshold).assign(map=name + suffix))
         _, randomised_grid, truth = seen[kind]
-        grids = _grids(network.model, network, sample, batch_size)
+        grids = _grids(network.model, layer, network, sample, batch_size)
         scored = _score(resize_maps(grids, network.size), truth, sample, threshold)
         rows.append(scored.assign(map=network.name, **{SIMILARITY: rank_similarity(grids, randomised_grid)}))
-    return _score_columns(pd.concat(rows, ignore_index=True))
+    return _score_columns(pd.concat(rows, ignore_index=True) if rows else pd.DataFrame())
 
 
 def localise_sets(
@@ -192,9 +196,8 @@ def _score_columns(table: pd.DataFrame) -> pd.DataFrame:
     return table.reindex(columns=columns)
 
 
-def _grids(model: Any, network: Network, sample: FilmSample, batch_size: int) -> Maps:
+def _grids(model: Any, layer: MapLayer, network: Network, sample: FilmSample, batch_size: int) -> Maps:
     transform = network.description.transform
-    layer = convolutional_layer(model, transform.channels, transform.size)
     images = sample.images[transform.size]
     starts = range(0, len(images), 256)  # float tensors of all films need not fit into memory
     return np.concatenate(
@@ -205,11 +208,13 @@ def _grids(model: Any, network: Network, sample: FilmSample, batch_size: int) ->
     )
 
 
-def _baseline_maps(network: Network, sample: FilmSample, seed: int, batch_size: int) -> tuple[dict[str, Maps], Maps]:
+def _baseline_maps(
+    network: Network, layer: MapLayer, sample: FilmSample, seed: int, batch_size: int
+) -> tuple[dict[str, Maps], Maps]:
     n, size = len(sample.films), network.size
     device = next(network.model.parameters()).device
     randomised = untrained(network.description, init="random", seed=seed + _SEED_STEP).to(device).eval()
-    grids = _grids(randomised, network, sample, batch_size)
+    grids = _grids(randomised, layer, network, sample, batch_size)
     maps = (centre_prior(n, size), random_maps(n, grids.shape[-1], size, seed), resize_maps(grids, size))
     return dict(zip(BASELINES, maps, strict=True)), grids
 

@@ -405,7 +405,9 @@ def _explanation(facts: RunFacts) -> str | None:
     names = [name for name in facts.interpretability if facts.table(name).shape[0]]
     if not names:
         return None
-    text = "Features by UMAP and K-means, maps by Grad-CAM."
+    mapped = facts.stages.get("05_interpretability", {}).get("arms_with_grad_cam")
+    maps = "no Grad-CAM, since no map of places is found in the network" if mapped == [] else "maps by Grad-CAM"
+    text = f"Features by UMAP and K-means, {maps}."
     scored = [name for name in names if "saliency" in name or "pointing" in name]
     checked = f" Maps are scored against known places and against controls ({', '.join(scored)})." if scored else ""
     return text + checked + f" Tables: {', '.join(names)}."
@@ -511,7 +513,8 @@ def limitations(facts: RunFacts) -> list[str]:
             f"{', '.join(own)} was not trained in this run: whether films of these sets were among its training images "
             "cannot be seen here."
         )
-    if facts.splits and len({stage.get("seed") for stage in facts.stages.values()}) == 1:
+    seeds = facts.table("seeds_summary")
+    if facts.splits and (seeds.empty or seeds["n_seeds"].min() < 2):
         found.append("One training seed: the spread between trainings is not in the intervals.")
     if facts.parameters.get("rsna_cohort") == "paper" and "rsna" in titles:
         found.append("RSNA 2018 without its third class: the hard negatives are left out, which flatters every score.")

@@ -10,7 +10,14 @@ from nbhelpers import saliency
 from nbhelpers.errors import UserError
 
 CONVOLUTIONAL = ["resnet10t", "convnext_atto", "efficientnet_b0", "mobilenetv3_small_050", "regnety_002"]
-TOKENS = ["vit_tiny_patch16_224", "swin_tiny_patch4_window7_224", "mixer_s16_224"]
+# With a class token and without one; channels last, by convolutions and in windows; no attention at all.
+TOKENS = {
+    "test_vit": (160, {}),
+    "test_vit_relpos": (160, {}),
+    "test_mambaout": (160, {}),
+    "swin_tiny_patch4_window7_224": (64, {"embed_dim": 24, "depths": (1, 1), "num_heads": (1, 2), "window_size": 4}),
+    "mixer_s16_224": (64, {}),
+}
 
 
 def network(name="resnet10t", seed=0, gain=1e3):
@@ -19,6 +26,16 @@ def network(name="resnet10t", seed=0, gain=1e3):
     with torch.no_grad():
         model.get_classifier().weight.mul_(gain)  # an untrained head gives maps too faint to compare
     return model
+
+
+def token_network(name):
+    size, options = TOKENS[name]
+    torch.manual_seed(0)
+    sized = {} if "mambaout" in name else {"img_size": size}
+    model = timm.create_model(name, num_classes=1, in_chans=1, **options, **sized).eval()
+    with torch.no_grad():
+        model.get_classifier().weight.normal_()
+    return model, films(3, size)
 
 
 def films(n=5, size=128, seed=0):
@@ -57,8 +74,8 @@ def test_positive_evidence_sums_to_the_logit_where_pooling_and_one_linear_layer_
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_batched_maps_equal_those_of_the_grad_cam_package(name):
     model, x = network(name), films()
-    layer = saliency.convolutional_layer(model, 1, 128)
-    with GradCAM(model, [model.get_submodule(layer)]) as package:
+    layer = model.get_submodule(saliency.convolutional_layer(model, 1, 128))
+    with GradCAM(model, [layer]) as package:
         expected = np.concatenate([package(x[i : i + 1], [ClassifierOutputTarget(0)]) for i in range(len(x))])
     assert np.abs(saliency.grad_cam(model, x, batch_size=2, scaled=True) - expected).max() <= 1e-5
     np.testing.assert_allclose(saliency.grad_cam_by_package(model, x, scaled=True), expected, atol=1e-6)
@@ -110,14 +127,50 @@ def test_the_network_is_left_as_it_was():
 
 
 @pytest.mark.parametrize("name", TOKENS)
-def test_a_backbone_without_a_convolutional_map_is_one_clear_error(name):
-    with pytest.raises(UserError, match="convolutional"):
-        saliency.convolutional_layer(timm.create_model(name, num_classes=1, in_chans=1), 1, 224)
+def test_maps_of_token_networks_equal_those_of_the_grad_cam_package(name):
+    model, x = token_network(name)
+    layer = saliency.map_layer(model, 1, x.shape[-1])
+    assert ".norm" in layer.name
+    kept = [model.get_submodule(layer.name)]
+    side = model.forward_intermediates(x, indices=1, intermediates_only=True)[-1].shape[-1]
+
+    def by_hand(output):  # as the package's documentation writes it
+        if output.ndim == 3:
+            output = output[:, output.shape[1] - side * side :].reshape(len(output), side, side, -1)
+        return output.transpose(2, 3).transpose(1, 2)
+
+    with GradCAM(model, kept, reshape_transform=by_hand) as package:
+        expected = np.concatenate([package(x[i : i + 1], [ClassifierOutputTarget(0)]) for i in range(len(x))])
+    assert expected.max() > 0.9
+    assert np.abs(saliency.grad_cam(model, x, batch_size=2, scaled=True) - expected).max() <= 1e-5
+    np.testing.assert_allclose(saliency.grad_cam_by_package(model, x, scaled=True), expected, atol=1e-6)
+    maps = saliency.grad_cam(model, x)
+    assert maps.max() > 0
+    np.testing.assert_allclose(maps, saliency.grad_cam_by_package(model, x), atol=1e-5 * max(1.0, float(maps.max())))
+
+
+@pytest.mark.parametrize("name", TOKENS)
+def test_places_of_tokens_are_those_of_timm_and_only_prefix_tokens_are_dropped(name):
+    model, x = token_network(name)
+    layer = saliency.map_layer(model, 1, x.shape[-1])
+    block = model.feature_info[-1]["module"]
+    outputs = []
+    model.get_submodule(block).register_forward_hook(lambda module, inputs, output: outputs.append(output))
+    (places,) = model.forward_intermediates(x, indices=1, intermediates_only=True)
+    torch.testing.assert_close(layer.places(outputs[0]), places)
+    assert layer.prefix == (getattr(model, "num_prefix_tokens", 0) if layer.layout == "tokens" else 0)
+
+
+def test_a_network_of_two_token_grids_has_no_map():
+    sizes = {"img_scale": (1.0, 1.0), "embed_dim": (16, 24), "num_heads": (2, 2), "depth": ((1, 1, 0),)}
+    model = timm.create_model("crossvit_tiny_240", num_classes=1, in_chans=1, **sizes)
+    assert saliency.find_layer(model, 1, 240) is None
 
 
 def test_films_too_small_for_a_map_are_one_clear_error():
+    assert saliency.find_layer(network(), 1, 32) is None
     with pytest.raises(UserError, match="32 pixels"):
-        saliency.convolutional_layer(network(), 1, 32)
+        saliency.grad_cam(network(), films(1, 32))
 
 
 def test_no_films_give_no_maps():

@@ -222,6 +222,35 @@ def test_a_cell_without_films_is_named_and_has_no_row(networks, tmp_path):
     assert list(saliency_examples.examples_table(examples)["dataset"]) == ["toy", "toy"]
 
 
+def load(tmp_path, monkeypatch, **arms):
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    run = tmp_path / "outputs" / "toy"
+    for seed, (arm, size) in enumerate(arms.items()):
+        save_arm(run, arm, seed, size)
+    return features.load_networks(arms, runs.Stage("05", run, run, {"seed": 0, "device": "cpu"}, "cpu"))
+
+
+def test_films_stand_alone_where_no_network_keeps_a_map_and_one_line_says_why(tmp_path, monkeypatch, capsys):
+    networks, sets = load(tmp_path, monkeypatch, one=32, two=32), {"toy": film_set(tmp_path / "films")}
+    examples = saliency_examples.explain_sets(predictions(), sets, networks)
+    why = "no Grad-CAM for resnet10t at 32 pixels: no map of places is found before its classifier"
+    assert capsys.readouterr().out.splitlines() == [why]
+    figure = figures_saliency.draw_examples(examples)
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1]
+    assert why in figure.subfigs[-1].get_supxlabel()
+    scored = saliency_scores.localise_sets(networks, sets, n=0)
+    assert scored.empty and saliency_scores.summarise_scores(scored).empty and "image_id" in scored
+
+
+def test_an_arm_without_a_map_does_not_take_the_others_maps_away(tmp_path, monkeypatch):
+    networks, sets = load(tmp_path, monkeypatch, one=32, two=64), {"toy": film_set(tmp_path / "films")}
+    examples = saliency_examples.explain_sets(predictions(), sets, networks)
+    figure = figures_saliency.draw_examples(examples)
+    assert list(examples[0].maps) == ["two"] and "resnet10t at 32 pixels" in figure.get_supxlabel()
+    scored = saliency_scores.localise_sets(networks, sets, n=0)
+    assert list(scored["map"].unique()) == [*saliency_scores.BASELINES, "two"]
+
+
 def test_all_maps_of_a_figure_share_one_colour_scale(networks, tmp_path):
     examples = saliency_examples.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)
     figure = figures_saliency.draw_examples(examples)
