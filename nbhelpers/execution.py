@@ -25,6 +25,7 @@ OWNER = "NBHELPERS_PIPELINE_OWNER"  # "<host>:<pid>" of the pipeline that starte
 # Progress bars are written to standard error, which nbconvert paints as if it were an error.
 _QUIET = '[data-mime-type="application/vnd.jupyter.stderr"] { background: none !important; color: #777; }'
 _BAR = re.compile(r"\d+%\||\d+(it|\w+) ?\[\d+:\d+")
+_NOTHING_YET = re.compile(r" 0%\||\b0[a-z]+ \[")
 
 
 class ProgressLines:
@@ -49,7 +50,7 @@ class ProgressLines:
         self._rest = ""
 
     def _show(self, line: str) -> None:
-        if _BAR.search(line) and " 0%|" not in line:
+        if _BAR.search(line) and not _NOTHING_YET.search(line):
             say(self._label, line.strip())
 
 
