@@ -7,7 +7,9 @@ from pathlib import Path
 
 from nbhelpers.errors import UserError
 from nbhelpers.runs import user_path
+from nbhelpers.tables import read_table
 
+SEEDS_FILE = "seeds.csv"
 FILES = ("model.json", "checkpoint.safetensors")
 
 
@@ -34,4 +36,41 @@ def folders(arms: Iterable[str], checkpoints: Mapping[str, str] | None, run_fold
             )
         if lacking:
             raise UserError(f"arm {name!r} is not trained", str(folder), "run 03_training for this arm first")
+    return found
+
+
+def seed_folder(folder: Path, seed: int) -> Path:
+    """Where a further training of an arm lies, below the arm's own folder `03_training/<arm>`."""
+    return folder / f"seed_{seed}"
+
+
+def seed_folders(folder: Path, first_sha256: str, extra_seeds: int) -> dict[int, Path]:
+    """The further trainings of an arm, by seed, as its `seeds.csv` lists them.
+
+    Parameters
+    ----------
+    folder : Path
+        `03_training/<arm>`.
+    first_sha256 : str
+        Hash of the weights of the arm's own network: further trainings of an earlier one are not taken.
+    extra_seeds : int
+        How many are wanted.
+
+    Raises
+    ------
+    UserError
+        When there are fewer, or they belong to another training of the arm.
+    """
+    if extra_seeds < 1:
+        return {}
+    remedy = "run 03_training for this arm with the same extra_seeds"
+    listed = read_table(folder / SEEDS_FILE) if (folder / SEEDS_FILE).is_file() else None
+    if listed is None or listed["sha256"].iloc[0] != first_sha256:
+        raise UserError("no further seeds of this network were trained", str(folder), remedy)
+    if len(listed) <= extra_seeds:
+        raise UserError(f"{len(listed) - 1} further seeds of {extra_seeds} were trained", str(folder), remedy)
+    found = {int(seed): seed_folder(folder, int(seed)) for seed in listed["seed"].iloc[1 : 1 + extra_seeds]}
+    for place in found.values():
+        if not all((place / file).is_file() for file in FILES):
+            raise UserError("the network of a further seed is missing", str(place), remedy)
     return found

@@ -203,10 +203,11 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
 def _seeds(facts: RunFacts) -> list[dict[str, Any]]:
     """The spread over training seeds, where there is more than one of an arm."""
     table, titles = facts.table("seeds_summary"), facts.titles()
-    several = table[table["n_seeds"] > 1] if len(table) else table
+    rows: list[dict[str, Any]] = [{**row} for row in table.to_dict("records")]
     return [
-        {**row, "dataset": titles.get(row["dataset"], row["dataset"]), "metric": str(row["metric"]).upper()}
-        for row in several.to_dict("records")
+        row | {"dataset": titles.get(row["dataset"], row["dataset"]), "metric": row["metric"].upper()}
+        for row in rows
+        if row["n_seeds"] > 1
     ]
 
 

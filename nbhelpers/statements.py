@@ -514,7 +514,8 @@ def limitations(facts: RunFacts) -> list[str]:
             "cannot be seen here."
         )
     seeds = facts.table("seeds_summary")
-    if facts.splits and (seeds.empty or seeds["n_seeds"].min() < 2):
+    one_seed = len({stage.get("seed") for stage in facts.stages.values()}) == 1
+    if facts.splits and one_seed and (seeds.empty or seeds["n_seeds"].min() < 2):
         found.append("One training seed: the spread between trainings is not in the intervals.")
     if facts.parameters.get("rsna_cohort") == "paper" and "rsna" in titles:
         found.append("RSNA 2018 without its third class: the hard negatives are left out, which flatters every score.")

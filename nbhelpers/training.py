@@ -187,21 +187,43 @@ class _State:
     best: dict[str, torch.Tensor]
 
 
-def _fingerprint(facts: Mapping[str, Any], split: pd.DataFrame, images: NDArray[np.uint8]) -> str:
-    """Hash of everything that decides the weights: a resume file of another training must not be mixed in."""
+def fingerprint(
+    split: pd.DataFrame,
+    images: NDArray[np.uint8],
+    backbone: str,
+    init: str,
+    transform: Transform,
+    settings: Settings,
+    seed: int,
+    device: Device,
+) -> str:
+    """Hash of everything that decides the weights: files of another training must not be taken for this one's.
+
+    Parameters are those of `train_arm`.
+    """
+    facts = {
+        "settings": asdict(settings),
+        "backbone": backbone,
+        "init": init if init in ("random", "imagenet") else sha256_file(runs.user_path(init)),
+        "transform": transform.to_dict(),
+        "seed": seed,
+        "device": str(device),
+        "threads": torch.get_num_threads(),
+        "versions": {name: runs.versions()[name] for name in ("nbhelpers", "torch", "timm")},
+    }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     digest.update(split.to_csv(index=False).encode())
     digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()
 
 
-def _save_resume(path: Path, state: _State, fingerprint: str) -> None:
+def _save_resume(path: Path, state: _State, made_of: str) -> None:
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
     for index, values in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
     metadata = {
-        "fingerprint": fingerprint,
+        "fingerprint": made_of,
         "history": json.dumps(state.history),
         "scaler": json.dumps(state.scaler.state_dict()),
     }
@@ -211,12 +233,12 @@ def _save_resume(path: Path, state: _State, fingerprint: str) -> None:
         safetensors.torch.save_file(whole, temporary, metadata=metadata)
 
 
-def _load_resume(path: Path, state: _State, fingerprint: str) -> bool:
+def _load_resume(path: Path, state: _State, made_of: str) -> bool:
     """Continue from a resume file, when there is one and it is of this very training."""
     try:
         with safetensors.safe_open(path, framework="pt") as file:
             metadata = file.metadata() or {}
-            if metadata.get("fingerprint") != fingerprint:
+            if metadata.get("fingerprint") != made_of:
                 return False
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (OSError, safetensors.SafetensorError):
@@ -321,6 +343,7 @@ def train_arm(
     seed: int = 0,
     device: Device | str = "auto",
     simulated: bool = False,
+    keep_resume: bool = False,
 ) -> Trained:
     """Train a classifier on an arm's images.
 
@@ -350,6 +373,9 @@ def train_arm(
         `auto`, or a torch device name.
     simulated : bool
         Whether the images came from a simulator; kept in `model.json`.
+    keep_resume : bool
+        Leave the file that a training goes on from, so that the same call finds all its epochs done; for a training
+        that is the first of several. `training_seeds.train_seeds` removes it.
 
     Returns
     -------
@@ -384,18 +410,8 @@ def train_arm(
         [],
         {},
     )
-    facts = {
-        "settings": asdict(settings),
-        "backbone": backbone,
-        "init": init if init in ("random", "imagenet") else sha256_file(runs.user_path(init)),
-        "transform": transform.to_dict(),
-        "seed": seed,
-        "device": str(chosen),
-        "threads": torch.get_num_threads(),
-        "versions": {name: runs.versions()[name] for name in ("nbhelpers", "torch", "timm")},
-    }
-    fingerprint = _fingerprint(facts, split, images)
-    resumed = _load_resume(folder / RESUME_FILE, state, fingerprint)
+    made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen)
+    resumed = _load_resume(folder / RESUME_FILE, state, made_of)
     done = len(state.history)
     if resumed:
         print(f"an interrupted training goes on after epoch {done}")
@@ -416,7 +432,7 @@ def train_arm(
             state.history.append(row)
             if best_epoch(state.history) == epoch:
                 state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
-            _save_resume(folder / RESUME_FILE, state, fingerprint)
+            _save_resume(folder / RESUME_FILE, state, made_of)
             write_table(history_table(state.history), folder / "history.csv", "history")
             bar.set_description(f"{name} {epoch}/{settings.epochs}", refresh=False)
             bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
@@ -441,7 +457,8 @@ def train_arm(
     write_table(history, folder / "history.csv", "history")
     description = models.save_checkpoint(folder, state.model, description)
     # Last: until here a kill still finds it and has nothing to train again.
-    (folder / RESUME_FILE).unlink(missing_ok=True)
+    if not keep_resume:
+        (folder / RESUME_FILE).unlink(missing_ok=True)
     return Trained(state.model, description, history, validation, done)
 
 

@@ -1,0 +1,129 @@
+"""How far an arm's scores differ from one training seed to the next, beside the sampling interval of one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from nbhelpers import checkpoints, evaluation, metrics, models
+from nbhelpers.datasets import FilmSet
+
+COLUMNS = ["arm", "dataset", "seed", "metric", "value"]
+SUMMARY_COLUMNS = ["arm", "dataset", "metric", "n_seeds", "mean", "sd", "min", "max", "first", "ci_low", "ci_high"]
+
+
+def predict(
+    names: Iterable[str],
+    trained: Mapping[str, evaluation.Arm],
+    films: Mapping[str, evaluation.Films],
+    run_folder: Path,
+    extra_seeds: int = 0,
+    device: str = "auto",
+    batch_size: int = 64,
+    crop: str = "none",
+    note: Callable[[Path], Path] | None = None,
+) -> pd.DataFrame:
+    """Scores of the further trainings of each arm on the same films; kept as `evaluation.predict` keeps them.
+
+    Parameters
+    ----------
+    names : iterable of str
+        The arms that this run trained; a checkpoint of the user's own has one seed.
+    trained : mapping
+        From `evaluation.load_arms`: the first training of each.
+    films, run_folder, device, batch_size, crop
+        As `evaluation.predict` takes them.
+    extra_seeds : int
+        Further trainings of each arm.
+    note : callable, optional
+        Called with each file that is read, e.g. `stage.input`.
+
+    Returns
+    -------
+    DataFrame
+        The columns of `evaluation.predict` and `seed`; empty when there is no further seed.
+
+    Raises
+    ------
+    UserError
+        When notebook 03 has not trained them for the very network that `trained` holds.
+    """
+    tables = []
+    for name in names:
+        folder = run_folder / "03_training" / name
+        found = checkpoints.seed_folders(folder, trained[name].description.weights_sha256, extra_seeds)
+        for seed, place in found.items():
+            for file in checkpoints.FILES:
+                if note is not None:
+                    note(place / file)
+            arm = evaluation.Arm(*models.load_checkpoint(place))
+            scored = evaluation.predict({name: arm}, films, run_folder, device, batch_size, crop)
+            tables.append(scored.assign(seed=seed))
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "label", "score"])
+
+
+def table(
+    names: Iterable[str], trained: Mapping[str, evaluation.Arm], predictions: pd.DataFrame, others: pd.DataFrame
+) -> pd.DataFrame:
+    """AUROC and AUPR of every seed of the arms `names`: `arm, dataset, seed, metric, value`, the first seed first.
+
+    `predictions` are the first seeds', `others` from `predict`.
+    """
+    seeds = {name: trained[name].description.seed for name in names}
+    first = predictions[predictions["arm"].isin(list(seeds))]
+    rows = []
+    for part in (first.assign(seed=first["arm"].map(seeds)), others):
+        for (arm, dataset, seed), films in part.groupby(["arm", "dataset", "seed"], sort=False):
+            label, score = films["label"].to_numpy(dtype=int), films["score"].to_numpy(dtype=float)
+            values = (metrics.auroc(label, score), metrics.average_precision(label, score))
+            rows += [(arm, dataset, seed, *found) for found in zip(metrics.METRICS, values, strict=True)]
+    return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
+
+
+def summary(by_seed: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
+    """The spread over seeds beside the sampling interval of the first one.
+
+    Parameters
+    ----------
+    by_seed : DataFrame
+        From `table`.
+    results : DataFrame
+        From `evaluation.metrics_table`; the primary interval of all films is taken.
+
+    Returns
+    -------
+    DataFrame
+        `arm, dataset, metric, n_seeds, mean, sd` (of the sample, n - 1; empty for one seed)`, min, max`, then of the
+        first seed `first, ci_low, ci_high` and the interval's `interval_width`.
+    """
+    keys = ["arm", "dataset", "metric"]
+    spread = by_seed.groupby(keys, sort=False)["value"].agg(["size", "mean", "std", "min", "max"]).reset_index()
+    spread = spread.rename(columns={"size": "n_seeds", "std": "sd"})
+    chosen = results[results["primary"].astype(bool) & (results["subgroup"] == "all")]
+    intervals = chosen[[*keys, "value", "ci_low", "ci_high"]].rename(columns={"value": "first"})
+    found = spread.merge(intervals, on=keys, how="left", validate="one_to_one")[SUMMARY_COLUMNS]
+    return found.assign(interval_width=found["ci_high"] - found["ci_low"])
+
+
+def shown(spread: pd.DataFrame, sets: Mapping[str, FilmSet]) -> pd.DataFrame:
+    """The summary as a reader wants it, a row an arm, set and metric."""
+    return pd.DataFrame(
+        {
+            "data set": [sets[name].title for name in spread["dataset"]],
+            "arm": spread["arm"],
+            "metric": spread["metric"].str.upper(),
+            "seeds": spread["n_seeds"],
+            "mean over seeds": spread["mean"].map("{:.3f}".format),
+            "sd over seeds": ["" if pd.isna(value) else f"{value:.3f}" for value in spread["sd"]],
+            "lowest to highest": [
+                f"{low:.3f} to {high:.3f}" if n > 1 else ""
+                for low, high, n in zip(spread["min"], spread["max"], spread["n_seeds"], strict=True)
+            ],
+            "sampling interval of the first seed": [
+                f"{low:.3f} to {high:.3f} (width {high - low:.3f})"
+                for low, high in zip(spread["ci_low"], spread["ci_high"], strict=True)
+            ],
+        }
+    )
