@@ -230,12 +230,13 @@ def _shown(value: float, low: float, high: float) -> dict[str, Any]:
 
 
 def _verdict(comparison: pd.DataFrame, dataset: str, arm: str) -> str:
-    """Beside the best trivial baseline whose direction was fixed without this set's labels."""
+    """Beside the best one-number baseline of either kind, the strictest comparison that needs no training."""
     if comparison.empty:
         return ""
-    fair = (comparison["dataset"] == dataset) & (comparison["arm"] == arm) & (comparison["kind"] == "fixed")
-    for row in comparison[fair].head(1).to_dict("records"):
-        return f"{row['verdict']} the best label-free trivial baseline ({row['title']}, {row['baseline_auroc']:.3f})"
+    simple = (comparison["dataset"] == dataset) & (comparison["arm"] == arm) & (comparison["kind"] != "trained")
+    for row in comparison[simple].sort_values("baseline_auroc", ascending=False).head(1).to_dict("records"):
+        how = ", used the best way round" if row["kind"] == "best way" else ""
+        return f"{row['verdict']} the best trivial number ({row['title']}{how}, {row['baseline_auroc']:.3f})"
     return ""
 
 
