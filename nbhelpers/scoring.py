@@ -45,7 +45,9 @@ def _outputs(
             with chosen.mixed_precision():
                 maps = body(batch)
             # The head stays in float32: a logit of 8 significant bits would tie films that differ.
-            yield head(maps.float()).float().cpu().numpy()
+            # A network of several branches (CrossViT) hands its head one tensor of each.
+            maps = [part.float() for part in maps] if isinstance(maps, (list, tuple)) else maps.float()
+            yield head(maps).float().cpu().numpy()
 
 
 def predict(

@@ -103,3 +103,12 @@ def test_images_of_another_size_and_a_broken_network_are_one_clear_error(films):
         network.fc.weight.fill_(float("nan"))
     with pytest.raises(UserError, match="not finite"):
         scoring.predict(network, films, TRANSFORM)
+
+
+def test_a_network_of_several_branches_is_scored_too():
+    network, transform = models.build("crossvit_9_240", image_size=240).eval(), Transform(240)
+    films = np.random.default_rng(0).integers(0, 256, (2, 240, 240), dtype=np.uint8)
+    with torch.inference_mode():
+        expected = torch.sigmoid(network(to_tensor(films, transform)))[:, 0].double().numpy()
+    np.testing.assert_allclose(scoring.predict(network, films, transform, FP32), expected, atol=1e-5)
+    assert scoring.features(network, films, transform, FP32).shape == (2, sum(network.embed_dim))
