@@ -203,7 +203,7 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
 def _seeds(facts: RunFacts) -> list[dict[str, Any]]:
     """The spread over training seeds, where there is more than one of an arm."""
     table, titles = facts.table("seeds_summary"), facts.titles()
-    rows: list[dict[str, Any]] = [{**row} for row in table.to_dict("records")]
+    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
     return [
         row | {"dataset": titles.get(row["dataset"], row["dataset"]), "metric": row["metric"].upper()}
         for row in rows
