@@ -27,7 +27,7 @@ def _outputs(
     device: Device | str,
     batch_size: int,
     desc: str,
-    head: Callable[[torch.Tensor], torch.Tensor],
+    head: Callable[[Any], torch.Tensor],
 ) -> Iterator[NDArray[np.float32]]:
     check_images(images, transform)
     if batch_size < 1:
