@@ -283,6 +283,9 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
                 return checked.returncode
             write_bytes(frozen, text.encode())
         os.environ[OWNER] = f"{socket.gethostname()}:{os.getpid()}"
+        # This library, whatever else is installed: notebooks run in other folders than this one.
+        known = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(params.ROOT), *([known] if known else [])])
         report = folder / "index.html"
         say(values["run"], f"{parameter_file} -> {folder}")
         before = report.stat().st_mtime_ns if report.is_file() else None
