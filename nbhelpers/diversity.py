@@ -264,7 +264,7 @@ def _probe(
 
 
 def less_diverse_than_asked(covered: pd.DataFrame, visible: pd.DataFrame, tolerance: float = 0.95) -> pd.DataFrame:
-    """The attributes that came out less diverse than asked: `source, attribute, why`.
+    """The attributes that came out less diverse than asked: `source, attributes, why`.
 
     Either images of some levels did not come (`kept` of `coverage` under `tolerance`), or the levels cannot be told
     from the images (`visibility`).
@@ -274,6 +274,6 @@ def less_diverse_than_asked(covered: pd.DataFrame, visible: pd.DataFrame, tolera
         lost = f"; none with {line['missing']}" if line["missing"] else ""
         why = f"{line['label']}: {line['kept']:.0%} of the asked diversity came{lost}"
         rows.append((line["source"], line["attribute"], why))
-    for line in visible[~visible["comes_out"].astype(bool)].to_dict("records"):
-        rows.append((line["source"], line["attribute"], "its levels cannot be told from the images by this backbone"))
-    return pd.DataFrame(rows, columns=["source", "attribute", "why"])
+    for source, lines in visible[~visible["comes_out"].astype(bool)].groupby("source", sort=False):
+        rows.append((source, ", ".join(lines["attribute"]), "levels cannot be told from the images by this backbone"))
+    return pd.DataFrame(rows, columns=["source", "attributes", "why"])

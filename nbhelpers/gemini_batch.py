@@ -15,6 +15,7 @@ from google.genai import types
 from nbhelpers import gemini_client
 from nbhelpers.errors import UserError
 from nbhelpers.files import write_bytes
+from nbhelpers.gemini_carriers import kept
 from nbhelpers.gemini_outcomes import TRANSIENT, Outcome, from_reply, from_status
 from nbhelpers.gemini_purchases import Plan, Row, Settings, check_budget, in_jobs, note_outcome, plan_rows
 from nbhelpers.ledger import Ledger
@@ -43,7 +44,7 @@ def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
     for attempt in range(settings.attempts + 1):
         if settings.batch_cancel:
             _cancel(jobs, door)
-        hopeless = _collect(ledger, jobs, plan.rows, folder, settings, door)
+        hopeless = _collect(ledger, jobs, folder, settings, door)
         plan = plan_rows(plan.rows, ledger.entries, folder, settings.attempts)
         wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
         if not wanted or hopeless or settings.batch_cancel or settings.mode != "batch":
@@ -241,7 +242,6 @@ def _state(job: types.BatchJob) -> str:
 def _collect(
     ledger: Ledger,
     jobs: dict[str, dict[str, Any]],
-    rows: list[Row],
     folder: Path,
     settings: Settings,
     door: _Door,
@@ -262,7 +262,7 @@ def _collect(
             lagging = state.endswith("SUCCEEDED") and not _result_file(job)
             if state not in ENDED or (lagging and not settings.batch_cancel):
                 continue
-            hopeless |= _keep_results(ledger, batch, job, rows, folder, settings, door)
+            hopeless |= _keep_results(ledger, batch, job, folder, settings, door)
             bar.update(int(waiting.pop(batch)["images"]))
         bar.set_postfix_str(", ".join(sorted(set(states.values()))), refresh=False)
         bar.update(0)
@@ -284,7 +284,6 @@ def _keep_results(
     ledger: Ledger,
     batch: str,
     job: types.BatchJob,
-    rows: list[Row],
     folder: Path,
     settings: Settings,
     door: _Door,
@@ -299,7 +298,6 @@ def _keep_results(
     open_lines = {
         key: line for key, entry in ledger.entries.items() for line in entry.open.values() if line.get("batch") == batch
     }
-    known = {row.key: row for row in rows}
     name = _result_file(job)
     if name:
         path = folder / "batches" / f"{batch}.results.part"
@@ -317,9 +315,8 @@ def _keep_results(
                 if seen.last and seen.last.get("response_id") != outcome.facts.get("response_id"):
                     extra += settings.batch_price.cost(outcome.facts.get("usage"), int(outcome.kind == "ok"))
                 continue
-            row = known.get(key) or Row(asked["image_id"], asked["prompt"], key, 0)
             hopeless |= outcome.fatal
-            note_outcome(ledger, row, asked, outcome, folder, settings.batch_price)
+            note_outcome(ledger, key, asked, kept(outcome, key, folder), settings.batch_price)
         if extra:
             ledger.append({"event": "extra", "batch": batch, "cost_usd": round(extra, 8)})
         if not whole:

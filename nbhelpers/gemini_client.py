@@ -141,8 +141,8 @@ def make_client(api_version: str, deadline_s: float) -> genai.Client:
     )
 
 
-async def generate(client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float) -> Outcome:
-    """Ask for one image; every way that this can end is an `Outcome`.
+async def ask(client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float) -> str | Outcome:
+    """Ask for one image: the body of a reply with status 200 (for `read_body`), or the outcome of what was none.
 
     `deadline_s` bounds the request as a whole, in seconds: a time-out of the HTTP library bounds one read, and a
     service that sends a byte now and then outlives it.
@@ -155,11 +155,11 @@ async def generate(client: genai.Client, request: Request, prompt: str, seed: in
     except Exception as error:
         return from_error(error, f"no whole reply within {deadline_s:g} s")
     raw = reply.sdk_http_response
-    # Decoding takes a while, and the other requests must not wait for it.
-    return await asyncio.to_thread(_clean_reply, (raw.body if raw else None) or "")
+    return (raw.body if raw else None) or ""
 
 
-def _clean_reply(body: str) -> Outcome:
+def read_body(body: str) -> Outcome:
+    """Outcome of a reply's body; decodes its image, so it is kept off the event loop."""
     return _clean(from_reply(body))
 
 

@@ -15,6 +15,7 @@ from typing import Any
 
 from nbhelpers import gemini_client
 from nbhelpers.errors import UserError
+from nbhelpers.gemini_carriers import Carrier, Here, Processes, Ticket, carriers
 from nbhelpers.gemini_outcomes import TRANSIENT, Outcome
 from nbhelpers.gemini_purchases import Row, Settings, note_outcome
 from nbhelpers.ledger import Ledger
@@ -22,6 +23,7 @@ from nbhelpers.progress import progress
 
 TRANSIENT_LIMIT = 8  # failures of one image that are its own, in one run
 LONGEST_PAUSE_S = 60.0
+STORING = 6  # threads that decode images and write them
 
 
 class Run:
@@ -30,8 +32,8 @@ class Run:
     Everything here lives on one event loop; only disk and decoding go to threads.
     """
 
-    def __init__(self, ledger: Ledger, rows: list[Row], folder: Path, settings: Settings, client: Any) -> None:
-        self.ledger, self.rows, self.folder, self.settings, self.client = ledger, rows, folder, settings, client
+    def __init__(self, ledger: Ledger, rows: list[Row], folder: Path, settings: Settings) -> None:
+        self.ledger, self.rows, self.folder, self.settings = ledger, rows, folder, settings
         self.counts: Counter[str] = Counter()
         self.proven = any(entry.ok for entry in ledger.entries.values())
         self.reserved = 0.0
@@ -46,23 +48,33 @@ class Run:
         self._queue: asyncio.Queue[Row] = asyncio.Queue()
         self._awake = asyncio.Event()
         self._settled = asyncio.Event()
+        self._dirty = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._bar: Any = None
 
     async def work(self) -> None:
         """Draw all rows; returns when each is here, given up, or left because the run stopped."""
         settings = self.settings
+        count = carriers(len(self.rows), settings.concurrency)
+        carrier: Carrier
+        if count:
+            carrier = await Processes.start(count, settings.request, settings.deadline_s, self.folder)
+        else:
+            carrier = Here(settings.request, settings.deadline_s, self.folder)
         self._bar = progress(total=len(self.rows), desc=f"drawing {settings.request.model}", unit="image")
         for row in self.rows:
             self._queue.put_nowait(row)
-        storing = asyncio.Semaphore(2 * settings.concurrency)
-        workers = [asyncio.create_task(self._worker(storing)) for _ in range(min(settings.concurrency, len(self.rows)))]
+        keeping = asyncio.Semaphore(2 * settings.concurrency)
+        many = min(settings.concurrency, len(self.rows))
+        workers = [asyncio.create_task(self._worker(carrier, keeping)) for _ in range(many)]
+        workers.append(asyncio.create_task(self._flush()))
         await self._queue.join()
         for worker in workers:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
         self._bar.close()
-        await self.client.aio.aclose()
+        self.ledger.sync()
+        await carrier.close()
         if self.failure:
             raise self.failure
 
@@ -73,7 +85,7 @@ class Run:
         self._awake.set()
         self._settled.set()
 
-    async def _worker(self, storing: asyncio.Semaphore) -> None:
+    async def _worker(self, carrier: Carrier, keeping: asyncio.Semaphore) -> None:
         while True:
             row = await self._queue.get()
             try:
@@ -87,26 +99,33 @@ class Run:
                 )
                 # The line is in the file before the request is sent; the disk confirms while the service works.
                 self.ledger.append(asked, durable=False)
-                self._keep(asyncio.create_task(self._confirm()))
-                outcome = await self._ask(row)
-                self._heed(outcome)
+                self._dirty.set()
+                ticket = carrier.send(row.key, row.prompt, row.seed)
+                await ticket.arrived
+                if ticket.done.done():
+                    self._heed(self._weigh(ticket.done.result()))
             except Exception as error:
                 self.stop("an error", error)
                 self._finish(row, "not yet: stopped by an error")
                 continue
-            await storing.acquire()
-            self._keep(asyncio.create_task(self._store(row, asked, outcome, reserve, storing)))
+            # The reply is here: the next request goes out while this one is decoded and written.
+            await keeping.acquire()
+            self._keep(asyncio.create_task(self._note(row, asked, ticket, reserve, keeping)))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         # The loop itself holds tasks weakly.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _confirm(self) -> None:
-        try:
-            await asyncio.to_thread(self.ledger.sync)
-        except UserError as error:
-            self.stop("an error", error)
+    async def _flush(self) -> None:
+        """Bring the ledger's lines to the disk as they come; one flush serves all that were written meanwhile."""
+        while True:
+            await self._dirty.wait()
+            self._dirty.clear()
+            try:
+                await asyncio.to_thread(self.ledger.sync)
+            except UserError as error:
+                self.stop("an error", error)
 
     async def _reserve(self, row: Row) -> float:
         """Set aside what this request may cost; while others in flight hold the rest of the budget, wait for them."""
@@ -120,20 +139,22 @@ class Run:
         self.reserved += 0.0 if self.stopped else reserve
         return reserve
 
-    async def _ask(self, row: Row) -> Outcome:
-        settings = self.settings
-        outcome = await gemini_client.generate(self.client, settings.request, row.prompt, row.seed, settings.deadline_s)
+    def _weigh(self, outcome: Outcome) -> Outcome:
         if outcome.kind == "configuration" and not outcome.fatal:
             # The same configuration has brought images: then it is this prompt that is refused.
             return replace(outcome, kind="prompt_blocked") if self.proven else replace(outcome, fatal=True)
         return outcome
 
-    async def _store(
-        self, row: Row, asked: Mapping[str, Any], outcome: Outcome, reserve: float, storing: asyncio.Semaphore
+    async def _note(
+        self, row: Row, asked: Mapping[str, Any], ticket: Ticket, reserve: float, keeping: asyncio.Semaphore
     ) -> None:
         try:
-            price = self.settings.price
-            cost = await asyncio.to_thread(note_outcome, self.ledger, row, asked, outcome, self.folder, price)
+            heeded = ticket.done.done()
+            outcome = self._weigh(await ticket.done)
+            if not heeded:
+                self._heed(outcome)
+            cost = note_outcome(self.ledger, row.key, asked, outcome, self.settings.price, durable=False)
+            self._dirty.set()
             self.reserved -= reserve
             self.spent += cost
             self.dearest = max(self.dearest, cost)
@@ -143,7 +164,7 @@ class Run:
             self.stop("an error", error)
             self._finish(row, "not yet: stopped by an error")
         finally:
-            storing.release()
+            keeping.release()
 
     async def _wait_for_turn(self) -> None:
         """Wait while the service asked for a pause, and for the next slot under the rate limit."""
@@ -258,5 +279,6 @@ def run_in_thread(run: Run) -> None:
 
 def _drive(loop: asyncio.AbstractEventLoop, run: Run) -> None:
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
-        runner.get_loop().set_default_executor(ThreadPoolExecutor(2 * run.settings.concurrency + 2))
+        # Few threads: they wait for the disk and decode, and each one more is a rival of the loop for Python's lock.
+        runner.get_loop().set_default_executor(ThreadPoolExecutor(STORING))
         runner.run(run.work())

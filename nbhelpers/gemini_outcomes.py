@@ -59,6 +59,8 @@ class Outcome:
         True when no other request can do better, so that the run stops.
     facts : dict
         `response_id`, `model_version`, `finish_reason` and `usage`, where the reply has them.
+    image : dict
+        Once the image is kept: its `path, format, bytes, sha256, c2pa` (`originals.describe`).
     """
 
     kind: str
@@ -68,6 +70,7 @@ class Outcome:
     billed: bool | None = True
     fatal: bool = False
     facts: dict[str, Any] = field(default_factory=dict)
+    image: dict[str, Any] = field(default_factory=dict)
 
 
 def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:

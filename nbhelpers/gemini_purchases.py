@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -11,17 +10,16 @@ from typing import Any
 
 import pandas as pd
 
-from nbhelpers.c2pa import has_manifest
 from nbhelpers.errors import UserError
-from nbhelpers.files import inside, write_bytes
+from nbhelpers.files import inside
 from nbhelpers.gemini_client import Request
 from nbhelpers.gemini_outcomes import REFUSALS, Outcome
 from nbhelpers.gemini_prices import Price, price_of
-from nbhelpers.images import decode, sniff_format
+from nbhelpers.images import decode
 from nbhelpers.ledger import Entry, Ledger, image_key
+from nbhelpers.originals import SUFFIXES, describe, file_is_whole
 
 MODES = ("online", "batch")
-SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
 
 
 @dataclass
@@ -133,14 +131,6 @@ def in_jobs(entry: Entry | None) -> bool:
     return entry is not None and any(line.get("batch") for line in entry.open.values())
 
 
-def file_is_whole(folder: Path, line: Mapping[str, Any]) -> bool:
-    """Whether the file of an `ok` line lies in `folder` with the size that the ledger notes."""
-    try:
-        return inside(folder, line["path"]).stat().st_size == line["bytes"]
-    except OSError:
-        return False
-
-
 def check_budget(ledger: Ledger, wanted: list[Row], settings: Settings) -> None:
     """Raise a `UserError` when the estimate for what is wanted is more than what is left of the budget."""
     estimate = sum(settings.price.reserve(row.prompt) for row in wanted)
@@ -189,37 +179,13 @@ def adopt(ledger: Ledger, rows: list[Row], folder: Path) -> None:
             break
 
 
-def describe(data: bytes, path: str) -> dict[str, Any]:
-    """What the ledger notes of an image file: `path, format, bytes, sha256, c2pa`."""
-    return {
-        "path": path,
-        "format": sniff_format(data),
-        "bytes": len(data),
-        "sha256": hashlib.sha256(data).hexdigest(),
-        "c2pa": has_manifest(data),
-    }
-
-
-def keep_image(folder: Path, key: str, data: bytes) -> dict[str, Any]:
-    """Write an image as it came to `images/<key>.<what its bytes are>`; a file that lies there is never replaced."""
-    suffix = SUFFIXES[sniff_format(data) or "png"]
-    path, tries = f"images/{key[:32]}{suffix}", 0
-    while inside(folder, path).exists():
-        tries += 1
-        path = f"images/{key[:32]}-{tries}{suffix}"
-    try:
-        write_bytes(inside(folder, path), data)
-    except OSError as error:
-        raise UserError(
-            f"an image cannot be written: {error.strerror}", str(folder / path), "free some disk space and run again"
-        ) from None
-    return describe(data, path)
-
-
 def note_outcome(
-    ledger: Ledger, row: Row, asked: Mapping[str, Any], outcome: Outcome, folder: Path, price: Price
+    ledger: Ledger, key: str, asked: Mapping[str, Any], outcome: Outcome, price: Price, durable: bool = True
 ) -> float:
-    """Keep an outcome: the image first, then its line, both on the disk when this returns. Gives the cost in USD."""
+    """Write an outcome's line, after its image is on the disk (`outcome.image`). Gives the cost in US dollars.
+
+    `durable` waits until the line is on the disk too.
+    """
     if outcome.billed is None:
         cost = float(asked["estimate_usd"])
     elif outcome.billed:
@@ -227,7 +193,7 @@ def note_outcome(
     else:
         cost = 0.0
     facts = {name: value for name, value in outcome.facts.items() if value not in (None, {})}
-    image = keep_image(folder, row.key, outcome.data) if outcome.kind == "ok" and outcome.data else {}
-    line = {"event": "outcome", "request_id": asked["request_id"], "key": row.key, "outcome": outcome.kind}
-    ledger.append(line | {"cost_usd": round(cost, 8), "detail": outcome.detail, **facts, **image})
+    line = {"event": "outcome", "request_id": asked["request_id"], "key": key, "outcome": outcome.kind}
+    line |= {"cost_usd": round(cost, 8), "detail": outcome.detail, **facts, **outcome.image}
+    ledger.append(line, durable=durable)
     return cost

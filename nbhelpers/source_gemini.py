@@ -16,13 +16,13 @@ from nbhelpers.gemini_purchases import (
     Settings,
     adopt,
     check_budget,
-    file_is_whole,
     in_jobs,
     plan_rows,
     rows_of,
     settle,
 )
 from nbhelpers.ledger import Ledger, replay, spent
+from nbhelpers.originals import file_is_whole
 
 
 class GeminiSource:
@@ -91,8 +91,9 @@ class GeminiSource:
             plan.wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
             if settings.mode == "online" and plan.wanted:
                 check_budget(ledger, plan.wanted, settings)
-                client = gemini_client.make_client(settings.request.api_version, settings.deadline_s)
-                run_in_thread(Run(ledger, plan.wanted, folder, settings, client))
+                gemini_client.api_key()
+                gemini_client.check_endpoint()
+                run_in_thread(Run(ledger, plan.wanted, folder, settings))
             return table_of(rows, ledger, folder, settings)
 
 

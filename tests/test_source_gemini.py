@@ -19,6 +19,7 @@ from gemini_server import REPLIES, GeminiServer, Reply, ok, png
 from nbhelpers import generation
 from nbhelpers.c2pa import has_manifest
 from nbhelpers.errors import UserError
+from nbhelpers.gemini_carriers import carriers
 from nbhelpers.gemini_outcomes import OUTCOMES, REFUSALS, from_reply, from_status
 from nbhelpers.gemini_prices import PRICES, price_of
 from nbhelpers.gemini_purchases import Settings
@@ -348,7 +349,7 @@ WORKER = textwrap.dedent(
     """
     import sys, pandas as pd
     from nbhelpers.source_gemini import GeminiSource
-    source = GeminiSource("gemini", {"gemini_concurrency": 16, "gemini_requests_per_minute": 0,
+    source = GeminiSource("gemini", {"gemini_concurrency": int(sys.argv[3]), "gemini_requests_per_minute": 0,
                                      "gemini_budget_usd": 100.0, "gemini_attempts": 20, "gemini_deadline_s": 5.0})
     source.settings.backoff_s = 0.005
     table = source.draw(pd.read_csv(sys.argv[1]), sys.argv[2])
@@ -369,7 +370,7 @@ def test_500_images_with_faults_and_three_kills_end_complete_and_paid_once(serve
     server = serve(script)
     wanted, folder = design(500), tmp_path / "gemini"
     wanted.to_csv(tmp_path / "design.csv", index=False)
-    command = [sys.executable, "-c", WORKER, str(tmp_path / "design.csv"), str(folder)]
+    command = [sys.executable, "-c", WORKER, str(tmp_path / "design.csv"), str(folder), "12"]
     environment = os.environ | {"PYTHONUNBUFFERED": "1"}
     asked_after_arrival, output = 0, b""
     for images in (60, 180, 320, None):
@@ -399,7 +400,7 @@ def test_500_images_with_faults_and_three_kills_end_complete_and_paid_once(serve
     for line in lines_of(folder):
         if line.get("outcome") == "unknown":
             unknown[line["key"]] += 1
-    assert sum(unknown.values()) <= 3 * 16 * 2
+    assert sum(unknown.values()) <= 3 * 12 * 3
     for prompt, key in prompts.items():
         assert ledger_count[prompt] - unknown[key] <= server.nth[prompt] <= ledger_count[prompt]
     assert len(server.calls) <= sum(ledger_count.values()) <= len(server.calls) + sum(unknown.values())
@@ -474,22 +475,25 @@ def test_second_run_on_the_folder_is_refused(serve, tmp_path):
 
 
 def test_a_defect_stops_the_run_and_loses_nothing(serve, tmp_path, monkeypatch):
-    serve()
+    server = serve()
     from nbhelpers import gemini_online
 
     real, count = gemini_online.note_outcome, []
 
-    def broken(*arguments):
+    def broken(*arguments, **named):
         count.append(1)
         if len(count) == 5:
             raise ZeroDivisionError("a defect")
-        return real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(gemini_online, "note_outcome", broken)
     with pytest.raises(ZeroDivisionError):
         source().draw(design(20), tmp_path)
-    monkeypatch.undo()
-    monkeypatch.setenv("GEMINI_API_KEY", SECRET)
+    assert len(server.calls) <= 5 + 4 + 8
+    monkeypatch.setattr(gemini_online, "note_outcome", real)
+    assert (source().draw(design(20), tmp_path)["status"] == "ok").all()
+    # Also the image whose outcome was not noted had arrived, and was kept.
+    assert len(server.calls) == 20
 
 
 def test_full_disk_is_one_user_error(serve, tmp_path, monkeypatch):
@@ -498,7 +502,7 @@ def test_full_disk_is_one_user_error(serve, tmp_path, monkeypatch):
     def full(path, data, durable=True):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nbhelpers.gemini_purchases.write_bytes", full)
+    monkeypatch.setattr("nbhelpers.originals.write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
         source().draw(design(30), tmp_path)
     assert len(server.calls) <= 4 + 8
@@ -506,10 +510,9 @@ def test_full_disk_is_one_user_error(serve, tmp_path, monkeypatch):
 
 def test_interrupt_waits_for_what_is_in_flight(serve, tmp_path):
     serve(lambda c: ok(c.prompt, delay=0.4))
-    code = WORKER.replace('"gemini_concurrency": 16', '"gemini_concurrency": 4')
     design(40).to_csv(tmp_path / "design.csv", index=False)
     process = subprocess.Popen(
-        [sys.executable, "-c", code, str(tmp_path / "design.csv"), str(tmp_path / "g")],
+        [sys.executable, "-c", WORKER, str(tmp_path / "design.csv"), str(tmp_path / "g"), "4"],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
     )
@@ -566,3 +569,113 @@ def test_c2pa_manifest_is_found_where_the_standard_puts_it():
     webp = png("x", kind="WEBP")
     assert not has_manifest(webp) and has_manifest(webp + b"C2PA" + (4).to_bytes(4, "little") + b"abcd")
     assert not has_manifest(b"") and not has_manifest(jpeg[:5]) and not has_manifest(b"nothing")
+
+
+# processes that carry requests
+
+
+def children_of(pid):
+    """Processes that any thread of a process started."""
+    found = [file.read_text() for file in Path(f"/proc/{pid}/task").glob("*/children")]
+    return [int(word) for text in found for word in text.split()]
+
+
+def alive(pid):
+    """Whether a process runs: one that ended and that nobody has fetched yet is no more than a line in /proc."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except FileNotFoundError:
+        return False
+
+
+def test_few_requests_or_images_stay_in_this_process(monkeypatch):
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    assert carriers(rows=10, concurrency=64) == 0 and carriers(rows=5000, concurrency=8) == 0
+    assert carriers(rows=5000, concurrency=16) == 2 and carriers(rows=5000, concurrency=64) == 4
+    monkeypatch.setattr(os, "cpu_count", lambda: 1)
+    assert carriers(rows=5000, concurrency=64) == 0
+
+
+needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="children are found in /proc")
+
+
+@pytest.fixture
+def two_processes(monkeypatch):
+    monkeypatch.setattr("nbhelpers.gemini_online.carriers", lambda rows, concurrency: 2)
+
+
+def test_processes_bring_what_one_process_brings(serve, tmp_path, two_processes):
+    names = [
+        "image",
+        "503",
+        "image safety",
+        "dropped body",
+        "invalid base64",
+        "jpeg labelled png",
+        "429 with RetryInfo",
+    ]
+
+    def script(call):
+        return (
+            REPLIES[names[int(call.prompt.split()[-1]) % len(names)]][0](call.prompt)
+            if call.nth < 1
+            else ok(call.prompt)
+        )
+
+    server = serve(script)
+    table = source(concurrency=6).draw(design(28), tmp_path)
+    assert (table["status"] == "ok").all() and server.most_in_flight <= 6
+    outcomes = [line for line in lines_of(tmp_path) if line["event"] == "outcome"]
+    assert len(server.calls) == len(outcomes) == 28 + 5 * 4
+    assert Counter(line["outcome"] for line in outcomes)["quota_minute"] == 4
+    for path, line in ((line["path"], line) for line in outcomes if line["outcome"] == "ok"):
+        assert hashlib.sha256((tmp_path / path).read_bytes()).hexdigest() == line["sha256"]
+
+
+def test_refused_key_and_full_disk_are_one_error_through_processes_too(serve, tmp_path, two_processes):
+    denied = Reply(403, gemini_server.error(403, "PERMISSION_DENIED", f"key {SECRET} may not"))
+    server = serve(lambda call: denied)
+    with pytest.raises(UserError, match="key is refused") as caught:
+        source().draw(design(20), tmp_path / "a")
+    assert SECRET not in str(caught.value) and len(server.calls) <= 4
+    server.script = lambda call: ok(call.prompt)
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b/images").write_text("a file where the folder should be")
+    with pytest.raises(UserError, match="cannot be written"):
+        source().draw(design(20), tmp_path / "b")
+
+
+@needs_proc
+def test_a_process_that_dies_stops_the_run_and_the_next_one_completes(serve, tmp_path, two_processes):
+    server = serve(lambda call: ok(call.prompt, delay=0.05))
+
+    def script(call):
+        if call.index == 10:
+            os.kill(max(children_of(os.getpid())), signal.SIGKILL)
+        return ok(call.prompt, delay=0.05)
+
+    server.script = script
+    with pytest.raises(RuntimeError, match="ended before its time"):
+        source().draw(design(40), tmp_path)
+    server.script = lambda call: ok(call.prompt)
+    assert (source().draw(design(40), tmp_path)["status"] == "ok").all()
+    assert len(server.calls) <= 40 + 4
+
+
+@needs_proc
+def test_processes_end_when_their_parent_is_killed(serve, tmp_path):
+    serve(lambda call: ok(call.prompt, delay=0.2))
+    design(400).to_csv(tmp_path / "design.csv", index=False)
+    command = [sys.executable, "-c", WORKER, str(tmp_path / "design.csv"), str(tmp_path / "g"), "16"]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    limit = time.monotonic() + 60
+    while not list(tmp_path.glob("g/images/*.png")) and time.monotonic() < limit:
+        time.sleep(0.01)
+    children = children_of(process.pid)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len(children) == 2 or (os.cpu_count() or 1) == 1
+    limit = time.monotonic() + 30
+    while any(alive(child) for child in children) and time.monotonic() < limit:
+        time.sleep(0.01)
+    assert not any(alive(child) for child in children)

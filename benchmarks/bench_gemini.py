@@ -1,0 +1,141 @@
+"""Images a second from a server that answers in 50 ms, 16 requests in flight, against what the server could give.
+
+The server (`tests/gemini_server.py`) runs in a process of its own. Interleaved in one run: the source with all that it
+does (ledger flushed to the disk, images decoded and kept, outcomes, budget), a client that only sends the same bytes
+and reads the reply (what the server gives), and what a user would write first: the SDK in 16 threads, image bytes to
+files, no ledger. Run as `python benchmarks/bench_gemini.py`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pandas as pd
+
+from nbhelpers.gemini_client import Request, make_client
+from nbhelpers.source_gemini import GeminiSource
+
+SERVER = Path(__file__).resolve().parent.parent / "tests" / "gemini_server.py"
+
+
+def design(count: int) -> pd.DataFrame:
+    return pd.DataFrame({"image_id": [f"i{i}" for i in range(count)], "prompt": [f"film {i}" for i in range(count)]})
+
+
+def with_source(count: int, in_flight: int, folder: Path) -> pd.DataFrame:
+    parameters = {"gemini_concurrency": in_flight, "gemini_requests_per_minute": 0, "gemini_budget_usd": 1e6}
+    with contextlib.redirect_stderr(io.StringIO()):
+        return GeminiSource("gemini", parameters).draw(design(count), folder)
+
+
+def drawing_seconds(folder: Path) -> float:
+    """From the first request's line in the ledger to the last outcome's: a run's start and end are not the server's."""
+    lines = (json.loads(line) for line in (folder / "ledger.jsonl").read_text().splitlines())
+    times = [datetime.fromisoformat(line["time"]).timestamp() for line in lines]
+    return max(times) - min(times)
+
+
+def with_sockets(count: int, in_flight: int, url: str) -> None:
+    parts = urlsplit(url)
+    body = json.dumps(Request("m").as_json("film", 0)).encode()
+    path = "/v1beta/models/m:generateContent"
+    head = f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+
+    async def work(queue: list[int]) -> None:
+        reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
+        while queue:
+            queue.pop()
+            writer.write(head + body)
+            answer = (await reader.readuntil(b"\r\n\r\n")).decode().lower()
+            await reader.readexactly(int(answer.split("content-length: ")[1].split("\r\n")[0]))
+        writer.close()
+
+    async def all_of_them() -> None:
+        queue = list(range(count))
+        await asyncio.gather(*(work(queue) for _ in range(in_flight)))
+
+    asyncio.run(all_of_them())
+
+
+def with_sdk(count: int, in_flight: int, folder: Path) -> None:
+    from google.genai import types
+
+    client = make_client("v1beta", 60)
+    config = types.GenerateContentConfig(response_modalities=["IMAGE"])
+
+    def one(row: int) -> None:
+        reply = client.models.generate_content(model="m", contents=f"film {row}", config=config)
+        (folder / f"{row}.png").write_bytes(reply.candidates[0].content.parts[0].inline_data.data)
+
+    with ThreadPoolExecutor(in_flight) as pool:
+        list(pool.map(one, range(count)))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--images", type=int, default=960)
+    parser.add_argument("--in-flight", type=int, default=16)
+    parser.add_argument("--delay", type=float, default=0.05, help="seconds a reply")
+    parser.add_argument("--size", type=int, default=64, help="pixels along a side of the server's image")
+    parser.add_argument("--rounds", type=int, default=3)
+    given = parser.parse_args()
+    command = [sys.executable, str(SERVER), "--delay", str(given.delay), "--size", str(given.size)]
+    server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    os.environ["GOOGLE_GEMINI_BASE_URL"] = url = server.stdout.readline().strip()
+    os.environ.setdefault("GEMINI_API_KEY", "none-needed-here")
+    best = {"source": 0.0, "sockets": 0.0, "sdk": 0.0}
+    try:
+        with tempfile.TemporaryDirectory() as name:
+            with_source(given.in_flight, given.in_flight, Path(name) / "warm")
+            for turn in range(given.rounds):
+                folder = Path(name) / f"sdk{turn}"
+                folder.mkdir()
+                jobs = {
+                    "sockets": lambda: with_sockets(given.images, given.in_flight, url),
+                    "source": lambda turn=turn: with_source(given.images, given.in_flight, Path(name) / f"s{turn}"),
+                    "sdk": lambda folder=folder: with_sdk(given.images, given.in_flight, folder),
+                }
+                for job, do in jobs.items():
+                    started = time.perf_counter()
+                    table = do()
+                    seconds = time.perf_counter() - started
+                    if job == "source":
+                        whole = given.images / seconds
+                        seconds = drawing_seconds(Path(name) / f"s{turn}")
+                        # Checked against the server: every row has an image, each the one that it sends.
+                        assert (table["status"] == "ok").all()
+                        kept = {
+                            hashlib.sha256((Path(name) / f"s{turn}" / path).read_bytes()).hexdigest()
+                            for path in table["path"]
+                        }
+                        assert len(kept) == 1
+                    best[job] = max(best[job], given.images / seconds)
+    finally:
+        server.terminate()
+        server.wait()
+    print(
+        f"{given.images} images, {given.in_flight} in flight, {given.delay * 1e3:g} ms a reply, best of {given.rounds}"
+    )
+    print(f"arithmetic bound   {given.in_flight / given.delay:6.1f} images/s")
+    print(f"what server gives  {best['sockets']:6.1f} images/s (bare sockets)")
+    print(f"source gemini      {best['source']:6.1f} images/s = {best['source'] / best['sockets']:.1%} of it")
+    print(f"                   {whole:6.1f} images/s with the start of its processes and the table at the end")
+    print(f"SDK in threads     {best['sdk']:6.1f} images/s; source / SDK = {best['source'] / best['sdk']:.2f}")
+
+
+if __name__ == "__main__":
+    main()
