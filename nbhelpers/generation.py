@@ -197,7 +197,8 @@ def matched_after_drawing(images: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for source, table in images[images["status"] == "ok"].groupby("source", sort=False):
         counts = table["label"].value_counts()
-        matching = matching_table(table)
+        # Side by side with others, a source has their columns too, empty.
+        matching = matching_table(table.dropna(axis="columns", how="all"))
         worst = matching.sort_values("auroc").iloc[-1] if len(matching) else None
         rows.append(
             {

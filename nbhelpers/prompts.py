@@ -231,9 +231,12 @@ def matching_table(design: pd.DataFrame) -> pd.DataFrame:
     """
     label = (design["label"] == "pneumonia").to_numpy()
     rows = []
-    attributes: dict[str, pd.Series] = {name: design[name] for name in NUISANCE if name in design}
+    # A table of the user's own may not know everything of every image: unknown is a level like another.
+    attributes: dict[str, pd.Series] = {
+        name: design[name].fillna(-1 if name == "age" else "unknown") for name in NUISANCE if name in design
+    }
     if len(attributes) > 1:
-        attributes["all together"] = design[list(attributes)].astype(str).agg("|".join, axis=1)
+        attributes["all together"] = pd.DataFrame(attributes).astype(str).agg("|".join, axis=1)
     for name, values in attributes.items():
         counts = pd.crosstab(values, label).reindex(columns=[False, True], fill_value=0).to_numpy(dtype=float)
         share = (

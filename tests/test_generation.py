@@ -184,3 +184,22 @@ def test_two_sources_draw_one_design_each_into_its_own_folder(tmp_path: Path) ->
     assert (tmp_path / "simulator" / "images.csv").is_file() and (
         tmp_path / "simulator_roentgen" / "images.csv"
     ).is_file()
+
+
+def test_a_source_that_knows_less_is_looked_at_beside_one_that_knows_more() -> None:
+    full = pd.DataFrame(
+        {
+            "source": "gemini",
+            "label": ["pneumonia", "normal"] * 4,
+            "sex": ["female", "female", "male", "male"] * 2,
+            "age": [30.0, 30.0, 60.0, 60.0] * 2,
+            "status": "ok",
+        }
+    )
+    nothing = full[["label", "status"]].assign(source="roentgen_v2")
+    partly = full.assign(source="folder", age=[30.0, None] * 4, sex=["female", None] * 4)
+    told = generation.matched_after_drawing(pd.concat([full, nothing, partly], ignore_index=True)).set_index("source")
+    assert told.loc["gemini", "auroc"] == 0.5
+    assert told.loc["roentgen_v2", "worst_attribute"] == "none known"
+    # Known of one class alone: that tells the label.
+    assert told.loc["folder", "auroc"] == 1.0
