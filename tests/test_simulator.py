@@ -87,7 +87,7 @@ def test_flipping_the_label_changes_nothing_away_from_the_lesion(physics):
         near = cv2.dilate(sick.lungs.astype(np.uint8), np.ones((45, 45), np.uint8)) > 0
         far = cv2.absdiff(sick.image, well.image)[~near]
         assert np.quantile(far, 0.999) <= 4 and far.max() <= 16
-        assert differs[~near].mean() < 0.05
+        assert differs[~near].mean() < 0.08
         if sick.lesion.any():
             changed += bool(differs[sick.lesion].mean() > 0.7)
     assert changed >= 10
