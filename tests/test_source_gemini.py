@@ -347,7 +347,9 @@ def test_parameter_out_of_range_is_a_user_error(wrong):
 
 WORKER = textwrap.dedent(
     """
-    import sys, pandas as pd
+    import signal, sys, pandas as pd
+    # A parent that runs in the background hands SIGINT on as ignored.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     from nbhelpers.source_gemini import GeminiSource
     source = GeminiSource("gemini", {"gemini_concurrency": int(sys.argv[3]), "gemini_requests_per_minute": 0,
                                      "gemini_budget_usd": 100.0, "gemini_attempts": 20, "gemini_deadline_s": 5.0})
