@@ -9,11 +9,13 @@ to ask for and tell what came, a line of JSON each. They end when their parent d
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
@@ -51,10 +53,24 @@ class Ticket:
 
 
 class Carrier(Protocol):
-    """Carries requests."""
+    """Carries requests.
+
+    `ahead` is how many may be handed over beyond those in flight: they wait where they will be sent from, so that no
+    slot stands empty for the way there and back.
+    """
+
+    ahead: int
 
     def send(self, key: str, prompt: str, seed: int) -> Ticket:
         """Start a request for one image, to be kept under `key`."""
+        ...
+
+    def hold(self, until: float) -> None:
+        """Send nothing before this moment (`time.monotonic`)."""
+        ...
+
+    def drop(self) -> None:
+        """Send nothing more; what was not sent yet comes back as such."""
         ...
 
     async def close(self) -> None:
@@ -71,8 +87,12 @@ def carriers(rows: int, concurrency: int) -> int:
 class Here:
     """Carries requests in this process: one client, one event loop, and a few threads that decode and write."""
 
-    def __init__(self, request: Request, deadline_s: float, folder: Path) -> None:
+    ahead = 0
+
+    def __init__(self, request: Request, deadline_s: float, folder: Path, in_flight: int) -> None:
         self.request, self.deadline_s, self.folder = request, deadline_s, folder
+        self._slots = asyncio.Semaphore(in_flight)
+        self._hold_until, self._dropped = 0.0, asyncio.Event()
         self.client = gemini_client.make_client(request.api_version, deadline_s)
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -87,7 +107,8 @@ class Here:
 
     async def _carry(self, ticket: Ticket, key: str, prompt: str, seed: int) -> None:
         try:
-            answer = await gemini_client.ask(self.client, self.request, prompt, seed, self.deadline_s)
+            async with self._slots:
+                answer = await self._ask(prompt, seed)
             if isinstance(answer, str):
                 ticket.arrived.set_result(None)
                 ticket.on_arrival()
@@ -100,6 +121,22 @@ class Here:
             ticket.fail(error)
             if not isinstance(error, Exception):
                 raise
+
+    async def _ask(self, prompt: str, seed: int) -> str | Outcome:
+        while (delay := self._hold_until - time.monotonic()) > 0 and not self._dropped.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._dropped.wait(), delay)
+        if self._dropped.is_set():
+            return Outcome("transport", "not sent: the run stopped", billed=False)
+        return await gemini_client.ask(self.client, self.request, prompt, seed, self.deadline_s)
+
+    def hold(self, until: float) -> None:
+        """Send nothing before this moment; see `Carrier`."""
+        self._hold_until = max(self._hold_until, until)
+
+    def drop(self) -> None:
+        """Send nothing more; see `Carrier`."""
+        self._dropped.set()
 
     async def close(self) -> None:
         """Close the client's connections."""
@@ -124,16 +161,18 @@ class Processes:
         self._children: list[asyncio.subprocess.Process] = []
         self._waiting: list[dict[int, Ticket]] = []
         self._readers: list[asyncio.Task[None]] = []
-        self._number = 0
+        self._number = self.ahead = 0
 
     @classmethod
-    async def start(cls, count: int, request: Request, deadline_s: float, folder: Path) -> Processes:
+    async def start(cls, count: int, request: Request, deadline_s: float, folder: Path, in_flight: int) -> Processes:
         """Start the processes. The key goes to them in the environment, as it came to this one."""
         self = cls()
+        self.ahead = count
         settings = {"request": asdict(request), "deadline_s": deadline_s, "folder": str(folder.absolute())}
         root = str(Path(__file__).resolve().parent.parent)
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
-        for _ in range(count):
+        for place in range(count):
+            share = in_flight // count + (place < in_flight % count)
             child = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "nbhelpers.gemini_carriers"),
                 stdin=asyncio.subprocess.PIPE,
@@ -143,7 +182,7 @@ class Processes:
             )
             self._children.append(child)
             self._waiting.append({})
-            self._write(child, settings)
+            self._write(child, settings | {"in_flight": share})
         for child in self._children:
             # No request is noted before there is somebody to carry it.
             assert child.stdout is not None
@@ -159,6 +198,16 @@ class Processes:
         self._waiting[place][self._number] = ticket
         self._write(self._children[place], {"n": self._number, "key": key, "prompt": prompt, "seed": seed})
         return ticket
+
+    def hold(self, until: float) -> None:
+        """Send nothing before this moment; see `Carrier`. The clock is the machine's, the same in each process."""
+        for child in self._children:
+            self._write(child, {"hold": until})
+
+    def drop(self) -> None:
+        """Send nothing more; see `Carrier`."""
+        for child in self._children:
+            self._write(child, {"drop": True})
 
     @staticmethod
     def _write(child: asyncio.subprocess.Process, line: Mapping[str, Any]) -> None:
@@ -209,7 +258,8 @@ async def _serve() -> None:
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
     out = os.fdopen(os.dup(1), "wb", buffering=0)
     settings = json.loads(await reader.readline())
-    here = Here(Request(**settings["request"]), settings["deadline_s"], Path(settings["folder"]))
+    request, folder = Request(**settings["request"]), Path(settings["folder"])
+    here = Here(request, settings["deadline_s"], folder, settings["in_flight"])
     tasks: set[asyncio.Task[None]] = set()
     _tell(out, {"ready": True})
 
@@ -226,7 +276,14 @@ async def _serve() -> None:
             _tell(out, {"n": number, "failed": {"text": text}})
 
     while raw := await reader.readline():
-        task = asyncio.create_task(serve_one(json.loads(raw)))
+        line = json.loads(raw)
+        if "hold" in line:
+            here.hold(line["hold"])
+            continue
+        if "drop" in line:
+            here.drop()
+            continue
+        task = asyncio.create_task(serve_one(line))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
     # The parent is done, or dead: nobody wants what is still on its way.

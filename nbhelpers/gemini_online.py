@@ -51,21 +51,20 @@ class Run:
         self._dirty = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._bar: Any = None
+        self._carrier: Carrier | None = None
 
     async def work(self) -> None:
         """Draw all rows; returns when each is here, given up, or left because the run stopped."""
         settings = self.settings
         count = carriers(len(self.rows), settings.concurrency)
-        carrier: Carrier
-        if count:
-            carrier = await Processes.start(count, settings.request, settings.deadline_s, self.folder)
-        else:
-            carrier = Here(settings.request, settings.deadline_s, self.folder)
+        how = settings.request, settings.deadline_s, self.folder, settings.concurrency
+        carrier: Carrier = await Processes.start(count, *how) if count else Here(*how)
+        self._carrier = carrier
         self._bar = progress(total=len(self.rows), desc=f"drawing {settings.request.model}", unit="image")
         for row in self.rows:
             self._queue.put_nowait(row)
         keeping = asyncio.Semaphore(2 * settings.concurrency)
-        many = min(settings.concurrency, len(self.rows))
+        many = min(settings.concurrency + carrier.ahead, len(self.rows))
         workers = [asyncio.create_task(self._worker(carrier, keeping)) for _ in range(many)]
         workers.append(asyncio.create_task(self._flush()))
         await self._queue.join()
@@ -82,6 +81,8 @@ class Run:
         """Send no more requests; those in flight are waited for, since they are paid."""
         self.stopped = self.stopped or reason
         self.failure = self.failure or failure
+        if self._carrier:
+            self._carrier.drop()
         self._awake.set()
         self._settled.set()
 
@@ -249,6 +250,8 @@ class Run:
 
     def _pause(self, seconds: float) -> None:
         self.resume_at = max(self.resume_at, time.monotonic() + seconds)
+        if self._carrier:
+            self._carrier.hold(self.resume_at)
 
     def _finish(self, row: Row, state: str) -> None:
         row.state = state
