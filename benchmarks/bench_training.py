@@ -29,7 +29,7 @@ from nbhelpers import augmentation, models, scoring, splits, training
 from nbhelpers.devices import Device, pick_device
 from nbhelpers.preprocessing import Transform
 
-CASES = (("resnet18", 128, 512, 64), ("resnet50", 224, 256, 16))  # backbone, pixels, images scored, training batch
+CASES = (("resnet18", 128, 2048, 64), ("resnet50", 224, 256, 16))  # backbone, pixels, images scored, training batch
 
 
 def best_times(calls: dict[str, Callable[[], object]], repeats: int) -> dict[str, float]:
