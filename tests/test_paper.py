@@ -43,6 +43,7 @@ TINY = {
     "clustering_seeds": 1,
     "saliency_films": 6,
     "diversity_images": PAIRS,
+    "diversity_backbone": "resnet18",
     "device": "cpu",
     "gemini_budget_usd": 1.0,
 }
@@ -72,7 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GeminiServer, s
     )
     weights = folder / "resnet18.safetensors"
     save_file(timm.create_model("resnet18", num_classes=1000).state_dict(), str(weights))
-    values |= {"init": str(weights), "roentgen_import": str(imported)}
+    values |= {"init": str(weights), "diversity_init": str(weights), "roentgen_import": str(imported)}
     (folder / "paper.yaml").write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
     with GeminiServer(lambda call: Reply(body=body(image_body(pictures[call.prompt])))) as server:
         environment = os.environ | {

@@ -82,12 +82,9 @@ def test_flipping_the_label_changes_nothing_away_from_the_lesion(physics):
         assert not well.lesion.any() and well.lesion_box is None
         assert np.array_equal(sick.lungs, well.lungs) and np.array_equal(sick.overlay, well.overlay)
         differs = sick.image != well.image
-        # An opacity is followed by its haze, by the edge enhancement's halo and by JPEG blocks; nothing is further,
-        # but for a few grey levels at the blurred end of the lungs behind the liver and in the blocks beside them.
-        near = cv2.dilate(sick.lungs.astype(np.uint8), np.ones((45, 45), np.uint8)) > 0
-        far = cv2.absdiff(sick.image, well.image)[~near]
-        assert np.quantile(far, 0.999) <= 4 and far.max() <= 16
-        assert differs[~near].mean() < 0.08
+        # The edge enhancement reaches 17 pixels beyond the lungs here, and a JPEG block 8 further: past them nothing.
+        near = cv2.dilate(sick.lungs.astype(np.uint8), np.ones((61, 61), np.uint8)) > 0
+        assert not near.all() and not differs[~near].any()
         if sick.lesion.any():
             changed += bool(differs[sick.lesion].mean() > 0.7)
     assert changed >= 10
