@@ -165,9 +165,10 @@ def exclusions(sets: Mapping[str, FilmSet]) -> pd.DataFrame:
     return grouped.agg(films="size", example="first").reset_index()
 
 
-def notes(sets: Mapping[str, FilmSet]) -> list[str]:
-    """What a reader should know of each set, a line each."""
-    return [f"{film_set.title}: {note}" for film_set in sets.values() for note in film_set.notes]
+def notes(sets: Mapping[str, FilmSet]) -> pd.DataFrame:
+    """What a reader should know of each set, one row a note: `dataset, note`."""
+    rows = [{"dataset": name, "note": note} for name, film_set in sets.items() for note in film_set.notes]
+    return pd.DataFrame(rows, columns=["dataset", "note"])
 
 
 def _checked(films: pd.DataFrame, name: str, where: str) -> pd.DataFrame:

@@ -140,7 +140,7 @@ def _origin(facts: RunFacts, source: str) -> str:
 
 
 def _datasets(facts: RunFacts) -> list[dict[str, Any]]:
-    table = facts.table("datasets")
+    table, notes = facts.table("datasets"), facts.table("notes")
     simulated = set(facts.simulated_datasets())
     return [
         {
@@ -152,6 +152,7 @@ def _datasets(facts: RunFacts) -> list[dict[str, Any]]:
             "prevalence": row["prevalence"],
             "excluded": int(row["excluded"]),
             "licence": None if pd.isna(row.get("licence")) else row["licence"],
+            "notes": list(notes.loc[notes["dataset"] == row["dataset"], "note"]) if len(notes) else [],
         }
         for row in table.to_dict("records")
     ]

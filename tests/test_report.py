@@ -67,6 +67,15 @@ def test_exclusions_are_counted_with_their_reasons(run: Path) -> None:
     assert "2 near duplicate" in told and "4 unreadable" in told and "2 file missing" in told
 
 
+def test_what_a_reader_should_know_of_a_set_stands_under_it(run: Path) -> None:
+    note = "12 films found, 5,856 <published>"
+    table = pd.DataFrame({"dataset": ["kermany"], "note": [note]})
+    table.to_csv(run / "04_external_validation" / "notes.csv", index=False)
+    written = page(run)
+    assert html.escape(note) in written
+    assert written.index("Chest X-Ray (Kermany)</td>") < written.index("12 films found")
+
+
 def test_text_of_the_run_never_becomes_markup(run: Path) -> None:
     evil = "<script>alert(1)</script>"
     record = json.loads((run / "01_prompting" / "run.json").read_text())
