@@ -183,6 +183,18 @@ def weight_blocks(
         yield weights
 
 
+def interval_groups(patients: pd.Series) -> tuple[pd.Series | None, str]:
+    """The patients to resample, and what the interval's method is called.
+
+    `bootstrap_patient` where patients are known; `bootstrap_image`, with None, where none is. Where all films are of
+    one patient it is `too_few`: neither that patient nor the films tell how the next patient would do.
+    """
+    if patients.isna().all():
+        return None, "bootstrap_image"
+    several = len(np.unique(group_codes(patients, len(patients)))) > 1
+    return patients, "bootstrap_patient" if several else "too_few"
+
+
 def bootstrap_distribution(
     y_true: ArrayLike,
     scores: Sequence[ArrayLike],
@@ -203,6 +215,11 @@ def bootstrap_distribution(
             found[row, :, done : done + len(weights)] = ranking.metrics(weights)
         done += len(weights)
     return [Distribution(auroc, aupr) for auroc, aupr in found]
+
+
+def no_distribution(n_scores: int) -> list[Distribution]:
+    """What stands for `bootstrap_distribution` where nothing can be resampled: every interval of it is NaN."""
+    return [Distribution(np.full(1, np.nan), np.full(1, np.nan)) for _ in range(n_scores)]
 
 
 def percentile_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from nbhelpers.bootstrap import checked_labels, checked_scores, group_codes, percentile_interval, weight_blocks
+from nbhelpers.bootstrap import (
+    checked_labels,
+    checked_scores,
+    group_codes,
+    interval_groups,
+    percentile_interval,
+    weight_blocks,
+)
 from nbhelpers.errors import UserError
 from nbhelpers.metrics import Interval
-from nbhelpers.operating_point import wilson
+from nbhelpers.operating_point import decision_curve, wilson
 
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1, where the logit has no value
 FOLDS = 5
 BINS = 10
+STEPS = 60  # of the fit, and halvings of each, at most; 5 to 10 are usual
 
 Floats = NDArray[np.float64]
 
@@ -27,6 +36,10 @@ class Calibration(NamedTuple):
     intercept: Interval
     slope: Interval
     brier: Interval
+    dropped: dict[str, float]  # share of the resamples in which a value has no finite maximum, by name
+
+
+VALUES = ("intercept", "slope", "brier")
 
 
 def logit(s: ArrayLike) -> Floats:
@@ -38,15 +51,53 @@ def logit(s: ArrayLike) -> Floats:
     return np.log(inner / (1 - inner))
 
 
-def _fit(labels: NDArray[np.int64], odds: Floats, weights: NDArray[np.int64], slope: bool) -> Floats:
+def _log_likelihood(labels: NDArray[np.int64], eta: Floats, weights: NDArray[np.int64]) -> tuple[Floats, Floats]:
+    """Weighted log-likelihood of each row `(rows,)`, and the probabilities `(rows, n)`, without overflow."""
+    small = np.exp(-np.abs(eta))
+    p = np.where(eta >= 0, 1.0, small) / (1 + small)
+    return np.einsum("rn,rn->r", weights, labels * eta - np.maximum(eta, 0) - np.log1p(small)), p
+
+
+def _separated(labels: NDArray[np.int64], odds: Floats, weights: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Rows in which no score of one class lies above one of the other, or all are equal: there the slope is infinite.
+
+    The classes must overlap strictly for a finite maximum: Albert, Anderson, Biometrika 71 (1984) 1-10.
+    """
+    ends = []
+    for value in (0, 1):
+        mine = weights[:, labels == value] > 0
+        here = odds[labels == value]
+        ends.append((np.where(mine, here, np.inf).min(axis=1), np.where(mine, here, -np.inf).max(axis=1)))
+    (low0, high0), (low1, high1) = ends
+    return (high0 <= low1) | (high1 <= low0)
+
+
+def _fit(
+    labels: NDArray[np.int64],
+    odds: Floats,
+    weights: NDArray[np.int64],
+    slope: bool,
+    start: tuple[float, float] | None = None,
+) -> Floats:
     """Maximum likelihood of `logit P = a + b x odds` under each row of weights, `(2, rows)`; b is 1 unless `slope`.
 
-    Newton's method, halving steps that would overshoot; NaN where it does not settle (the classes are separated).
+    Newton's method from the prevalence with slope 0, or from `start`; a step that lowers the likelihood is halved until
+    it does not, so that scores of any spread converge. NaN where there is no finite maximum: the classes are separated,
+    or the score is constant.
     """
-    a, b = np.zeros(len(weights)), np.ones(len(weights))
-    settled = np.zeros(len(weights), dtype=bool)
-    for _ in range(40):
-        p = 1 / (1 + np.exp(-np.clip(a[:, None] + b[:, None] * odds, -35, 35)))
+    share = (weights @ labels) / weights.sum(axis=1)
+    base = np.log(share) - np.log1p(-share)
+    if start is not None and np.isfinite(start).all():
+        a, b = (np.full(len(weights), value) for value in start)
+    else:
+        a, b = (base, np.zeros(len(weights))) if slope else (np.zeros(len(weights)), np.ones(len(weights)))
+    found = np.full((2, len(weights)), np.nan)
+    left = np.flatnonzero(~_separated(labels, odds, weights)) if slope else np.arange(len(weights))
+    a, b, weights = a[left], b[left], weights[left]
+    level, p = _log_likelihood(labels, a[:, None] + b[:, None] * odds, weights)
+    for _ in range(STEPS):
+        if not left.size:
+            break
         rest, curve = weights * (labels - p), weights * p * (1 - p)
         g0, h00 = rest.sum(axis=1), curve.sum(axis=1)
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -55,14 +106,25 @@ def _fit(labels: NDArray[np.int64], odds: Floats, weights: NDArray[np.int64], sl
                 det = h00 * h11 - h01**2
                 step_a, step_b = (h11 * g0 - h01 * g1) / det, (h00 * g1 - h01 * g0) / det
             else:
-                step_a, step_b = g0 / h00, np.zeros(len(weights))
-        size = np.maximum(np.abs(step_a), np.abs(step_b))
-        scale = np.minimum(1, 2 / np.maximum(size, 1e-12))
-        a, b = a + scale * step_a, b + scale * step_b
-        settled = size < 1e-9
-        if settled.all() or not np.isfinite(size).any():
-            break
-    return np.where(settled, np.stack([a, b]), np.nan)
+                step_a, step_b = g0 / h00, np.zeros(len(left))
+        usable = np.isfinite(step_a) & np.isfinite(step_b)
+        small = usable & (np.abs(step_a) < 1e-9 * (1 + np.abs(a))) & (np.abs(step_b) < 1e-9 * (1 + np.abs(b)))
+        found[:, left[small]] = a[small] + step_a[small], b[small] + step_b[small]
+        go = usable & ~small
+        left, a, b, weights, level = left[go], a[go], b[go], weights[go], level[go]
+        step_a, step_b, size = step_a[go], step_b[go], np.ones(len(left))
+        # Rounding moves the likelihood in its last digits; below that a step counts as no worse.
+        slack = 1e-12 * (1 + np.abs(level))
+        for _ in range(STEPS):
+            tried, p = _log_likelihood(
+                labels, (a + size * step_a)[:, None] + (b + size * step_b)[:, None] * odds, weights
+            )
+            worse = ~(tried >= level - slack)
+            if not worse.any():
+                break
+            size[worse] /= 2
+        a, b, level = a + size * step_a, b + size * step_b, tried
+    return found
 
 
 def calibration_ci(
@@ -80,25 +142,33 @@ def calibration_ci(
     groups : array of shape (n,), optional
         Patients, drawn whole.
 
-    Where the classes are separated by the score, the slope has no finite value and is NaN.
+    Where the classes are separated by the score, the slope has no finite value and is NaN; resamples in which they are
+    are left out of its interval, and `dropped` tells their share. Films of one single patient give no interval.
     """
     labels = checked_labels(y)
     scores = checked_scores(s, len(labels), "s")
     odds, error = logit(scores), (scores - labels) ** 2
 
+    whole = np.ones((1, len(labels)), dtype=np.int64)
+    (a, b), (shift, _) = (_fit(labels, odds, whole, slope)[:, 0] for slope in (True, False))
+
     def three(weights: NDArray[np.int64]) -> Floats:
-        slope = _fit(labels, odds, weights, slope=True)[1] if np.ptp(odds) > 1e-12 else np.full(len(weights), np.nan)
-        intercept = _fit(labels, odds, weights, slope=False)[0]
+        # All films' own fit is near that of a resample: a step or two are left.
+        slope = _fit(labels, odds, weights, True, (a, b))[1]
+        intercept = _fit(labels, odds, weights, False, (shift, 1.0))[0]
         return np.stack([intercept, slope, weights @ error / weights.sum(axis=1)])
 
-    values = three(np.ones((1, len(labels)), dtype=np.int64))[:, 0]
-    spread = np.concatenate([three(block) for block in weight_blocks(labels, groups, n_resamples, seed)], axis=1)
-    found = []
-    for value, resampled in zip(values, spread, strict=True):
+    values = [shift, b, error.mean()]
+    one_group = groups is not None and len(np.unique(group_codes(groups, len(labels)))) == 1
+    blocks = [] if one_group else weight_blocks(labels, groups, n_resamples, seed)
+    spread = np.concatenate([np.empty((3, 0)), *(three(block) for block in blocks)], axis=1)
+    found, dropped = [], {}
+    for name, value, resampled in zip(VALUES, values, spread, strict=True):
         known = resampled[np.isfinite(resampled)]
         ends = percentile_interval(known) if known.size and np.isfinite(value) else (np.nan, np.nan)
         found.append(Interval(float(value), *ends))
-    return Calibration(*found)
+        dropped[name] = 1 - known.size / resampled.size if resampled.size else 0.0
+    return Calibration(*found, dropped)
 
 
 def recalibrate(y: ArrayLike, s: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> Floats | None:
@@ -121,26 +191,63 @@ def recalibrate(y: ArrayLike, s: ArrayLike, groups: ArrayLike | None = None, see
     return found if np.isfinite(found).all() else None
 
 
-def reliability(y: ArrayLike, s: ArrayLike, bins: int = BINS) -> pd.DataFrame:
+def reliability(y: ArrayLike, s: ArrayLike, groups: ArrayLike | None = None, bins: int = BINS) -> pd.DataFrame:
     """Observed share of pneumonia against mean probability, in bins of equal numbers of films.
 
-    `bin, n, mean_score, observed, ci_low, ci_high` (Wilson). Equal scores are never split, so there may be fewer bins.
+    `bin, n, n_clusters, mean_score, observed, ci_low, ci_high`: Wilson's interval, whose n is the number of patients in
+    the bin where `groups` tells them (a film without one counts alone), since films of a patient are no independent
+    evidence. Equal scores are never split, so there may be fewer bins.
     """
     labels = checked_labels(y)
     scores = checked_scores(s, len(labels), "s")
+    patients = group_codes(groups, len(labels))
     edges = np.unique(np.quantile(scores, np.linspace(0, 1, bins + 1)[1:-1]))
     codes = np.searchsorted(edges, scores, side="right")
     rows = []
     for number, code in enumerate(np.unique(codes)):
         inside = codes == code
-        low, high = wilson(float(labels[inside].sum()), int(inside.sum()))
+        clusters, share = len(np.unique(patients[inside])), float(labels[inside].mean())
+        low, high = wilson(share * clusters, clusters)
         rows.append(
             {
-                **{"bin": number, "n": int(inside.sum()), "mean_score": float(scores[inside].mean())},
-                **{"observed": float(labels[inside].mean()), "ci_low": low, "ci_high": high},
+                **{"bin": number, "n": int(inside.sum()), "n_clusters": clusters},
+                **{"mean_score": float(scores[inside].mean()), "observed": share, "ci_low": low, "ci_high": high},
             }
         )
     return pd.DataFrame(rows)
+
+
+KINDS = (("score", "as they come"), ("recalibrated", "recalibrated here"))
+
+
+def _each_kind(recalibrated: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame, pd.Series]]:
+    """Arm, set and kind of probabilities, with the films and these probabilities; none that could not be made."""
+    for (dataset, arm), part in recalibrated.groupby(["dataset", "arm"], sort=False):
+        for column, text in KINDS:
+            if part[column].notna().all():
+                yield {"arm": arm, "dataset": dataset, "probabilities": text}, part, part[column]
+
+
+def reliability_table(recalibrated: pd.DataFrame) -> pd.DataFrame:
+    """`reliability` of every arm on every set, by patients where they are known: what the figure shows, as a table.
+
+    `arm, dataset, probabilities` and its columns. Takes what `add_recalibrated` gives.
+    """
+    tables = [
+        reliability(part["label"], scores, part["patient_id"]).assign(**about)
+        for about, part, scores in _each_kind(recalibrated)
+    ]
+    found = pd.concat(tables, ignore_index=True)
+    first = ["arm", "dataset", "probabilities"]
+    return found[[*first, *found.columns.difference(first, sort=False)]]
+
+
+def decision_table(recalibrated: pd.DataFrame) -> pd.DataFrame:
+    """`operating_point.decision_curve` of every arm on every set: `arm, dataset, probabilities` and its columns."""
+    tables = [decision_curve(part["label"], scores).assign(**about) for about, part, scores in _each_kind(recalibrated)]
+    found = pd.concat(tables, ignore_index=True)
+    first = ["arm", "dataset", "probabilities"]
+    return found[[*first, *found.columns.difference(first, sort=False)]]
 
 
 def add_recalibrated(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
@@ -156,26 +263,24 @@ def table(recalibrated: pd.DataFrame, n_resamples: int = 500, seed: int = 0) -> 
     """Calibration of every arm on every set, as it comes and after recalibration.
 
     `arm, dataset, probabilities` (as they come, recalibrated here)`, metric` (intercept, slope, brier)`, value, ci_low,
-    ci_high, n, n_patients, prevalence, ci_method`. Takes what `add_recalibrated` gives.
+    ci_high, n, n_patients, prevalence, ci_method, resamples_dropped` (the share without a finite value). Takes what
+    `add_recalibrated` gives.
     """
     rows = []
-    for (dataset, arm), part in recalibrated.groupby(["dataset", "arm"], sort=False):
-        clustered = len(part["patient_id"].dropna().unique()) > 1
-        for column, text in (("score", "as they come"), ("recalibrated", "recalibrated here")):
-            if part[column].isna().any():
-                continue
-            groups = part["patient_id"] if clustered else None
-            found = calibration_ci(part["label"], part[column], groups, n_resamples, seed)
-            for metric, interval in found._asdict().items():
-                rows.append(
-                    {
-                        **{"arm": arm, "dataset": dataset, "probabilities": text, "metric": metric},
-                        **{"value": interval.value, "ci_low": interval.low, "ci_high": interval.high, "n": len(part)},
-                        "n_patients": part["patient_id"].nunique() or None,
-                        "prevalence": part["label"].mean(),
-                        "ci_method": "bootstrap_patient" if clustered else "bootstrap_image",
-                    }
-                )
+    for about, part, scores in _each_kind(recalibrated):
+        groups, method = interval_groups(part["patient_id"])
+        found = calibration_ci(part["label"], scores, groups, n_resamples, seed)
+        for metric in VALUES:
+            interval: Interval = getattr(found, metric)
+            rows.append(
+                {
+                    **{**about, "metric": metric},
+                    **{"value": interval.value, "ci_low": interval.low, "ci_high": interval.high, "n": len(part)},
+                    "n_patients": part["patient_id"].nunique() or None,
+                    "prevalence": part["label"].mean(),
+                    **{"ci_method": method, "resamples_dropped": found.dropped[metric]},
+                }
+            )
     return pd.DataFrame(rows)
 
 
@@ -183,11 +288,16 @@ def shown(found: pd.DataFrame) -> pd.DataFrame:
     """The table as a reader wants it: a row an arm, set and kind of probabilities."""
     rows = []
     for (dataset, arm, kind), part in found.groupby(["dataset", "arm", "probabilities"], sort=False):
-        text = {
-            row["metric"]: "no finite value"
-            if np.isnan(row["value"])
-            else f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f})"
-            for row in part.to_dict("records")
-        }
+        text = {row["metric"]: _shown(row) for row in part.to_dict("records")}
         rows.append({"dataset": dataset, "arm": arm, "probabilities": kind, **text})
     return pd.DataFrame(rows)
+
+
+def _shown(row: Mapping[Any, Any]) -> str:
+    if np.isnan(row["value"]):
+        return "no finite value"
+    if np.isnan(row["ci_low"]):
+        return f"{row['value']:.2f} (no interval)"
+    share = row["resamples_dropped"]
+    left_out = f"; {share:.1%} of resamples have none" if share > 0 else ""
+    return f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f}{left_out})"

@@ -118,3 +118,73 @@ def test_table_tells_both_kinds_of_probabilities_for_every_arm():
     table = calibration.table(calibration.add_recalibrated(predictions), n_resamples=30)
     assert len(table) == 2 * 3 and set(table["ci_method"]) == {"bootstrap_patient"}
     assert len(calibration.shown(table)) == 2
+
+
+@pytest.mark.parametrize("slope", [0.05, 0.1, 0.25, 0.4])
+@pytest.mark.parametrize("spread", [3, 4, 6, 8])
+def test_overconfident_scores_of_any_spread_are_fitted_as_scikit_learn_fits_them(spread, slope):
+    generator = np.random.default_rng(7)
+    odds = np.clip(generator.normal(0, spread, 800), *calibration.logit([0, 1]))
+    labels = (generator.random(800) < 1 / (1 + np.exp(-(0.3 + slope * odds)))).astype(int)
+    scores = 1 / (1 + np.exp(-odds))
+    found = calibration.calibration_ci(labels, scores, n_resamples=40)
+    fit = LogisticRegression(C=np.inf, tol=1e-12, max_iter=10_000).fit(odds[:, None], labels)
+    assert found.slope.value == pytest.approx(fit.coef_[0, 0], abs=1e-4)
+    assert np.isfinite([*found.slope, *found.intercept]).all()
+    assert found.dropped == {"intercept": 0, "slope": 0, "brier": 0}
+    assert calibration.recalibrate(labels, scores) is not None
+
+
+def test_steep_fits_of_scores_that_hardly_differ_converge_too():
+    labels, scores = cohort(500)
+    narrow = 1 / (1 + np.exp(-0.002 * calibration.logit(scores)))
+    wide, steep = (calibration.calibration_ci(labels, s, n_resamples=5).slope.value for s in (scores, narrow))
+    assert steep == pytest.approx(wide / 0.002, rel=1e-5)
+
+
+def test_resamples_that_are_separated_are_counted_and_told():
+    # One film alone keeps the classes from being separated: a resample lacks it in about (1 - 1/n)^n = 0.37 of cases.
+    labels = np.repeat([0, 1], 15)
+    scores = np.linspace(0.1, 0.9, 30)
+    scores[0] = 0.95
+    found = calibration.calibration_ci(labels, scores, n_resamples=2000)
+    assert np.isfinite(found.slope).all() and found.dropped["slope"] == pytest.approx((1 - 1 / 30) ** 30, abs=0.04)
+    predictions = pd.DataFrame(
+        {"dataset": "own", "arm": "a", "image_id": range(30), "label": labels, "score": scores, "patient_id": None}
+    )
+    table = calibration.table(predictions.assign(recalibrated=np.nan), n_resamples=200)
+    assert table.set_index("metric").loc["slope", "resamples_dropped"] > 0.25
+    assert "of resamples have none" in calibration.shown(table).loc[0, "slope"]
+
+
+def test_films_of_one_patient_give_values_and_no_interval():
+    labels, scores = cohort(60)
+    predictions = pd.DataFrame(
+        {"dataset": "own", "arm": "a", "image_id": range(60), "label": labels, "score": scores, "patient_id": "p"}
+    )
+    table = calibration.table(predictions.assign(recalibrated=np.nan), n_resamples=20)
+    assert set(table["ci_method"]) == {"too_few"} and table["value"].notna().all()
+    assert table[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert "no interval" in calibration.shown(table).loc[0, "slope"]
+
+
+def test_reliability_takes_patients_for_the_evidence_where_they_are_known():
+    labels, scores = (np.repeat(column, 6) for column in cohort(200))
+    patients = np.repeat(np.arange(200), 6)
+    found, once = calibration.reliability(labels, scores, patients), calibration.reliability(labels[::6], scores[::6])
+    # Six copies of each film are worth as much as one.
+    pd.testing.assert_frame_equal(found[["observed", "ci_low", "ci_high"]], once[["observed", "ci_low", "ci_high"]])
+    assert (found["n_clusters"] * 6 == found["n"]).all()
+
+
+def test_reliability_and_decision_curve_are_tables_of_every_arm_and_kind():
+    labels, scores = cohort(200)
+    predictions = pd.DataFrame(
+        {"dataset": "own", "arm": "a", "image_id": range(200), "label": labels, "score": scores, "patient_id": None}
+    )
+    both = calibration.add_recalibrated(pd.concat([predictions, predictions.assign(arm="b")]))
+    bins, curve = calibration.reliability_table(both), calibration.decision_table(both)
+    assert len(bins) == 4 * 10 and len(curve) == 4 * 91
+    for table in (bins, curve):
+        assert list(table.columns[:3]) == ["arm", "dataset", "probabilities"]
+        assert set(table["probabilities"]) == {"as they come", "recalibrated here"}
