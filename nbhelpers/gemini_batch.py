@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +18,7 @@ from nbhelpers import gemini_client
 from nbhelpers.errors import UserError
 from nbhelpers.files import write_bytes
 from nbhelpers.gemini_carriers import kept
+from nbhelpers.gemini_key import redact
 from nbhelpers.gemini_outcomes import TRANSIENT, Outcome, from_reply, from_status
 from nbhelpers.gemini_purchases import Plan, Row, Settings, check_budget, in_jobs, note_outcome, plan_rows
 from nbhelpers.ledger import Ledger
@@ -23,6 +26,7 @@ from nbhelpers.progress import progress
 
 ENDED = ("SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
 DOWNLOADS = 4
+GONE = "the service no longer has it"
 Result = TypeVar("Result")
 
 
@@ -43,12 +47,14 @@ def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
     jobs = _open_jobs(ledger, door)
     for attempt in range(settings.attempts + 1):
         if settings.batch_cancel:
-            _cancel(jobs, door)
+            _cancel(ledger, jobs, door)
         hopeless = _collect(ledger, jobs, folder, settings, door)
         plan = plan_rows(plan.rows, ledger.entries, folder, settings.attempts)
         wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
         if not wanted or hopeless or settings.batch_cancel or settings.mode != "batch":
             return
+        if attempt == settings.attempts:
+            return  # a job more would be made, and collected by nobody
         try:
             check_budget(ledger, wanted, settings)
         except UserError:
@@ -68,26 +74,32 @@ def announced(ledger: Ledger) -> bool:
     return sum(count.get(event["event"], 0) for event in ledger.events) > 0
 
 
+class _Gone(UserError):
+    """The service knows nothing of a job or of its result file."""
+
+
 class _Door:
     """Calls to the service that are tried again while waiting can help."""
 
     def __init__(self, client: Any, settings: Settings) -> None:
         self.client, self.settings = client, settings
 
-    def call(self, do: Callable[[], Result], before_retry: Callable[[], Result | None] = lambda: None) -> Result:
+    def call(
+        self, do: Callable[[], Result], before_retry: Callable[[], Result | None] = lambda: None, of: str = ""
+    ) -> Result:
         """What `do` gives. `before_retry` may find that a try that seemed to fail was carried out after all."""
         settings = self.settings
         started, tries = time.monotonic(), 0
         while True:
             try:
-                return do()
+                return self._in_time(do)
             except (KeyError, ValueError) as error:
                 # So the SDK tells of an upload that broke off and of a page of HTML where JSON was expected.
-                outcome = Outcome("transport", gemini_client.redact(f"{type(error).__name__}: {error}")[:300])
+                outcome = Outcome("transport", redact(f"{type(error).__name__}: {error}")[:300])
             except Exception as error:
                 outcome = gemini_client.from_error(error)
             if outcome.kind not in TRANSIENT:
-                raise self.refusal(outcome)
+                raise self.refusal(outcome, of)
             wait = outcome.wait if outcome.wait is not None else min(settings.backoff_s * 2.0**tries, 60.0)
             tries += 1
             if time.monotonic() + wait - started > settings.patience_s:
@@ -101,19 +113,40 @@ class _Door:
             if found is not None:
                 return found
 
-    def refusal(self, outcome: Outcome) -> UserError:
-        """The error for an outcome that no wait heals."""
+    def _in_time(self, do: Callable[[], Result]) -> Result:
+        """What `do` gives, or a `TimeoutError`: the HTTP library bounds a read alone, which a slow drip outlives."""
+        done: Future[Result] = Future()
+
+        def work() -> None:
+            try:
+                done.set_result(do())
+            except BaseException as error:
+                done.set_exception(error)
+
+        # A daemon: one that never ends must not keep the process either.
+        threading.Thread(target=work, name="gemini batch", daemon=True).start()
+        return done.result(self.settings.deadline_s)
+
+    def refusal(self, outcome: Outcome, of: str = "") -> UserError:
+        """The error for an outcome that no wait heals; `of` is the job or the file that was asked for."""
+        if of and outcome.detail.startswith(("403", "404")):
+            return _Gone(
+                f"batch job or file {of} is not to be had: {outcome.detail}",
+                "gemini batch",
+                "use the API key that made it; if it was deleted or has expired, set gemini_batch_cancel: true once: "
+                "its images count as paid, and the next run asks for them again",
+            )
         if outcome.kind == "configuration":
             return gemini_client.stop_message(outcome, self.settings.request.model)
         return UserError(f"{outcome.kind}: {outcome.detail}", "gemini batch", "run again when the quota is back")
 
     def job(self, name: str) -> types.BatchJob:
         """State of a job."""
-        return self.call(lambda: self.client.batches.get(name=name))
+        return self.call(lambda: self.client.batches.get(name=name), of=name)
 
     def cancel(self, name: str) -> None:
         """Ask for a job to be cancelled."""
-        self.call(lambda: self.client.batches.cancel(name=name))
+        self.call(lambda: self.client.batches.cancel(name=name), of=name)
 
     def find(self, display_name: str) -> types.BatchJob | None:
         """The job that was made under this name, if the service has it."""
@@ -208,12 +241,14 @@ def _submit(
 def _close(ledger: Ledger, batch: str, why: str) -> None:
     """Close a job, and with it its requests that have no outcome: the service brought nothing for them.
 
-    What a job that succeeded left out may have been billed, so it counts at its estimate, and as a try.
+    What a job that succeeded left out may have been billed, so it counts at its estimate, and as a try; so does, but
+    not as a try, what a job held that is gone.
     """
     succeeded = why.endswith("SUCCEEDED")
+    kind = "no_image" if succeeded else "unknown" if why == GONE else "server"
     lines = [
         {"event": "outcome", "request_id": line["request_id"], "key": key}
-        | {"outcome": "no_image" if succeeded else "server", "cost_usd": line["estimate_usd"] if succeeded else 0.0}
+        | {"outcome": kind, "cost_usd": 0.0 if kind == "server" else line["estimate_usd"]}
         | {"detail": f"nothing in the result of the batch job: {why}"}
         for key, entry in ledger.entries.items()
         for line in entry.open.values()
@@ -222,13 +257,20 @@ def _close(ledger: Ledger, batch: str, why: str) -> None:
     ledger.append(*lines, {"event": "batch_closed", "batch": batch, "detail": why})
 
 
-def _cancel(jobs: Mapping[str, Mapping[str, Any]], door: _Door) -> None:
-    for event in jobs.values():
-        state = _state(door.job(event["job"]))
-        if state not in ENDED:
-            name = event["job"]
-            door.cancel(name)
-            print(f"batch job {name}: cancelled while {state}")
+def _cancel(ledger: Ledger, jobs: dict[str, dict[str, Any]], door: _Door) -> None:
+    """Cancel what still runs; a job that the service no longer has is closed, its images counted as paid."""
+    for batch, event in list(jobs.items()):
+        name = event["job"]
+        try:
+            job = door.job(name)
+            state = _state(job)
+            if state not in ENDED:
+                door.cancel(name)
+                print(f"batch job {name}: cancelled while {state}")
+        except _Gone:
+            _close(ledger, batch, GONE)
+            jobs.pop(batch)
+            print(f"batch job {name}: the service no longer has it")
 
 
 def _result_file(job: types.BatchJob) -> str | None:
@@ -262,7 +304,15 @@ def _collect(
             lagging = state.endswith("SUCCEEDED") and not _result_file(job)
             if state not in ENDED or (lagging and not settings.batch_cancel):
                 continue
-            hopeless |= _keep_results(ledger, batch, job, folder, settings, door)
+            try:
+                hopeless |= _keep_results(ledger, batch, job, folder, settings, door)
+            except _Gone:
+                # The file of a job that has ended; only the user can say that it is to be given up.
+                if not settings.batch_cancel:
+                    raise
+                _close(ledger, batch, GONE)
+            # A job that failed as a whole would fail again at once.
+            hopeless |= state == "FAILED"
             bar.update(int(waiting.pop(batch)["images"]))
         bar.set_postfix_str(", ".join(sorted(set(states.values()))), refresh=False)
         bar.update(0)
@@ -316,13 +366,16 @@ def _keep_results(
                     extra += settings.batch_price.cost(outcome.facts.get("usage"), int(outcome.kind == "ok"))
                 continue
             hopeless |= outcome.fatal
-            note_outcome(ledger, key, asked, kept(outcome, key, folder), settings.batch_price)
+            note_outcome(ledger, key, asked, kept(outcome, key, folder), settings.batch_price, folder=folder)
         if extra:
             ledger.append({"event": "extra", "batch": batch, "cost_usd": round(extra, 8)})
         if not whole:
             print(f"batch job {job.name}: its result came only in part; run again for the rest")
             return True
         path.unlink(missing_ok=True)
+    said = redact(str(job.error.message or "")) if job.error else ""
+    if said:
+        print(f"batch job {job.name}: {state}: {said}")
     _close(ledger, batch, state)
     return hopeless
 
@@ -337,7 +390,7 @@ def _download(name: str, path: Path, door: _Door) -> bool:
         except Exception as error:
             outcome = gemini_client.from_error(error)
         if outcome.kind not in TRANSIENT:
-            raise door.refusal(outcome)
+            raise door.refusal(outcome, of=name)
     if not path.exists():
         raise UserError(f"no batch result: {outcome.detail}", name, "run again later")
     return False
@@ -367,4 +420,4 @@ def _outcome(line: Mapping[str, Any]) -> Outcome:
     if outcome.kind == "configuration" and not outcome.fatal:
         # The job itself was taken: it is this line's prompt that is refused.
         outcome = replace(outcome, kind="prompt_blocked")
-    return replace(outcome, detail=gemini_client.redact(outcome.detail))
+    return replace(outcome, detail=redact(outcome.detail))

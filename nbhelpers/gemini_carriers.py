@@ -25,12 +25,14 @@ from typing import Any, Protocol
 from nbhelpers import gemini_client
 from nbhelpers.errors import UserError
 from nbhelpers.gemini_client import Request
+from nbhelpers.gemini_key import redact
 from nbhelpers.gemini_outcomes import Outcome
-from nbhelpers.originals import keep_original
+from nbhelpers.originals import keep_original, note_beside
 
 SHARE = 8  # requests in flight that one process carries
 KEEPING = 2  # threads that decode images and write them, in each process
 WORTH = 200  # images from which starting processes pays
+BRISK = 3000  # requests a minute below which one process has time enough
 LINE = 2**20  # bytes of the longest line between processes; images never pass here
 
 
@@ -78,9 +80,10 @@ class Carrier(Protocol):
         ...
 
 
-def carriers(rows: int, concurrency: int) -> int:
+def carriers(rows: int, concurrency: int, requests_per_minute: int = 0) -> int:
     """How many processes to use for so many images and requests in flight; 0 is this process itself."""
-    worth = rows >= WORTH and concurrency >= 2 * SHARE and (os.cpu_count() or 1) > 1
+    brisk = requests_per_minute == 0 or requests_per_minute >= BRISK
+    worth = brisk and rows >= WORTH and concurrency >= 2 * SHARE and (os.cpu_count() or 1) > 1
     return min(-(-concurrency // SHARE), os.cpu_count() or 1, 8) if worth else 0
 
 
@@ -148,10 +151,21 @@ def _keep(body: str, key: str, folder: Path) -> Outcome:
 
 
 def kept(outcome: Outcome, key: str, folder: Path) -> Outcome:
-    """The outcome with its image written to the disk, and `image` telling where, in place of the bytes."""
-    if outcome.kind != "ok" or outcome.data is None:
+    """The outcome with its image written to the disk, and `image` telling where, in place of the bytes.
+
+    What came with it, or in its place and cannot be decoded, is kept too (`spare/`): it was paid for.
+    """
+    if outcome.data is None:
         return outcome
-    return replace(outcome, data=None, image=keep_original(folder, key[:32], outcome.data))
+    name = key[:32]
+    spare = outcome.more if outcome.kind == "ok" else (outcome.data,)
+    image: dict[str, Any] = {}
+    if spare:
+        image["spare"] = [keep_original(folder, name, data, "spare")["path"] for data in spare]
+    if outcome.kind == "ok":
+        note_beside(folder, name, outcome.facts)
+        image |= keep_original(folder, name, outcome.data)
+    return replace(outcome, data=None, more=(), image=image)
 
 
 class Processes:
@@ -161,6 +175,7 @@ class Processes:
         self._children: list[asyncio.subprocess.Process] = []
         self._waiting: list[dict[int, Ticket]] = []
         self._readers: list[asyncio.Task[None]] = []
+        self._ended: set[int] = set()
         self._number = self.ahead = 0
 
     @classmethod
@@ -193,7 +208,10 @@ class Processes:
 
     def send(self, key: str, prompt: str, seed: int) -> Ticket:
         """Start a request in the process that has the fewest on their way; see `Carrier`."""
-        place = min(range(len(self._children)), key=lambda one: len(self._waiting[one]))
+        places = [place for place in range(len(self._children)) if place not in self._ended]
+        if not places:
+            raise RuntimeError("the processes that carry requests have ended before their time")
+        place = min(places, key=lambda one: len(self._waiting[one]))
         ticket, self._number = Ticket(), self._number + 1
         self._waiting[place][self._number] = ticket
         self._write(self._children[place], {"n": self._number, "key": key, "prompt": prompt, "seed": seed})
@@ -212,24 +230,30 @@ class Processes:
     @staticmethod
     def _write(child: asyncio.subprocess.Process, line: Mapping[str, Any]) -> None:
         assert child.stdin is not None
-        child.stdin.write(json.dumps(line).encode() + b"\n")
+        with contextlib.suppress(ConnectionError, RuntimeError):
+            # One that has ended is found out by its reader.
+            child.stdin.write(json.dumps(line).encode() + b"\n")
 
     async def _read(self, place: int) -> None:
         child, waiting = self._children[place], self._waiting[place]
         assert child.stdout is not None
-        async for raw in child.stdout:
-            line = json.loads(raw)
-            ticket = waiting[line["n"]]
-            if "failed" in line:
-                waiting.pop(line["n"]).fail(_error(line["failed"]))
-                continue
-            if "done" in line:
-                waiting.pop(line["n"])
-                ticket.done.set_result(Outcome(**line["done"]))
-            if not ticket.arrived.done():
-                ticket.arrived.set_result(None)
-        for ticket in waiting.values():
-            ticket.fail(RuntimeError("a process that carries requests ended before its time"))
+        try:
+            async for raw in child.stdout:
+                line = json.loads(raw)
+                ticket = waiting[line["n"]]
+                if "failed" in line:
+                    waiting.pop(line["n"]).fail(_error(line["failed"]))
+                    continue
+                if "done" in line:
+                    waiting.pop(line["n"])
+                    ticket.done.set_result(Outcome(**line["done"]))
+                if not ticket.arrived.done():
+                    ticket.arrived.set_result(None)
+        finally:
+            # However it ended, and busy or not: nobody may wait for it, and nothing more be given to it.
+            self._ended.add(place)
+            for ticket in waiting.values():
+                ticket.fail(RuntimeError("a process that carries requests ended before its time"))
 
     async def close(self) -> None:
         """Let the processes end, and wait for them."""
@@ -257,6 +281,7 @@ async def _serve() -> None:
     reader = asyncio.StreamReader(limit=LINE)
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin.buffer)
     out = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)  # what some library prints must not come between the lines
     settings = json.loads(await reader.readline())
     request, folder = Request(**settings["request"]), Path(settings["folder"])
     here = Here(request, settings["deadline_s"], folder, settings["in_flight"])
@@ -272,7 +297,7 @@ async def _serve() -> None:
         except UserError as error:
             _tell(out, {"n": number, "failed": {"what": error.what, "where": error.where, "do": error.do}})
         except Exception as error:
-            text = gemini_client.redact(f"{type(error).__name__}: {error}")
+            text = redact(f"{type(error).__name__}: {error}")
             _tell(out, {"n": number, "failed": {"text": text}})
 
     while raw := await reader.readline():

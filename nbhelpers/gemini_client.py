@@ -1,4 +1,4 @@
-"""The one door to the Gemini API: the key, the client, and a request that ends in an outcome, whatever happens."""
+"""The one door to the Gemini API: the client, and a request that ends in an outcome, whatever happens."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from google import genai
 from google.genai import errors, types
 
 from nbhelpers.errors import UserError
+from nbhelpers.gemini_key import api_key, redact
 from nbhelpers.gemini_outcomes import Outcome, from_reply, from_status
-
-KEY_VARIABLES = ("GOOGLE_API_KEY", "GEMINI_API_KEY")  # the SDK's order: the first wins
 
 
 def _exceptions(*names: str) -> tuple[type[BaseException], ...]:
@@ -35,37 +34,14 @@ FAILED: tuple[type[BaseException], ...] = (
     *_exceptions("httpx2.HTTPError", "httpx.HTTPError", "aiohttp.ClientError"),
 )
 UNSENT = _exceptions(
-    *("httpx2.ConnectError", "httpx2.ConnectTimeout", "httpx2.PoolTimeout"),
-    *("httpx.ConnectError", "httpx.ConnectTimeout", "httpx.PoolTimeout", "aiohttp.ClientConnectorError"),
+    *("httpx2.ConnectError", "httpx2.ConnectTimeout", "httpx2.PoolTimeout", "httpx2.ProxyError"),
+    *("httpx.ConnectError", "httpx.ConnectTimeout", "httpx.PoolTimeout", "httpx.ProxyError"),
+    *("aiohttp.ClientConnectorError", "aiohttp.ClientHttpProxyError"),
 )
 UNUSABLE = _exceptions(
     *("httpx2.InvalidURL", "httpx2.UnsupportedProtocol", "httpx2.LocalProtocolError"),
     *("httpx.InvalidURL", "httpx.UnsupportedProtocol", "httpx.LocalProtocolError", "aiohttp.InvalidURL"),
 )
-
-
-def api_key() -> str:
-    """The key from `GOOGLE_API_KEY` or `GEMINI_API_KEY`; a `UserError` when there is none."""
-    for name in KEY_VARIABLES:
-        value = os.environ.get(name, "").strip()
-        if value and not (value.isascii() and value.isprintable() and " " not in value):
-            raise UserError("the API key holds characters that no key has", name, "copy it again, without quotes")
-        if value:
-            return value
-    raise UserError(
-        "no API key for Gemini",
-        "environment",
-        "export GEMINI_API_KEY=... before starting (https://aistudio.google.com/apikey); it is never a parameter",
-    )
-
-
-def redact(text: str) -> str:
-    """`text` without any API key that the environment holds: services echo what they were sent."""
-    for name in KEY_VARIABLES:
-        value = os.environ.get(name, "").strip()
-        if len(value) >= 4:
-            text = text.replace(value, "[key]")
-    return text
 
 
 @dataclass(frozen=True)

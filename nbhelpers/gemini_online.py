@@ -16,12 +16,14 @@ from typing import Any
 from nbhelpers import gemini_client
 from nbhelpers.errors import UserError
 from nbhelpers.gemini_carriers import Carrier, Here, Processes, Ticket, carriers
-from nbhelpers.gemini_outcomes import TRANSIENT, Outcome
+from nbhelpers.gemini_outcomes import REFUSALS, TRANSIENT, Outcome
 from nbhelpers.gemini_purchases import Row, Settings, note_outcome
 from nbhelpers.ledger import Ledger
 from nbhelpers.progress import progress
 
 TRANSIENT_LIMIT = 8  # failures of one image that are its own, in one run
+LOST_LIMIT = 10  # requests in a row without a reply, or twice those in flight if that is more
+DOUBTS = 3  # images refused by a configuration that has brought none, before it counts as wrong
 LONGEST_PAUSE_S = 60.0
 STORING = 6  # threads that decode images and write them
 
@@ -32,10 +34,12 @@ class Run:
     Everything here lives on one event loop; only disk and decoding go to threads.
     """
 
-    def __init__(self, ledger: Ledger, rows: list[Row], folder: Path, settings: Settings) -> None:
+    def __init__(self, ledger: Ledger, rows: list[Row], folder: Path, settings: Settings, proven: bool = False) -> None:
         self.ledger, self.rows, self.folder, self.settings = ledger, rows, folder, settings
         self.counts: Counter[str] = Counter()
-        self.proven = any(entry.ok for entry in ledger.entries.values())
+        self.proven = proven  # the service takes this very configuration
+        self.doubted: set[str] = set()  # rows refused while it has not
+        self.lost = 0  # requests without a reply since the last one that had one: each may have been billed
         self.reserved = 0.0
         self.spent = ledger.spent()
         self.dearest = 0.0
@@ -56,7 +60,7 @@ class Run:
     async def work(self) -> None:
         """Draw all rows; returns when each is here, given up, or left because the run stopped."""
         settings = self.settings
-        count = carriers(len(self.rows), settings.concurrency)
+        count = carriers(len(self.rows), settings.concurrency, settings.requests_per_minute)
         how = settings.request, settings.deadline_s, self.folder, settings.concurrency
         carrier: Carrier = await Processes.start(count, *how) if count else Here(*how)
         self._carrier = carrier
@@ -103,15 +107,16 @@ class Run:
                 self._dirty.set()
                 ticket = carrier.send(row.key, row.prompt, row.seed)
                 await ticket.arrived
-                if ticket.done.done():
-                    self._heed(self._weigh(ticket.done.result()))
+                heeded = ticket.done.done()
+                if heeded:
+                    self._heed(self._weigh(row, ticket.done.result()))
             except Exception as error:
                 self.stop("an error", error)
                 self._finish(row, "not yet: stopped by an error")
                 continue
             # The reply is here: the next request goes out while this one is decoded and written.
             await keeping.acquire()
-            self._keep(asyncio.create_task(self._note(row, asked, ticket, reserve, keeping)))
+            self._keep(asyncio.create_task(self._note(row, asked, ticket, reserve, keeping, heeded)))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         # The loop itself holds tasks weakly.
@@ -140,21 +145,32 @@ class Run:
         self.reserved += 0.0 if self.stopped else reserve
         return reserve
 
-    def _weigh(self, outcome: Outcome) -> Outcome:
-        if outcome.kind == "configuration" and not outcome.fatal:
+    def _weigh(self, row: Row, outcome: Outcome) -> Outcome:
+        if outcome.kind != "configuration" or outcome.fatal:
+            return outcome
+        if self.proven:
             # The same configuration has brought images: then it is this prompt that is refused.
-            return replace(outcome, kind="prompt_blocked") if self.proven else replace(outcome, fatal=True)
-        return outcome
+            return replace(outcome, kind="prompt_blocked")
+        # One prompt may be at fault; when others are refused too, it is the configuration.
+        self.doubted.add(row.key)
+        return replace(outcome, fatal=len(self.doubted) >= min(DOUBTS, len(self.rows)))
 
     async def _note(
-        self, row: Row, asked: Mapping[str, Any], ticket: Ticket, reserve: float, keeping: asyncio.Semaphore
+        self,
+        row: Row,
+        asked: Mapping[str, Any],
+        ticket: Ticket,
+        reserve: float,
+        keeping: asyncio.Semaphore,
+        heeded: bool,
     ) -> None:
         try:
-            heeded = ticket.done.done()
-            outcome = self._weigh(await ticket.done)
+            outcome = self._weigh(row, await ticket.done)
             if not heeded:
                 self._heed(outcome)
-            cost = note_outcome(self.ledger, row.key, asked, outcome, self.settings.price, durable=False)
+            cost = note_outcome(
+                self.ledger, row.key, asked, outcome, self.settings.price, durable=False, folder=self.folder
+            )
             self._dirty.set()
             self.reserved -= reserve
             self.spent += cost
@@ -203,19 +219,28 @@ class Run:
         """Decide what becomes of a row: done, asked again (now or later), or given up; and of the run."""
         kind = outcome.kind
         self.counts[kind] += 1
+        self._count_lost(outcome)
         self._bar.set_postfix(self.counts | {"usd": round(self.spent, 2)}, refresh=False)
         if kind not in TRANSIENT:
             # Any considered answer shows that the service works.
             self.streak.clear()
             self.refused_quota = 0
             self.last_good = time.monotonic()
+        # An answer of any kind shows that the configuration is taken.
+        self.proven = self.proven or kind == "ok" or kind in REFUSALS
         if kind == "ok":
-            self.proven = True
             self._finish(row, "ok")
         elif outcome.fatal:
             self._finish(row, f"not yet: {kind}")
         elif kind in TRANSIENT:
             self._try_later(row, outcome)
+        elif kind == "configuration":
+            # In doubt: others are asked for first.
+            row.failures += 1
+            if row.failures >= TRANSIENT_LIMIT:
+                self._finish(row, f"not yet: {kind}")
+            else:
+                asyncio.get_running_loop().call_later(self._backoff(1), self._requeue, row)
         else:
             row.refusals += 1
             if row.refusals >= self.settings.attempts:
@@ -223,6 +248,15 @@ class Run:
             else:
                 self._queue.put_nowait(row)
                 self._queue.task_done()
+
+    def _count_lost(self, outcome: Outcome) -> None:
+        """Stop when requests that may have been billed go without any reply, one after another."""
+        if outcome.kind != "transport" or outcome.billed is not None:
+            self.lost = 0 if outcome.kind != "transport" else self.lost
+            return
+        self.lost += 1
+        if self.lost >= max(2 * self.settings.concurrency, LOST_LIMIT):
+            self.stop(f"{self.lost} requests in a row had no reply and may be billed; see gemini_deadline_s")
 
     def _try_later(self, row: Row, outcome: Outcome) -> None:
         now, settings = time.monotonic(), self.settings

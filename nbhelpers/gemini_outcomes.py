@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbhelpers.errors import UserError
+from nbhelpers.gemini_key import redact
 from nbhelpers.images import decode, sniff_format
 
 OUTCOMES = {
@@ -50,7 +51,9 @@ class Outcome:
     detail : str
         What the service said, in a line.
     data : bytes or None
-        The image as it came.
+        The image as it came; of a `corrupt` one what its base64 held, if that could be read.
+    more : tuple of bytes
+        Further images of the same reply, as they came.
     wait : float or None
         Seconds that the service asks to wait.
     billed : bool or None
@@ -66,6 +69,7 @@ class Outcome:
     kind: str
     detail: str = ""
     data: bytes | None = None
+    more: tuple[bytes, ...] = ()
     wait: float | None = None
     billed: bool | None = True
     fatal: bool = False
@@ -98,14 +102,20 @@ def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
     }
     messages = "; ".join(str(entry["finishMessage"]) for entry in candidates if entry.get("finishMessage"))
     reason = ", ".join(reasons) + (f": {messages}" if messages else "")
-    broken: list[str] = []
+    good: list[bytes] = []
+    broken: list[tuple[str, bytes | None]] = []
     for encoded in _images(candidates):
+        data: bytes | None = None
         try:
-            return Outcome("ok", reason, _image_bytes(encoded), facts=facts)
+            data = _bytes(encoded)
+            _check_image(data)
+            good.append(data)
         except UserError as error:
-            broken.append(error.what)
+            broken.append((error.what, data))
+    if good:
+        return Outcome("ok", reason, good[0], tuple(good[1:]), facts=facts)
     if broken:
-        return Outcome("corrupt", broken[0], facts=facts)
+        return Outcome("corrupt", broken[0][0], broken[0][1], facts=facts)
     feedback = _mapping(body.get("promptFeedback"))
     if feedback.get("blockReason"):
         detail = f"{feedback['blockReason']} {feedback.get('blockReasonMessage') or ''}"
@@ -142,17 +152,19 @@ def from_status(status: int, body: Any, headers: Mapping[str, str] | None = None
     return Outcome("configuration", said, billed=False, fatal=not own)
 
 
-def _image_bytes(encoded: object) -> bytes:
+def _bytes(encoded: object) -> bytes:
     try:
         # Both alphabets of base64 are in use, with and without padding; any other sign is damage.
         text = str(encoded).translate({ord("-"): "+", ord("_"): "/"}).rstrip("=")
-        data = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+        return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise UserError(f"the image is no base64: {error}") from None
+
+
+def _check_image(data: bytes) -> None:
     if sniff_format(data) is None:
         raise UserError("the image is of no known format")
     decode(data)
-    return data
 
 
 def _parts(candidates: list[Any]) -> Iterator[Mapping[str, Any]]:
@@ -222,5 +234,6 @@ def _int(value: object) -> int | None:
 def _line(text: object, limit: int = 300) -> str:
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
-    line = " ".join(str(text)[: 4 * limit].split())
+    # The key goes first: half of it, cut off by the limit, would no longer be found.
+    line = " ".join(redact(str(text))[: 4 * limit].split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

@@ -48,7 +48,9 @@ def _count(usage: Mapping[str, Any], name: str) -> float:
     return float(value) if isinstance(value, (int, float)) and value > 0 else 0.0
 
 
-def price_of(model: str, own_usd: float | None = None, batch: bool = False, path: Path = PRICES) -> Price:
+def price_of(
+    model: str, own_usd: float | None = None, batch: bool = False, size: str | None = None, path: Path = PRICES
+) -> Price:
     """Price of an image of `model`.
 
     Parameters
@@ -58,7 +60,9 @@ def price_of(model: str, own_usd: float | None = None, batch: bool = False, path
     own_usd : float, optional
         The user's own price of an image; it goes before the list.
     batch : bool
-        Take the price of batch mode.
+        Take the price of batch mode; the user's own price is taken as it is.
+    size : str, optional
+        `1K`, `2K` or `4K`; the list holds prices of 1K images alone.
 
     Raises
     ------
@@ -75,11 +79,14 @@ def price_of(model: str, own_usd: float | None = None, batch: bool = False, path
             str(path),
             f"{params.suggest(model, prices['models'])}; or set gemini_price_usd to the price of one image",
         )
+    if own_usd is None and size not in (None, "1K"):
+        do = "set gemini_price_usd to the price of one image of that size"
+        raise UserError(f"no price is known for {size} images of model {model!r}", str(path), do)
     factor = float(prices["batch_factor"]) if batch else 1.0
     usd = float(listed["usd_per_image"]) * factor if own_usd is None else float(own_usd)
     return Price(
         usd,
-        listed.get("output_tokens"),
+        listed.get("output_tokens") if size in (None, "1K") else None,
         float(listed.get("usd_per_million_input_tokens", 0.0)) / 1e6 * factor,
         "" if own_usd is not None else str(prices["date"]),
     )

@@ -17,7 +17,7 @@ from nbhelpers.gemini_outcomes import REFUSALS, Outcome
 from nbhelpers.gemini_prices import Price, price_of
 from nbhelpers.images import decode
 from nbhelpers.ledger import Entry, Ledger, image_key
-from nbhelpers.originals import SUFFIXES, describe, file_is_whole
+from nbhelpers.originals import SUFFIXES, describe, file_is_whole, forget_beside, noted_beside
 
 MODES = ("online", "batch")
 
@@ -59,8 +59,9 @@ class Settings:
             str(given.get("aspect_ratio", "1:1")),
             given.get("image_size"),
         )
-        half = price_of(model, given.get("price_usd"), batch=True)
-        settings = cls(request, half if mode == "batch" else price_of(model, given.get("price_usd")), half, **own)
+        half = price_of(model, given.get("price_usd"), True, request.image_size)
+        full = price_of(model, given.get("price_usd"), False, request.image_size)
+        settings = cls(request, half if mode == "batch" else full, half, **own)
         for name in ("concurrency", "attempts", "deadline_s", "patience_s", "poll_s", "batch_images", "batch_hours"):
             if getattr(settings, name) <= 0:
                 raise UserError(f"gemini_{name} = {getattr(settings, name)}", "parameters", "give a positive number")
@@ -174,26 +175,42 @@ def adopt(ledger: Ledger, rows: list[Row], folder: Path) -> None:
             except (OSError, UserError):
                 continue
             line = {"event": "outcome", "request_id": "", "key": row.key, "outcome": "ok", "cost_usd": 0.0}
-            facts = {"detail": "found on disk after a kill; its cost is counted with the request of unknown outcome"}
+            facts = noted_beside(folder, row.key[:32])
+            facts["detail"] = "found on disk after a kill; its cost is counted with the request of unknown outcome"
             ledger.append(line | facts | describe(data, path))
+            forget_beside(folder, row.key[:32])
             break
 
 
 def note_outcome(
-    ledger: Ledger, key: str, asked: Mapping[str, Any], outcome: Outcome, price: Price, durable: bool = True
+    ledger: Ledger,
+    key: str,
+    asked: Mapping[str, Any],
+    outcome: Outcome,
+    price: Price,
+    durable: bool = True,
+    folder: Path | None = None,
 ) -> float:
     """Write an outcome's line, after its image is on the disk (`outcome.image`). Gives the cost in US dollars.
 
-    `durable` waits until the line is on the disk too.
+    `durable` waits until the line is on the disk too; what lay beside the image in `folder` for an `adopt` is removed.
     """
     if outcome.billed is None:
         cost = float(asked["estimate_usd"])
     elif outcome.billed:
-        cost = price.cost(outcome.facts.get("usage"), images=int(outcome.kind in ("ok", "corrupt")))
+        cost = price.cost(outcome.facts.get("usage"), images=_images(outcome))
     else:
         cost = 0.0
     facts = {name: value for name, value in outcome.facts.items() if value not in (None, {})}
     line = {"event": "outcome", "request_id": asked["request_id"], "key": key, "outcome": outcome.kind}
     line |= {"cost_usd": round(cost, 8), "detail": outcome.detail, **facts, **outcome.image}
     ledger.append(line, durable=durable)
+    if folder is not None and outcome.kind == "ok":
+        forget_beside(folder, key[:32])
     return cost
+
+
+def _images(outcome: Outcome) -> int:
+    """How many images a reply was billed for, where its usage does not say."""
+    spare = len(outcome.image.get("spare", ())) if outcome.kind == "ok" else 0
+    return int(outcome.kind in ("ok", "corrupt")) + spare

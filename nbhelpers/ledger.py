@@ -18,6 +18,7 @@ from typing import Any
 from nbhelpers.errors import UserError
 
 FILE = "ledger.jsonl"
+NOT_YET = "not yet"  # how the status of a wanted image begins that a later run may still bring
 
 
 def image_key(model: str, version: str, prompt: str, configuration: Mapping[str, Any], replicate: int) -> str:
@@ -127,7 +128,8 @@ class Ledger:
         Safe from any thread. `event` is required; `time` is added.
         """
         stamped = [{"event": record["event"], "time": now(), **record} for record in records]
-        data = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in stamped).encode()
+        text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in stamped)
+        data = text.encode(errors="replace")  # a service may send half of a surrogate pair
         with self._state:
             self._write(data)
             for line in stamped:

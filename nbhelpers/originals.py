@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -26,8 +27,8 @@ def describe(data: bytes, path: str) -> dict[str, Any]:
     }
 
 
-def keep_original(folder: Path, name: str, data: bytes) -> dict[str, Any]:
-    """Write an image's bytes to `images/<name>.<what they are>` below `folder`, on the disk when this returns.
+def keep_original(folder: Path, name: str, data: bytes, place: str = "images") -> dict[str, Any]:
+    """Write an image's bytes to `<place>/<name>.<what they are>` below `folder`, on the disk when this returns.
 
     A file that lies there is never replaced: the name gets a number. Gives what `describe` gives.
 
@@ -36,17 +37,49 @@ def keep_original(folder: Path, name: str, data: bytes) -> dict[str, Any]:
     UserError
         When the disk takes no more.
     """
-    suffix = SUFFIXES[sniff_format(data) or "png"]
-    path, tries = f"images/{name}{suffix}", 0
+    suffix = SUFFIXES.get(sniff_format(data) or "", ".bin")
+    path, tries = f"{place}/{name}{suffix}", 0
     while (folder / path).exists():
         tries += 1
-        path = f"images/{name}-{tries}{suffix}"
+        path = f"{place}/{name}-{tries}{suffix}"
     try:
         write_bytes(folder / path, data)
     except OSError as error:
         do = "free some disk space and run again"
         raise UserError(f"an image cannot be written: {error.strerror}", str(folder / path), do) from None
     return describe(data, path)
+
+
+def note_beside(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """Write what a reply said of an image to `arriving/<name>.json`, before the image: a kill may come between.
+
+    Left to the system's own time to reach the disk: it is of use after a kill, not after a power failure.
+    """
+    path = _beside(folder, name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(dict(facts)), encoding="utf-8")
+    except OSError as error:
+        do = "free some disk space and run again"
+        raise UserError(f"an image's facts cannot be written: {error.strerror}", str(path), do) from None
+
+
+def noted_beside(folder: Path, name: str) -> dict[str, Any]:
+    """What `note_beside` wrote; empty when there is nothing, or not the whole of it."""
+    try:
+        found = json.loads(_beside(folder, name).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def forget_beside(folder: Path, name: str) -> None:
+    """Remove what `note_beside` wrote, once the ledger holds it."""
+    _beside(folder, name).unlink(missing_ok=True)
+
+
+def _beside(folder: Path, name: str) -> Path:
+    return folder / "arriving" / f"{name}.json"
 
 
 def file_is_whole(folder: Path, line: Mapping[str, Any]) -> bool:

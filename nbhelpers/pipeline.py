@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import csv
 import fcntl
 import json
 import os
@@ -26,6 +27,7 @@ from nbhelpers import checkpoints, params
 from nbhelpers.errors import UserError
 from nbhelpers.execution import OWNER, notebook_name, say
 from nbhelpers.files import write_bytes
+from nbhelpers.ledger import NOT_YET
 from nbhelpers.runs import outputs_root, user_path
 
 PACKAGE = Path(__file__).resolve().parent
@@ -293,13 +295,23 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         # does it see that they are what they were, and leaves be what depends on them.
         forced = not FORCED.isdisjoint(options)
         for target in ("all",) if forced else ("images", "scores", "all"):
-            code = snakemake(frozen, target, options)
+            more = ["--forcerun", "prompting"] if target == "images" and may_still_come(folder) else []
+            code = snakemake(frozen, target, [*options, *more])
             if code:
                 return code
         if report.is_file() and before == report.stat().st_mtime_ns:
             say(values["run"], "everything was up to date")
         print(f"report: {report}")
     return 0
+
+
+def may_still_come(folder: Path) -> bool:
+    """Whether an earlier run went on without images that the source may still bring (`gemini_partial: true`)."""
+    for path in folder.glob("01_prompting/*/images.csv"):
+        with open(path, encoding="utf-8", newline="") as handle:
+            if any(row["status"].startswith(NOT_YET) for row in csv.DictReader(handle)):
+                return True
+    return False
 
 
 def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:

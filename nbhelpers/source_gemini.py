@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers import gemini_batch, gemini_client
+from nbhelpers.gemini_key import api_key
 from nbhelpers.gemini_online import Run, run_in_thread
 from nbhelpers.gemini_outcomes import REFUSALS
 from nbhelpers.gemini_purchases import (
@@ -91,9 +92,9 @@ class GeminiSource:
             plan.wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
             if settings.mode == "online" and plan.wanted:
                 check_budget(ledger, plan.wanted, settings)
-                gemini_client.api_key()
+                api_key()
                 gemini_client.check_endpoint()
-                run_in_thread(Run(ledger, plan.wanted, folder, settings))
+                run_in_thread(Run(ledger, plan.wanted, folder, settings, proven=bool(plan.here)))
             return table_of(rows, ledger, folder, settings)
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.gemini_client import api_key, check_endpoint
+from nbhelpers.gemini_client import check_endpoint
+from nbhelpers.gemini_key import api_key
 from nbhelpers.gemini_outcomes import OUTCOMES
 from nbhelpers.generation import is_simulated, make_source, sources_of
-from nbhelpers.ledger import FILE, replay
-
-NOT_YET = "not yet"  # how the status of a row begins that a later run may still bring
+from nbhelpers.ledger import FILE, NOT_YET, replay
 
 
 def expected_cost(

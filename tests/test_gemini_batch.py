@@ -35,9 +35,9 @@ def test_batch_brings_every_image_at_half_the_price(serve, tmp_path):  # noqa: F
 
 def test_uploaded_lines_are_the_requests_that_go_online_too(serve, tmp_path):  # noqa: F811
     server = serve()
-    batch(image_size="2K", aspect_ratio="3:4").draw(design(1), tmp_path / "a")
+    batch(image_size="2K", aspect_ratio="3:4", price_usd=0.1).draw(design(1), tmp_path / "a")
     line = json.loads(next(iter(server.uploads.values())))
-    source(image_size="2K", aspect_ratio="3:4").draw(design(1), tmp_path / "b")
+    source(image_size="2K", aspect_ratio="3:4", price_usd=0.1).draw(design(1), tmp_path / "b")
     online = server.calls[-1].body
     assert line["request"] == online and set(line) == {"key", "request"}
     assert replay(tmp_path / "a/ledger.jsonl")[0].keys() == replay(tmp_path / "b/ledger.jsonl")[0].keys()
@@ -321,3 +321,59 @@ def test_budget_holds_in_batches_too(serve, tmp_path):  # noqa: F811
     table = batch(budget_usd=0.13).draw(design(6), tmp_path)
     assert (table["status"] == "not yet: budget").all()
     assert batch().plan(design(6), tmp_path)["spent_usd"] <= 0.13
+
+
+def test_a_job_that_is_gone_is_told_and_given_up_only_when_the_user_says_so(serve, tmp_path):  # noqa: F811
+    server = serve()
+    server.states = ["BATCH_STATE_PENDING"]
+    with pytest.raises(UserError, match="PENDING"):
+        batch(batch_hours=0.0001).draw(design(4), tmp_path)
+    server.jobs.clear()
+    for made in (batch(), source(poll_s=0.01)):
+        with pytest.raises(UserError, match=r"batches/job0 is not to be had.*gemini_batch_cancel: true"):
+            made.draw(design(4), tmp_path)
+    batch(batch_cancel=True).draw(design(4), tmp_path)
+    assert batch().plan(design(4), tmp_path)["spent_usd"] >= 4 * HALF
+    server.states = ["BATCH_STATE_SUCCEEDED"]
+    assert (batch().draw(design(4), tmp_path)["status"] == "ok").all()
+
+
+def test_a_result_file_that_is_gone_is_told_and_given_up_only_when_the_user_says_so(serve, tmp_path):  # noqa: F811
+    server = serve()
+    gone = Reply(404, gemini_server.error(404, "NOT_FOUND", "file has expired"))
+    server.before = lambda method, path: gone if path.endswith(":download") else None
+    with pytest.raises(UserError, match="is not to be had"):
+        batch().draw(design(4), tmp_path)
+    table = batch(batch_cancel=True).draw(design(4), tmp_path)
+    assert table["status"].str.startswith("not yet").all()
+    server.before = lambda method, path: None
+    assert (batch().draw(design(4), tmp_path)["status"] == "ok").all() and len(server.jobs) == 2
+
+
+def test_no_job_is_left_behind_that_nobody_collects(serve, tmp_path):  # noqa: F811
+    server = serve(lambda call: REPLIES["503"][0](call.prompt))
+    table = batch(attempts=2).draw(design(3), tmp_path)
+    assert set(table["status"]) == {"not yet: server"}
+    assert all(job["state"] == "BATCH_STATE_SUCCEEDED" for job in server.jobs.values())
+    events = [line["event"] for line in lines_of(tmp_path)]
+    assert events.count("batch_closed") == events.count("batch_request") == len(server.jobs)
+
+
+def test_a_job_that_failed_as_a_whole_is_told_and_not_made_again_at_once(serve, tmp_path, capsys):  # noqa: F811
+    server = serve()
+    server.states = ["BATCH_STATE_FAILED"]
+    server.complete = lambda name: None
+    table = batch().draw(design(3), tmp_path)
+    assert len(server.jobs) == 1 and table["status"].str.startswith("not yet").all()
+
+
+def test_a_service_that_drips_is_given_up_in_time(serve, tmp_path):  # noqa: F811
+    server = serve()
+    server.before = lambda method, path: (
+        Reply(body=b"{" + b" " * 400 + b"}", fault="drip") if "/batches/" in path else None
+    )
+    made = batch(deadline_s=0.3, patience_s=1.0)
+    started = time.monotonic()
+    with pytest.raises(UserError, match="did not answer"):
+        made.draw(design(2), tmp_path)
+    assert time.monotonic() - started < 8

@@ -4,10 +4,13 @@ import logging
 import os
 import random
 import signal
+import struct
 import subprocess
 import sys
 import textwrap
+import threading
 import time
+import zlib
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
@@ -21,10 +24,12 @@ from nbhelpers import generation
 from nbhelpers.c2pa import has_manifest
 from nbhelpers.errors import UserError
 from nbhelpers.gemini_carriers import carriers
+from nbhelpers.gemini_online import DOUBTS, LOST_LIMIT
 from nbhelpers.gemini_outcomes import OUTCOMES, REFUSALS, from_reply, from_status
 from nbhelpers.gemini_prices import PRICES, price_of
 from nbhelpers.gemini_purchases import Settings
 from nbhelpers.ledger import Ledger, replay
+from nbhelpers.originals import note_beside
 from nbhelpers.params import read_yaml
 from nbhelpers.source_gemini import GeminiSource
 
@@ -125,9 +130,67 @@ def test_row_carries_provenance(serve, tmp_path):
     assert not row["c2pa"] and row["requests"] == 1 and row["source"] == "gemini"
 
 
+def test_signed_note_of_origin_is_recorded_as_it_came(serve, tmp_path):
+    picture = png("chest radiograph number 0")
+    signed = (
+        picture[:33]
+        + struct.pack(">I", 4)
+        + b"caBX"
+        + b"jumb"
+        + struct.pack(">I", zlib.crc32(b"caBXjumb"))
+        + picture[33:]
+    )
+    serve(
+        lambda c: Reply(body=gemini_server.body(gemini_server.image_body(signed if "0" in c.prompt else png(c.prompt))))
+    )
+    table = source().draw(design(2), tmp_path)
+    assert table["c2pa"].tolist() == [True, False] and (tmp_path / table["path"][0]).read_bytes() == signed
+
+
+def test_all_that_was_paid_for_is_kept(serve, tmp_path):
+    def script(call):
+        if "0" in call.prompt:  # two images in one reply
+            reply = gemini_server.image_body(png(call.prompt))
+            more = gemini_server.image_body(png("another"))["candidates"][0]["content"]["parts"]
+            reply["candidates"][0]["content"]["parts"] += more
+            return Reply(body=gemini_server.body(reply))
+        data = b"....ftypavif of a later year" if call.nth == 0 else png(call.prompt)
+        return Reply(body=gemini_server.body(gemini_server.image_body(data)))
+
+    serve(script)
+    table = source().draw(design(2), tmp_path)
+    assert (tmp_path / table["path"][0]).read_bytes() == png("chest radiograph number 0")
+    kept = {path.read_bytes() for path in tmp_path.glob("spare/*")}
+    assert kept == {png("another"), b"....ftypavif of a later year"}
+    noted = [path for line in lines_of(tmp_path) for path in line.get("spare", [])]
+    assert {(tmp_path / path).read_bytes() for path in noted} == kept
+
+
+def test_text_that_is_no_unicode_stops_nothing(serve, tmp_path):
+    reply = gemini_server.body(gemini_server.finish("STOP", parts=[{"text": "half a pair: \ud83d"}]))
+    serve(lambda c: Reply(body=reply) if c.nth == 0 else ok(c.prompt))
+    assert (source().draw(design(2), tmp_path)["status"] == "ok").all()
+    assert "half a pair: ?" in (tmp_path / "ledger.jsonl").read_text()
+
+
+@pytest.mark.parametrize("offset", range(270, 310, 3))
+def test_no_part_of_the_key_is_left_where_a_message_is_cut(offset):
+    said = from_status(403, json.loads(gemini_server.error(403, "P", "x" * offset + SECRET + "y" * 200))).detail
+    assert SECRET[:6] not in said
+    said = from_status(403, json.loads(gemini_server.error(403, "P", "x " * 4 * offset + SECRET))).detail
+    assert SECRET[:6] not in said
+
+
+def test_larger_images_have_no_price_of_their_own_in_the_list():
+    with pytest.raises(UserError, match="4K"):
+        Settings.of({"gemini_model": "gemini-3-pro-image", "gemini_image_size": "4K"})
+    settings = Settings.of({"gemini_image_size": "4K", "gemini_price_usd": 0.24})
+    assert settings.price.cost({"candidatesTokenCount": 5000}, 1) == pytest.approx(0.24, abs=1e-6)
+
+
 def test_request_is_what_the_service_expects(serve, tmp_path):
     server = serve()
-    source(aspect_ratio="3:4", image_size="2K", model="gemini-3-pro-image").draw(design(1), tmp_path)
+    source(aspect_ratio="3:4", image_size="2K", model="gemini-3-pro-image", price_usd=0.2).draw(design(1), tmp_path)
     call = server.calls[0]
     assert call.path == "/v1beta/models/gemini-3-pro-image:generateContent"
     assert call.headers["x-goog-api-key"] == SECRET and SECRET not in call.path
@@ -159,9 +222,28 @@ def test_a_row_that_alone_fails_is_left_and_the_others_come(serve, tmp_path):
 
 def test_400_for_one_prompt_is_that_prompts_fault_once_others_came(serve, tmp_path):
     bad = Reply(400, gemini_server.error(400, "INVALID_ARGUMENT", "too long"))
-    serve(lambda c: bad if "number 3" in c.prompt else ok(c.prompt))
+    serve(lambda c: bad if "number 3" in c.prompt or "number 0" in c.prompt else ok(c.prompt))
     table = source(concurrency=1).draw(design(4), tmp_path)
-    assert table["status"].tolist() == ["ok", "ok", "ok", "given up: prompt_blocked"]
+    given_up = "given up: prompt_blocked"
+    assert table["status"].tolist() == [given_up, "ok", "ok", given_up]
+
+
+def test_400_that_all_get_is_the_configurations_fault_whatever_came_under_another(serve, tmp_path):
+    serve()
+    source().draw(design(4), tmp_path)
+    bad = Reply(400, gemini_server.error(400, "INVALID_ARGUMENT", "aspect ratio is not supported"))
+    server = serve(lambda c: bad)
+    with pytest.raises(UserError, match="request is refused"):
+        source(aspect_ratio="7:1").draw(design(10), tmp_path)
+    assert len(server.calls) <= 4 + DOUBTS - 1
+
+
+def test_requests_that_may_be_billed_and_bring_nothing_stop_the_run(serve, tmp_path):
+    server = serve(lambda c: ok(c.prompt, delay=2.0))
+    table = source(deadline_s=0.1, concurrency=2).draw(design(6), tmp_path)
+    assert LOST_LIMIT <= len(server.calls) <= LOST_LIMIT + 2
+    assert table["status"].str.contains("no reply and may be billed").any()
+    assert table["status"].str.startswith("not yet").all()
 
 
 @pytest.mark.parametrize(
@@ -179,7 +261,7 @@ def test_wrong_key_model_or_request_stops_at_once_with_one_error(status, name, m
     server = serve(lambda c: Reply(status, gemini_server.error(status, name, message)))
     with pytest.raises(UserError, match=told) as caught:
         source().draw(design(50), tmp_path)
-    assert len(server.calls) <= 4
+    assert len(server.calls) <= 4 + DOUBTS - 1
     assert SECRET not in str(caught.value) and SECRET not in (tmp_path / "ledger.jsonl").read_text()
     assert (
         replay(tmp_path / "ledger.jsonl")[0] and GeminiSource("gemini", {}).plan(design(50), tmp_path)["spent_usd"] == 0
@@ -225,6 +307,18 @@ def test_retry_info_is_obeyed_by_all_requests(serve, tmp_path):
     serve(script)
     assert (source(concurrency=1).draw(design(3), tmp_path)["status"] == "ok").all()
     assert times[1] - times[0] >= 0.6
+
+
+def test_retry_after_of_the_header_is_obeyed(serve, tmp_path):
+    times = []
+
+    def script(call):
+        times.append(time.monotonic())
+        return Reply(429, gemini_server.quota(), {"Retry-After": "1"}) if call.index == 0 else ok(call.prompt)
+
+    serve(script)
+    assert (source(concurrency=1).draw(design(2), tmp_path)["status"] == "ok").all()
+    assert times[1] - times[0] >= 0.95
 
 
 def test_retry_after_is_obeyed_in_seconds_and_as_a_date():
@@ -436,8 +530,14 @@ def test_image_on_disk_whose_line_a_kill_cut_off_is_kept_and_not_bought_again(se
     path = tmp_path / "ledger.jsonl"
     whole = path.read_bytes().splitlines(keepends=True)
     last = max(i for i, line in enumerate(whole) if b'"outcome"' in line)
+    lost = json.loads(whole[last])
     path.write_bytes(b"".join(line for i, line in enumerate(whole) if i != last))
+    # As the kill leaves it: what the reply said lies beside the image until the line is written.
+    note_beside(tmp_path, lost["key"][:32], {name: lost[name] for name in ("response_id", "model_version", "usage")})
     table = source().draw(design(4), tmp_path)
+    row = table[table["ledger_key"] == lost["key"]].iloc[0]
+    assert row["response_id"] == lost["response_id"] and row["model_version"] == lost["model_version"]
+    assert row["output_tokens"] == 1290 and not list(tmp_path.glob("arriving/*"))
     assert (table["status"] == "ok").all() and len(server.calls) == 4
     assert Counter(line.get("outcome") for line in lines_of(tmp_path))["unknown"] == 1
     assert source().plan(design(4), tmp_path)["spent_usd"] == pytest.approx(3 * PRICE + 0.0407, abs=2e-3)
@@ -604,7 +704,7 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="ch
 
 @pytest.fixture
 def two_processes(monkeypatch):
-    monkeypatch.setattr("nbhelpers.gemini_online.carriers", lambda rows, concurrency: 2)
+    monkeypatch.setattr("nbhelpers.gemini_online.carriers", lambda rows, concurrency, requests_per_minute: 2)
 
 
 def test_processes_bring_what_one_process_brings(serve, tmp_path, two_processes):
@@ -680,8 +780,26 @@ def test_a_process_that_dies_stops_the_run_and_the_next_one_completes(serve, tmp
 
 
 @needs_proc
-def test_processes_end_when_their_parent_is_killed(serve, tmp_path):
-    serve(lambda call: ok(call.prompt, delay=0.2))
+def test_a_process_that_dies_while_it_waits_is_not_given_any_more(serve, tmp_path, two_processes):
+    def script(call):
+        if call.index == 5:
+            # All of them, while the service has asked for silence and nothing is on its way.
+            threading.Timer(0.6, lambda: [os.kill(pid, signal.SIGKILL) for pid in children_of(os.getpid())]).start()
+            return Reply(429, gemini_server.quota("1.5s"))
+        return ok(call.prompt, delay=0.01)
+
+    server = serve(script)
+    started = time.monotonic()
+    with pytest.raises(RuntimeError, match=r"before (their|its) time"):
+        source().draw(design(40), tmp_path)
+    assert time.monotonic() - started < 30
+    server.script = lambda call: ok(call.prompt)
+    assert (source().draw(design(40), tmp_path)["status"] == "ok").all()
+
+
+@needs_proc
+def test_processes_end_when_their_parent_is_killed_and_the_next_run_completes(serve, tmp_path):
+    server = serve(lambda call: ok(call.prompt, delay=0.2))
     design(400).to_csv(tmp_path / "design.csv", index=False)
     command = [sys.executable, "-c", WORKER, str(tmp_path / "design.csv"), str(tmp_path / "g"), "16"]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -696,3 +814,10 @@ def test_processes_end_when_their_parent_is_killed(serve, tmp_path):
     while any(alive(child) for child in children) and time.monotonic() < limit:
         time.sleep(0.01)
     assert not any(alive(child) for child in children)
+    arrived = {line["key"] for line in lines_of(tmp_path / "g") if line.get("outcome") == "ok"}
+    before = Counter(call.prompt for call in server.calls)
+    server.script = lambda call: ok(call.prompt)
+    table = source(concurrency=16).draw(design(400), tmp_path / "g")
+    assert (table["status"] == "ok").all()
+    again = {call.prompt for call in server.calls[sum(before.values()) :]}
+    assert not again & set(design(400)["prompt"][table["ledger_key"].isin(arrived)])
