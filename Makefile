@@ -35,7 +35,7 @@ format: $(STAMP)
 	$(BIN)/python -m nbstripout --keep-id notebooks/*.ipynb
 
 lock: $(STAMP)
-	@$(BIN)/python -m uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
+	@$(BIN)/python -m uv pip compile pyproject.toml --extra dev --extra roentgen --universal --python-version 3.11 \
 	  --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	  --custom-compile-command "make lock" --quiet -o requirements.lock
 	@! grep -n "://" requirements.lock
@@ -57,7 +57,7 @@ $(STAMP): requirements.lock pyproject.toml
 	[ -n "$$python" ] || fail "Python 3.11 to 3.14 is missing: sudo apt-get install python3 python3-venv (or: make PYTHON=/path/to/python3.11)"; \
 	"$$python" -c 'import ensurepip, venv' 2>/dev/null || \
 	  fail "$$python cannot make environments: sudo apt-get install $$("$$python" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')"; \
-	echo "Setting up .venv with $$("$$python" --version), once: about 230 packages, 3 to 15 minutes"; \
+	echo "Setting up .venv with $$("$$python" --version), once: about 240 packages, 3 to 15 minutes"; \
 	$(BIN)/python -c '' 2>/dev/null || "$$python" -m venv --clear .venv || fail "no environment could be made in $(CURDIR)/.venv"; \
 	$(BIN)/python -m pip install --require-hashes -r requirements.lock --log .venv/pip.log --progress-bar off 2>&1 \
 	  | { grep --line-buffered -E '^ *(Collecting|Installing|Successfully|ERROR)' || true; } | cut -c 1-110 \

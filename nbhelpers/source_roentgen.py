@@ -209,8 +209,9 @@ class RoentgenImport:
         return self._rows.drop(columns=["file", "row", "class", "image"], errors="ignore")
 
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
-        """Copy each image's bytes to `folder/images/`, and write the counts to `folder/import_counts.csv`."""
+        """Copy each image's bytes to `folder/images/`, and tell and write the counts (`folder/import_counts.csv`)."""
         write_table(self.counts, folder / "import_counts.csv")
+        print(f"{self.name}, what the published labels come to:\n{self.counts.to_string(index=False)}")
         rows = self._rows[self._rows["image_id"].isin(design["image_id"])]
         found: dict[str, tuple[str, str]] = {}
         bar = progress(total=len(rows), desc=f"importing {self.name}", unit="image")

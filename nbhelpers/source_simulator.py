@@ -17,6 +17,7 @@ from nbhelpers.tables import write_table
 _BOXES = ("field", "watermark", "lesion")
 _EDGES = ("left", "top", "right", "bottom")
 _PHYSICS = {"simulator": "nano_banana", "simulator_roentgen": "roentgen"}
+_LOOKS = {"nano_banana": "Nano Banana", "roentgen": "RoentGen-v2"}
 _ROENTGEN_SIZE = 512
 _SAVE_EVERY = 500  # films between two writes of the truth table, which is what a killed run goes on from
 _VERSION = 1  # raise it when the same row draws another film
@@ -43,7 +44,7 @@ class SimulatorSource:
         self.physics = _PHYSICS[name]
         self.size = _ROENTGEN_SIZE if self.physics == "roentgen" else int(parameters.get("simulator_size", 256))
         self.workers = int(parameters.get("workers", 0))
-        self.model = f"procedural chest X-ray ({self.physics})"
+        self.model = f"procedural simulator (imitates {_LOOKS[self.physics]})"
 
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
         """Write `images/<image_id>.png` and `truth/<image_id>.png` below `folder` for each row, and give one row each.

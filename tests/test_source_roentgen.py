@@ -1,5 +1,6 @@
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -235,7 +236,7 @@ def test_classes_follow_the_findings_that_the_user_names():
 
 
 @pytest.mark.parametrize("split", [False, True])
-def test_parquet_is_imported_byte_for_byte_with_counts(split, tmp_path):
+def test_parquet_is_imported_byte_for_byte_with_counts(split, tmp_path, capsys):
     pytest.importorskip("pyarrow", reason="the optional group 'roentgen' is not installed")
     table, _ = published()
     root = tmp_path / "set"
@@ -264,6 +265,7 @@ def test_parquet_is_imported_byte_for_byte_with_counts(split, tmp_path):
         "taken": 6,
     }
     assert (tmp_path / "out/import_counts.csv").is_file()
+    assert re.search(r"in the set +24\n", capsys.readouterr().out)
     same = RoentgenImport("roentgen_v2", {"roentgen_import": str(root), "images_per_class": 3, "seed": 1})
     other = RoentgenImport("roentgen_v2", {"roentgen_import": str(root), "images_per_class": 3, "seed": 2})
     assert same.design().equals(made.design()) and not other.design().equals(made.design())
