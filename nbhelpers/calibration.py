@@ -168,7 +168,8 @@ def calibration_ci(
         ends = percentile_interval(known) if known.size and np.isfinite(value) else (np.nan, np.nan)
         found.append(Interval(float(value), *ends))
         dropped[name] = 1 - known.size / resampled.size if resampled.size else 0.0
-    return Calibration(*found, dropped)
+    intercept, slope, brier = found
+    return Calibration(intercept, slope, brier, dropped)
 
 
 def recalibrate(y: ArrayLike, s: ArrayLike, groups: ArrayLike | None = None, seed: int = 0) -> Floats | None:

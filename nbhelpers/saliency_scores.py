@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,8 @@ from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.features import Network, untrained
 from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
-from nbhelpers.preprocessing import to_tensor
+from nbhelpers.operating_point import wilson
+from nbhelpers.preprocessing import Transform, to_tensor
 from nbhelpers.progress import progress
 from nbhelpers.saliency import MapLayer, Maps, find_layer, grad_cam, resize_maps
 
@@ -32,7 +33,9 @@ SCORES = {
 SIMILARITY = "similarity_to_randomised"
 BASELINES = ("centre_prior", "random_map", "randomised_weights")
 CENTRE_SD = 0.25  # of the centre prior, as a share of the image's side
-_SEED_STEP = 7919  # so that the randomised network is not the one that training started from
+RANDOM_NETWORKS = 5  # weight-randomised networks behind the control: one alone would be one throw of a die
+_SEED_STEP = 7919  # so that no randomised network is the one that training started from
+_SIMILARITIES = [f"{SIMILARITY}_{draw}" for draw in range(1, RANDOM_NETWORKS + 1)]
 
 
 def pointing_game(maps: ArrayLike, masks: ArrayLike) -> Floats:
@@ -114,8 +117,9 @@ def localise(
     """Scores of every map on every film of a sample whose truth is known.
 
     Maps are Grad-CAM of each fine-tuned network, and what each is held against: a Gaussian at the centre, noise on the
-    same grid, and Grad-CAM of the same backbone with all weights drawn anew. Arms of one backbone and size share them.
-    A network that keeps no map of places is left out.
+    same grid, and Grad-CAM of `RANDOM_NETWORKS` networks of the same backbone with all weights drawn anew. Arms of one
+    backbone and transform (size, channels, standardisation) share these controls; those of the second such kind are
+    called `centre_prior_2` and so on. A network that keeps no map of places is left out.
 
     Parameters
     ----------
@@ -133,15 +137,17 @@ def localise(
     Returns
     -------
     DataFrame
-        One row per map and film: `dataset, map, image_id, patient_id, label`, the scores of `SCORES` (NaN where they do
-        not apply), `SIMILARITY` for arms, and `empty` (the map is zero everywhere). On such a map `energy` counts 0,
-        as `pointing` and `iou` do; `in_lungs` is not defined and left out.
+        One row per map and film, of the randomised networks one each (`draw`, from 1): `dataset, map, controls` (what
+        the names of the arm's own controls end in)`, draw, image_id, patient_id, label`, the scores of `SCORES` (NaN
+        where they do not apply), for arms `SIMILARITY` to the mean randomised network and to each, and `empty` (the map
+        is zero everywhere). On such a map `energy` counts 0, as `pointing` and `iou` do; `in_lungs` is not defined and
+        left out.
     """
     arms = [network for network in networks.values() if network.fine_tuned]
     rows: list[pd.DataFrame] = []
-    seen: dict[tuple[str, int], tuple[dict[str, Maps], Maps, Truth]] = {}
+    seen: dict[tuple[str, Transform], tuple[str, list[Maps], Truth]] = {}
     for network in progress(arms, desc=f"Grad-CAM of {sample.film_set.name}", unit="network"):
-        kind = (network.description.backbone, network.size)
+        kind = (network.description.backbone, network.description.transform)
         layer = find_layer(network.model, network.description.transform.channels, network.size)
         if layer is None:
             continue
@@ -149,14 +155,19 @@ def localise(
             truth = truth_of(sample, network.size)
             if not (truth.lesion_known | truth.lungs_known).any():
                 return _score_columns(pd.DataFrame())
-            seen[kind] = *_baseline_maps(network, layer, sample, seed, batch_size), truth
-            suffix = "" if len(seen) == 1 else f"_{len(seen)}"
-            for name, maps in seen[kind][0].items():
-                rows.append(_score(maps, truth, sample, threshold).assign(map=name + suffix))
-        _, randomised_grid, truth = seen[kind]
+            ending = f"_{len(seen) + 1}" if seen else ""
+            seen[kind] = ending, _randomised_grids(network, layer, sample, seed, batch_size), truth
+            for name, draw, maps in _control_maps(seen[kind][1], network.size, seed):
+                scored = _score(maps, truth, sample, threshold)
+                rows.append(scored.assign(map=name + ending, controls=ending, draw=draw))
+        ending, randomised, truth = seen[kind]
         grids = _grids(network.model, layer, network, sample, batch_size)
         scored = _score(resize_maps(grids, network.size), truth, sample, threshold)
-        rows.append(scored.assign(map=network.name, **{SIMILARITY: rank_similarity(grids, randomised_grid)}))
+        alike = np.stack([rank_similarity(grids, others) for others in randomised], axis=1)
+        known = np.isfinite(alike).sum(axis=1)
+        mean = np.divide(np.nansum(alike, axis=1), known, out=np.full(len(alike), np.nan), where=known > 0)
+        each = pd.DataFrame(alike, columns=_SIMILARITIES, index=sample.films.index).assign(**{SIMILARITY: mean})
+        rows.append(scored.assign(map=network.name, controls=ending).join(each))
     return _score_columns(pd.concat(rows, ignore_index=True) if rows else pd.DataFrame())
 
 
@@ -192,8 +203,8 @@ def films_with_truth(film_set: FilmSet) -> pd.Series:
 
 
 def _score_columns(table: pd.DataFrame) -> pd.DataFrame:
-    columns = ["dataset", "map", "image_id", "patient_id", "label", *SCORES, SIMILARITY, "empty"]
-    return table.reindex(columns=columns)
+    columns = ["dataset", "map", "controls", "draw", "image_id", "patient_id", "label", *SCORES, SIMILARITY]
+    return table.reindex(columns=[*columns, *_SIMILARITIES, "empty"])
 
 
 def _grids(model: Any, layer: MapLayer, network: Network, sample: FilmSample, batch_size: int) -> Maps:
@@ -208,15 +219,24 @@ def _grids(model: Any, layer: MapLayer, network: Network, sample: FilmSample, ba
     )
 
 
-def _baseline_maps(
-    network: Network, layer: MapLayer, sample: FilmSample, seed: int, batch_size: int
-) -> tuple[dict[str, Maps], Maps]:
-    n, size = len(sample.films), network.size
+def _randomised_grids(network: Network, layer: MapLayer, sample: FilmSample, seed: int, batch_size: int) -> list[Maps]:
+    """Grad-CAM of networks with all weights drawn anew, `RANDOM_NETWORKS` of them."""
     device = next(network.model.parameters()).device
-    randomised = untrained(network.description, init="random", seed=seed + _SEED_STEP).to(device).eval()
-    grids = _grids(randomised, layer, network, sample, batch_size)
-    maps = (centre_prior(n, size), random_maps(n, grids.shape[-1], size, seed), resize_maps(grids, size))
-    return dict(zip(BASELINES, maps, strict=True)), grids
+    found = []
+    for draw in range(1, RANDOM_NETWORKS + 1):
+        randomised = untrained(network.description, init="random", seed=seed + draw * _SEED_STEP).to(device).eval()
+        found.append(_grids(randomised, layer, network, sample, batch_size))
+    return found
+
+
+def _control_maps(randomised: list[Maps], size: int, seed: int) -> Iterator[tuple[str, int | None, Maps]]:
+    """Each control's name, which of the randomised networks it is, and its maps; one at a time: they are large."""
+    prior, noise, weights = BASELINES
+    n, grid = randomised[0].shape[0], randomised[0].shape[-1]
+    yield prior, None, centre_prior(n, size)
+    yield noise, None, random_maps(n, grid, size, seed)
+    for draw, grids in enumerate(randomised, start=1):
+        yield weights, draw, resize_maps(grids, size)
 
 
 def _score(maps: Maps, truth: Truth, sample: FilmSample, threshold: float) -> pd.DataFrame:
@@ -272,36 +292,107 @@ def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
     Returns
     -------
     DataFrame
-        `dataset, map, metric, value, ci_low, ci_high, n, n_patients, empty` (share of maps that are zero everywhere),
-        and for arms `<baseline>_less` with `_low` and `_high`: the arm's mean less the baseline's, on the same films.
+        `dataset, map, metric, value, ci_low, ci_high, n, n_patients, sd_networks, empty` (share of maps that are zero
+        everywhere), and for arms `<baseline>_less` with `_low` and `_high`: the mean difference from the arm's own
+        control over the films on which both have the score. What rests on randomised networks is the mean over them;
+        `sd_networks` is its spread from network to network, and its interval holds that too, by Student's t. A score
+        that is 0 or 1 on all films has Wilson's interval, whose n is the number of patients, or of films.
     """
     rows: list[dict[str, Any]] = []
     for dataset, here in films.groupby("dataset", sort=False):
+        endings = here.drop_duplicates("map").set_index("map")["controls"].fillna("").to_dict()
+        about = here.drop_duplicates("image_id").set_index("image_id")["patient_id"]
         for metric in (*SCORES, SIMILARITY):
+            # Of several randomised networks a film has the mean.
             wide = here.pivot_table(index="image_id", columns="map", values=metric, sort=False, dropna=False)
             wide = wide[[name for name in here["map"].unique() if name in wide and wide[name].notna().any()]]
             if wide.empty:
                 continue
-            patients = here.drop_duplicates("image_id").set_index("image_id")["patient_id"].reindex(wide.index)
-            draws = pd.DataFrame(
-                bootstrap_means(wide.to_numpy(), patients.reset_index(drop=True), n_resamples, seed),
-                columns=wide.columns,
+            patients = about.reindex(wide.index)
+            own = {
+                (name, control): control + endings[name]
+                for name in map(str, wide)
+                for control in (() if _is_baseline(name) else BASELINES)
+                if control + endings[name] in wide
+            }
+            less = {key: wide[key[0]] - wide[control] for key, control in own.items()}
+            drawn = pd.DataFrame(
+                bootstrap_means(
+                    np.column_stack([wide.to_numpy(), *less.values()]),
+                    patients.reset_index(drop=True),
+                    n_resamples,
+                    seed,
+                ),
+                columns=pd.Index([*wide.columns, *less], tupleize_cols=False),
             )
-            means = wide.mean()
-            for name in map(str, wide):
-                row: dict[str, Any] = {"dataset": dataset, "map": name, "metric": metric, "value": means[name]}
-                row |= dict(zip(("ci_low", "ci_high"), _interval(draws[name]), strict=True))
-                row |= {"n": int(wide[name].notna().sum()), "n_patients": _count(patients[wide[name].notna()])}
-                row["empty"] = float(here.loc[here["map"] == name, "empty"].mean())
-                for baseline in () if _is_baseline(name) else BASELINES:
-                    if baseline in wide:
-                        row[f"{baseline}_less"] = means[name] - means[baseline]
-                        low, high = _interval(draws[name] - draws[baseline])
-                        row |= {f"{baseline}_less_low": low, f"{baseline}_less_high": high}
+            spread = {name: _between_networks(here[here["map"] == name], metric) for name in map(str, wide)}
+            luck = _luck(n_resamples, seed)
+            certain = {name: _certain(wide[name], patients) for name in map(str, wide)}
+            ends = {name: certain[name] or _interval(drawn[name] + spread[name].error * luck) for name in certain}
+            for name, (low, high) in ends.items():
+                known = wide[name].notna()
+                row: dict[str, Any] = {"dataset": dataset, "map": name, "metric": metric, "value": wide[name].mean()}
+                row |= {"ci_low": low, "ci_high": high, "n": int(known.sum()), "n_patients": _count(patients[known])}
+                row |= {"sd_networks": spread[name].sd, "empty": float(here.loc[here["map"] == name, "empty"].mean())}
+                for (arm, baseline), control in own.items():
+                    difference = less[arm, baseline]
+                    if arm != name or difference.isna().all():
+                        continue
+                    between = _interval(drawn[arm, baseline] - spread[control].error * luck)
+                    if certain[name] or certain[control]:
+                        sides = (wide[name].mean(), ends[name]), (wide[control].mean(), ends[control])
+                        between = _of_difference(difference.mean(), *sides)
+                    values = (difference.mean(), *between)
+                    row |= dict(zip((f"{baseline}_less{end}" for end in ("", "_low", "_high")), values, strict=True))
                 rows.append(row)
-    columns = ["dataset", "map", "metric", "value", "ci_low", "ci_high", "n", "n_patients", "empty"]
+    columns = ["dataset", "map", "metric", "value", "ci_low", "ci_high", "n", "n_patients", "sd_networks", "empty"]
     more = [f"{baseline}_less{end}" for baseline in BASELINES for end in ("", "_low", "_high")]
     return pd.DataFrame(rows, columns=[*columns, *more])
+
+
+class _Spread(NamedTuple):
+    """From one randomised network to the next: standard deviation of their scores, and standard error of the mean."""
+
+    sd: float
+    error: float
+
+
+def _between_networks(rows: pd.DataFrame, metric: str) -> _Spread:
+    """How far the randomised networks lie apart in a score, all on the same films; 0 where none took part."""
+    if metric == SIMILARITY:
+        means = rows[_SIMILARITIES].mean().dropna().to_numpy()
+    else:
+        means = rows.dropna(subset="draw").groupby("draw")[metric].mean().dropna().to_numpy()
+    if not len(means):
+        return _Spread(float("nan"), 0.0)
+    sd = float(means.std(ddof=1)) if len(means) > 1 else float("nan")
+    return _Spread(sd, sd / np.sqrt(len(means)) if len(means) > 1 else 0.0)
+
+
+def _luck(n_resamples: int, seed: int) -> Floats:
+    """What a resample adds for the networks that were drawn, in standard errors: Student's t, since they are few."""
+    return np.random.default_rng([seed, 11]).standard_t(RANDOM_NETWORKS - 1, n_resamples)
+
+
+def _certain(values: pd.Series, patients: pd.Series) -> tuple[float, float] | None:
+    """Wilson's interval of a score that is 0, or 1, on all films: there every resample is alike, and tells nothing.
+
+    Its n is the number of patients; a film without one counts alone.
+    """
+    mean, known = float(values.mean()), values.notna()
+    if mean not in (0.0, 1.0):
+        return None
+    n = len(np.unique(group_codes(patients[known], int(known.sum()))))
+    return wilson(mean * n, n)
+
+
+def _of_difference(
+    difference: float, a: tuple[float, tuple[float, float]], b: tuple[float, tuple[float, float]]
+) -> tuple[float, float]:
+    """Interval of a difference from value and interval of its sides (Newcombe, Stat. in Medicine 17 (1998) 873-890)."""
+    (of_a, (low_a, high_a)), (of_b, (low_b, high_b)) = a, b
+    low, high = np.hypot(of_a - low_a, high_b - of_b), np.hypot(high_a - of_a, of_b - low_b)
+    return float(difference - low), float(difference + high)
 
 
 def _is_baseline(name: str) -> bool:

@@ -37,7 +37,9 @@ def film_set(folder: Path, n: int = 12, truth: bool = True) -> FilmSet:
     return FilmSet("toy", "Toy films", True, folder, pd.DataFrame(rows))
 
 
-def save_arm(run_folder: Path, arm: str, seed: int, size: int = 64, backbone: str = BACKBONE) -> None:
+def save_arm(
+    run_folder: Path, arm: str, seed: int, size: int = 64, backbone: str = BACKBONE, standardise: str = "image"
+) -> None:
     """A checkpoint of an arm whose training started from `seed`, its weights moved a little since."""
     import torch
 
@@ -47,6 +49,6 @@ def save_arm(run_folder: Path, arm: str, seed: int, size: int = 64, backbone: st
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
         model.get_classifier().weight.mul_(1e3)
     description = models.ModelDescription(
-        backbone, "random", Transform(size), seed, {"name": arm, "source": "simulator"}
+        backbone, "random", Transform(size, 1, standardise), seed, {"name": arm, "source": "simulator"}
     )
     models.save_checkpoint(run_folder / "03_training" / arm, model, description)

@@ -3,7 +3,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from interpretability_fixture import LESION, SIDE, film_set, save_arm
-from scipy.stats import spearmanr
+from scipy.stats import binomtest, spearmanr
+from scipy.stats import t as student_t
 
 from nbhelpers import features, figures_saliency, film_samples, runs, saliency_examples, saliency_scores
 from nbhelpers.cropping import crop_box
@@ -156,7 +157,9 @@ def test_a_thin_structure_does_not_vanish_when_a_mask_shrinks():
 def test_arms_and_baselines_are_scored_on_the_same_films(networks, tmp_path):
     films = saliency_scores.localise_sets(networks, {"toy": film_set(tmp_path / "films")}, n=0)
     assert list(films["map"].unique()) == [*saliency_scores.BASELINES, "one", "two"]
-    assert (films.groupby("map").size() == 12).all()
+    draws = films[films["map"] == "randomised_weights"].groupby("draw").size()
+    assert (films[films["draw"].isna()].groupby("map").size() == 12).all()
+    assert len(draws) == saliency_scores.RANDOM_NETWORKS and (draws == 12).all()
     sick = films["label"] == 1
     assert films.loc[sick, ["pointing", "energy", "iou"]].notna().all(axis=None)
     assert films.loc[~sick, ["pointing", "energy", "iou"]].isna().all(axis=None)
@@ -175,6 +178,89 @@ def test_arms_and_baselines_are_scored_on_the_same_films(networks, tmp_path):
     assert len(saliency_scores.shown(summary)) == 5
     figure = figures_saliency.draw_scores(summary, {"toy": "Toy films (simulated)"})
     assert len(figure.axes) == len(saliency_scores.SCORES) and all(axes.lines for axes in figure.axes)
+
+
+def scored(**maps):
+    """Rows as `localise` gives them: by map, its scores of each film (a list a draw for the randomised networks)."""
+    rows = []
+    for name, scores in maps.items():
+        lists = scores if isinstance(scores[0], list) else [scores]
+        for draw, values in enumerate(lists, start=1):
+            for n, value in enumerate(values):
+                row = {"dataset": "toy", "map": name, "controls": "_2" if name.endswith("_2") else "", "label": 1}
+                row |= {"draw": draw if name.startswith("randomised") else None, "image_id": f"f{n}"}
+                rows.append(row | {"patient_id": f"p{n // 2}", "pointing": value, "empty": False})
+    return saliency_scores._score_columns(pd.DataFrame(rows))
+
+
+def summary_of(films, name, metric="pointing"):
+    found = saliency_scores.summarise_scores(films, 4000)
+    return found[(found["map"] == name) & (found["metric"] == metric)].iloc[0]
+
+
+def test_control_is_the_mean_of_several_random_networks_and_its_interval_holds_their_spread():
+    rng = np.random.default_rng(0)
+    films = rng.random(200)
+    draws = [list(films / 2 + shift) for shift in (0.0, 0.1, 0.2, 0.3, 0.4)]
+    row = summary_of(scored(arm=list(films), randomised_weights=draws), "randomised_weights")
+    assert row["value"] == pytest.approx(films.mean() / 2 + 0.2)
+    assert row["sd_networks"] == pytest.approx(np.std([0, 0.1, 0.2, 0.3, 0.4], ddof=1))
+    # Networks alone, by Student's t with 4 degrees of freedom; the films add little.
+    networks_alone = student_t.ppf(0.975, 4) * row["sd_networks"] / np.sqrt(5)
+    assert row["ci_high"] - row["ci_low"] == pytest.approx(2 * networks_alone, rel=0.12)
+    arm = summary_of(scored(arm=list(films), randomised_weights=draws), "arm")
+    assert arm["ci_high"] - arm["ci_low"] < 0.15
+    assert arm["randomised_weights_less_high"] - arm["randomised_weights_less_low"] > 1.8 * networks_alone
+
+
+def test_equal_random_networks_add_nothing():
+    films = list(np.random.default_rng(0).random(50))
+    row = summary_of(scored(arm=films, randomised_weights=[films] * 5), "randomised_weights")
+    same = summary_of(scored(arm=films), "arm")
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((same["ci_low"], same["ci_high"]))
+
+
+def test_each_arm_is_compared_with_the_controls_of_its_own_kind(tmp_path, monkeypatch):
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    run = tmp_path / "outputs" / "toy"
+    save_arm(run, "small", 4, size=64)
+    save_arm(run, "large", 5, size=96)
+    save_arm(run, "other", 6, size=64, standardise="imagenet")
+    stage = runs.Stage("05_interpretability", run, run, {"seed": 0, "device": "cpu"}, "cpu")
+    found = features.load_networks(["small", "large", "other"], stage)
+    films = saliency_scores.localise_sets(found, {"toy": film_set(tmp_path / "films")}, n=0)
+    endings = {"small": "", "large": "_2", "other": "_3"}
+    assert films.drop_duplicates("map").set_index("map")["controls"][list(endings)].to_dict() == endings
+    summary = saliency_scores.summarise_scores(films, 100)
+    means = films[films["label"] == 1].groupby("map")["energy"].mean()
+    for arm, ending in endings.items():
+        row = summary[(summary["map"] == arm) & (summary["metric"] == "energy")].iloc[0]
+        for control in saliency_scores.BASELINES:
+            assert row[f"{control}_less"] == pytest.approx(means[arm] - means[control + ending]), (arm, control)
+    assert means["centre_prior"] != means["centre_prior_2"]
+
+
+def test_rates_of_0_and_1_have_wilsons_interval_by_patients():
+    films = scored(arm=[1.0] * 12, centre_prior=[0.0] * 12)
+    row, prior = summary_of(films, "arm"), summary_of(films, "centre_prior")
+    wilson = binomtest(6, 6).proportion_ci(method="wilson")  # 12 films of 6 patients
+    assert (row["ci_low"], row["ci_high"]) == pytest.approx((wilson.low, wilson.high))
+    assert (prior["ci_low"], prior["ci_high"]) == pytest.approx((1 - wilson.high, 1 - wilson.low))
+    # Newcombe's square-and-add: the ends of both sides.
+    expected = 1 - np.hypot(1 - wilson.low, 1 - wilson.low)
+    assert (row["centre_prior_less_low"], row["centre_prior_less_high"]) == pytest.approx((expected, 1.0))
+    alone = summary_of(films.assign(patient_id=None), "arm")
+    assert alone["ci_low"] == pytest.approx(binomtest(12, 12).proportion_ci(method="wilson").low)
+
+
+def test_differences_are_over_the_films_on_which_both_have_the_score():
+    # The arm's map is empty on the films that are easy: its own mean is low though it is better wherever both speak.
+    films = scored(arm=[0.3, 0.4, np.nan, np.nan], centre_prior=[0.2, 0.3, 0.9, 0.9]).rename(
+        columns={"pointing": "in_lungs", "in_lungs": "pointing"}
+    )
+    row = summary_of(films, "arm", "in_lungs")
+    assert row["value"] == pytest.approx(0.35) and row["centre_prior_less"] == pytest.approx(0.1)
+    assert row["centre_prior_less_low"] == pytest.approx(0.1)
 
 
 def test_sets_without_truth_give_empty_tables_and_no_figure(networks, tmp_path):
