@@ -35,6 +35,7 @@ CLASSES = "stage_2_detailed_class_info.csv"
 HARD_NEGATIVE = "No Lung Opacity / Not Normal"
 PUBLISHED = {"Normal": 8851, "Lung Opacity": 6012, HARD_NEGATIVE: 11821}  # films in the stage 2 training set
 COHORTS = {"paper": ("Normal", "Lung Opacity"), "full": tuple(PUBLISHED)}
+CROSS_REFERENCE = "pneumonia-challenge-dataset-mappings_2018.json"  # as the RSNA publishes it
 PUBLISHED_PATIENTS = {"paper": 8462}  # NIH patients behind the 14,863 films
 LICENCE = (
     "RSNA 2018 / NIH ChestX-ray14: free to use with attribution under the challenge's terms; cite Shih et al. 2019 "
@@ -56,8 +57,9 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     ----------
     parameters : mapping
         `rsna_cohort`: `paper` (Normal against Lung Opacity) or `full` (the third class is negative too: the hard
-        negatives). `rsna_patients`: the published cross-reference to NIH file names, JSON or CSV, or None; without it
-        patients are unknown, since the challenge's `patientId` names a film.
+        negatives). `rsna_patients`: the published cross-reference to NIH file names, JSON or CSV; when None,
+        `CROSS_REFERENCE` in the data set's folder is taken if it lies there. Without it patients are unknown, since the
+        challenge's `patientId` names a film.
     run_folder : pathlib.Path
         Not used: what is read from headers is cached for all runs, beside the decoded films.
 
@@ -76,6 +78,15 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     cohort = str(parameters.get("rsna_cohort", "paper"))
     if cohort not in COHORTS:
         raise UserError(f"unknown cohort {cohort!r}", "rsna_cohort", suggest(cohort, COHORTS))
+    return _load("rsna", cohort, parameters)
+
+
+def load_full(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
+    """The data set `rsna_full`: all 26,684 films, hard negatives in, whatever `rsna_cohort` says; else as `load`."""
+    return _load("rsna_full", "full", parameters)
+
+
+def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
     root = find_root(runs.data_root())
     listed = read_tables(root)
     notes = compare_counts(listed)
@@ -90,13 +101,13 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     films = films[films["reason"] == ""].drop(columns=["reason", "bits"]).reset_index(drop=True)
     if films.empty:
         raise UserError("no film of the data set can be read", str(root), HOW_TO_GET)
-    films["patient_id"], patient_notes = _patients(films["image_id"], parameters.get("rsna_patients"), cohort)
+    films["patient_id"], patient_notes = _patients(films["image_id"], parameters.get("rsna_patients"), root, cohort)
     implausible = int((films["age"].isna() & films["age_text"].fillna("").ne("")).sum())
     if implausible:
         notes.append(f"{implausible:,} films with an age over {dicom.OLDEST} years, or no age at all: age unknown")
     notes += patient_notes + _not_listed(listed["image_id"], root)
     return FilmSet(
-        name="rsna",
+        name=name,
         title="RSNA 2018" + (" (all classes)" if cohort == "full" else ""),
         simulated=False,
         root=root,
@@ -291,11 +302,15 @@ def _not_listed(image_ids: pd.Series, root: Path) -> list[str]:
     return [f"{len(extra):,} files in {IMAGES} are in no table and are not used"] if extra else []
 
 
-def _patients(image_ids: pd.Series, path: str | None, cohort: str) -> tuple[pd.Series, list[str]]:
-    if path is None:
-        note = "patients are unknown: name the published cross-reference in rsna_patients for intervals by patient"
+def _patients(image_ids: pd.Series, path: str | None, root: Path, cohort: str) -> tuple[pd.Series, list[str]]:
+    beside = root / CROSS_REFERENCE
+    if path is None and not beside.is_file():
+        note = (
+            f"patients are unknown: put the published cross-reference {CROSS_REFERENCE} into {root.name}/, or name it "
+            "in rsna_patients, for intervals by patient"
+        )
         return pd.Series(None, index=image_ids.index, dtype="str"), [note]
-    patients = image_ids.map(read_patients(runs.user_path(path)))
+    patients = image_ids.map(read_patients(beside if path is None else runs.user_path(path)))
     unknown, n_patients = int(patients.isna().sum()), int(patients.nunique())
     notes = [f"{unknown:,} films are not in the cross-reference: patient unknown"] if unknown else []
     if cohort in PUBLISHED_PATIENTS:

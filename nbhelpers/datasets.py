@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,18 +16,37 @@ from nbhelpers.film_cache import film_array, film_arrays, read_film
 from nbhelpers.images import Gray
 from nbhelpers.params import suggest
 
-__all__ = ["FilmSet", "exclusions", "film_array", "film_arrays", "load", "load_all", "notes", "summary"]
+__all__ = [
+    "FilmSet",
+    "excluded_films",
+    "exclusions",
+    "film_array",
+    "film_arrays",
+    "load",
+    "load_all",
+    "notes",
+    "summary",
+]
 
 KNOWN = ("view", "sex", "age")  # what may be known of a film; empty where it is not
 COLUMNS = ("image_id", "path", "label", "patient_id", *KNOWN)
 
-# One module a set, each with `load(parameters, run_folder) -> FilmSet`.
+# The module of each set and, where it is not `load`, its function: `(parameters, run_folder) -> FilmSet`.
 LOADERS = {
     "kermany": "dataset_kermany",
     "rsna": "dataset_rsna",
+    "rsna_full": "dataset_rsna",
     "folder": "dataset_folder",
     "simulated_hospital": "dataset_hospital",
 }
+FUNCTIONS = {"rsna_full": "load_full"}
+
+# What a user's table may call a view or a sex, in small letters; anything else is unknown, and is said to be.
+VIEWS = {
+    **dict.fromkeys(("ap", "anteroposterior", "antero-posterior", "anterior-posterior"), "AP"),
+    **dict.fromkeys(("pa", "posteroanterior", "postero-anterior", "posterior-anterior"), "PA"),
+}
+SEXES = {**dict.fromkeys(("f", "female", "woman"), "female"), **dict.fromkeys(("m", "male", "man"), "male")}
 
 
 @dataclass
@@ -65,12 +85,13 @@ class FilmSet:
     read: Callable[[Path], Gray] = read_film
 
     def __post_init__(self) -> None:
-        self.films = _checked(self.films, self.name, str(self.root))
+        self.films, notes = _checked(self.films, self.name, str(self.root))
+        self.notes = [*self.notes, *notes]
 
     @property
     def n_patients(self) -> int | None:
-        """Number of patients; None where no film tells its patient."""
-        known = self.films["patient_id"].dropna()
+        """Number of patients of the films that are not left out; None where none of these tells its patient."""
+        known = self.kept()["patient_id"].dropna()
         return int(known.nunique()) if len(known) else None
 
     def exclude(self, reasons: Mapping[str, str]) -> None:
@@ -114,7 +135,8 @@ def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         raise UserError(f"unknown data set {name!r}", "datasets", suggest(name, LOADERS))
     module = f"nbhelpers.{LOADERS[name]}"
     try:
-        found: FilmSet = importlib.import_module(module).load(parameters, run_folder)
+        loader = getattr(importlib.import_module(module), FUNCTIONS.get(name, "load"))
+        found: FilmSet = loader(parameters, run_folder)
     except ModuleNotFoundError as error:
         if error.name == module:
             raise UserError(f"data set {name!r} is not part of this version", "datasets", "use another") from None
@@ -165,20 +187,34 @@ def exclusions(sets: Mapping[str, FilmSet]) -> pd.DataFrame:
     return grouped.agg(films="size", example="first").reset_index()
 
 
+def excluded_films(sets: Mapping[str, FilmSet]) -> pd.DataFrame:
+    """Every film that was left out, one row each with its whole reason: `dataset, image_id, reason`."""
+    rows = [film_set.excluded.assign(dataset=name) for name, film_set in sets.items()]
+    return pd.concat(rows, ignore_index=True)[["dataset", "image_id", "reason"]]
+
+
 def notes(sets: Mapping[str, FilmSet]) -> pd.DataFrame:
     """What a reader should know of each set, one row a note: `dataset, note`."""
     rows = [{"dataset": name, "note": note} for name, film_set in sets.items() for note in film_set.notes]
     return pd.DataFrame(rows, columns=["dataset", "note"])
 
 
-def _checked(films: pd.DataFrame, name: str, where: str) -> pd.DataFrame:
-    """The table with all columns of `COLUMNS`, identifiers as text, both classes present."""
+def _checked(films: pd.DataFrame, name: str, where: str) -> tuple[pd.DataFrame, list[str]]:
+    """The table with all columns of `COLUMNS`, identifiers as text, both classes present; and what there is to note."""
     films = films.reset_index(drop=True).copy()
     for column in COLUMNS:
         if column not in films:
             films[column] = pd.NA
     for column in ("image_id", "path", "patient_id", "view", "sex"):
         films[column] = films[column].astype("str").where(films[column].notna())
+    notes = []
+    for column, known in (("view", VIEWS), ("sex", SEXES)):
+        given = films[column]
+        films[column] = pd.Series([_named(text, known) for text in given], index=films.index, dtype="str")
+        lost = given[given.notna() & given.str.strip().ne("") & films[column].isna()]
+        if len(lost):
+            values = ", ".join(repr(value) for value in lost.value_counts().index[:5])
+            notes.append(f"{len(lost):,} films have a {column} that is not understood ({values}): {column} unknown.")
     films["age"] = pd.to_numeric(films["age"], errors="coerce")
     if films.empty:
         raise UserError(f"data set {name!r} holds no film", where, "check the folder")
@@ -190,4 +226,10 @@ def _checked(films: pd.DataFrame, name: str, where: str) -> pd.DataFrame:
     doubled = films.loc[films["image_id"].duplicated(), "image_id"]
     if len(doubled):
         raise UserError(f"{len(doubled)} films share an image_id, e.g. {doubled.iloc[0]!r}", where, "make it unique")
-    return films[[*COLUMNS, *(c for c in films if c not in COLUMNS)]]
+    return films[[*COLUMNS, *(c for c in films if c not in COLUMNS)]], notes
+
+
+def _named(text: object, known: Mapping[str, str]) -> str | None:
+    """What `known` calls a value, or else its first word ("AP supine"); None when it knows neither."""
+    words = str(text).strip().lower()
+    return known.get(words) or known.get(re.split(r"[^a-z]", words)[0])

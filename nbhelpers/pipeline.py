@@ -45,7 +45,8 @@ ONLY_FOR = {
     "roentgen_": {"roentgen_v2"},
     "folder_table": {"folder"},
     "hospital_": {"simulated_hospital"},
-    "rsna_": {"rsna"},
+    "rsna_cohort": {"rsna"},
+    "rsna_patients": {"rsna", "rsna_full"},
     "folder_films": {"folder"},
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import pydicom
 import pytest
 import rsna_fixture as fixture
 
-from nbhelpers import dataset_rsna, datasets, dicom, film_cache
+from nbhelpers import dataset_rsna, datasets, dicom, film_cache, published
 from nbhelpers.errors import UserError
 
 
@@ -87,8 +88,8 @@ def test_odd_films_decode_as_the_others_do(rsna: fixture.Fixture, places: Path) 
 
 def test_differences_from_the_published_counts_are_noted(places: Path) -> None:
     notes = " / ".join(load(places).notes)
-    for published in ("8,851 published", "6,012 published", "11,821 published"):
-        assert published in notes
+    for count in ("8,851 published", "6,012 published", "11,821 published"):
+        assert count in notes
     assert "patients are unknown" in notes and "age over 120" in notes
 
 
@@ -107,6 +108,34 @@ def test_patients_unknown_without_and_known_with_the_cross_reference(rsna: fixtu
     found = load(places, rsna_patients=str(rsna.mapping))
     assert found.films["patient_id"].notna().all()
     assert any("patients, 8,462 published" in note for note in found.notes)
+
+
+def test_both_cohorts_stand_side_by_side_from_the_same_files(rsna: fixture.Fixture, places: Path) -> None:
+    sets = datasets.load_all(["rsna", "rsna_full"], {"rsna_cohort": "paper"}, places / "demo")
+    assert [found.title for found in sets.values()] == ["RSNA 2018", "RSNA 2018 (all classes)"]
+    assert {name: found.name for name, found in sets.items()} == {"rsna": "rsna", "rsna_full": "rsna_full"}
+    hard = set(rsna.films.loc[rsna.films["class"] == dataset_rsna.HARD_NEGATIVE, "patientId"])
+    paper, full = (set(found.films["image_id"]) for found in sets.values())
+    assert hard and not hard & paper and full == paper | hard
+    negatives = sets["rsna_full"].films.set_index("image_id").loc[sorted(hard), "label"]
+    assert (negatives == 0).all() and sets["rsna"].root == sets["rsna_full"].root
+    assert published.reference("rsna", 14_863) and published.reference("rsna_full", 26_684) is None
+    # With the third class its name says so; its films are not the paper's, whatever their number.
+    assert published.reference("rsna_full", 14_863) is None
+
+
+def test_cross_reference_in_the_data_sets_folder_is_found(
+    rsna: fixture.Fixture, tmp_path: Path, places: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = tmp_path / "data" / "rsna"
+    shutil.copytree(rsna.root, root)
+    monkeypatch.setenv("NBHELPERS_DATA", str(root.parent))
+    assert load(places, rsna_patients=None).n_patients is None
+    shutil.copy(rsna.mapping, root / dataset_rsna.CROSS_REFERENCE)
+    found = load(places, rsna_patients=None)
+    by_hand = load(places, rsna_patients=str(rsna.mapping))
+    pd.testing.assert_series_equal(found.films["patient_id"], by_hand.films["patient_id"])
+    assert found.n_patients and "patients are unknown" not in " ".join(found.notes)
 
 
 def test_cross_reference_is_read_from_json_and_from_csv(rsna: fixture.Fixture, tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
+from pathlib import Path
+
 import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import dataset_hospital, dataset_kermany, datasets, metrics
+from nbhelpers import dataset_hospital, dataset_kermany, datasets, metrics, subgroups
 from nbhelpers.errors import UserError
 from nbhelpers.images import write_png
 from nbhelpers.simulator import read_truth
@@ -118,6 +120,41 @@ def test_folder_takes_labels_as_numbers_or_words_and_lists_missing_files(tmp_pat
     assert datasets.exclusions({"folder": found}).iloc[0].to_dict() == {
         **{"dataset": "folder", "reason": "file missing", "films": 1, "example": "gone"}
     }
+
+
+def test_every_film_that_is_left_out_is_a_row_with_its_whole_reason(tmp_path):
+    table = pd.DataFrame({"path": ["a.png", "b.png", "gone.png", "lost.png"], "label": [0, 1, 1, 0]})
+    found = datasets.load("folder", write_folder(tmp_path / "own", table, ["a.png", "b.png"]), tmp_path)
+    found.exclude({"b": "unreadable: cut short after 12 bytes"})
+    assert datasets.excluded_films({"folder": found}).to_dict("records") == [
+        {"dataset": "folder", "image_id": "gone", "reason": "file missing"},
+        {"dataset": "folder", "image_id": "lost", "reason": "file missing"},
+        {"dataset": "folder", "image_id": "b", "reason": "unreadable: cut short after 12 bytes"},
+    ]
+    grouped = datasets.exclusions({"folder": found})
+    assert grouped["films"].tolist() == [2, 1]
+
+
+def test_patients_of_films_that_are_left_out_are_not_counted():
+    films = pd.DataFrame({"image_id": list("abc"), "path": "x", "label": [0, 1, 1], "patient_id": ["p", "q", "r"]})
+    found = datasets.FilmSet("own", "Own", False, Path(), films)
+    found.exclude({"c": "file missing"})
+    assert found.n_patients == 2 and "2 patients" in str(found)
+    assert datasets.summary({"own": found})["n_patients"][0] == 2
+
+
+def test_views_and_sexes_are_taken_as_people_write_them(tmp_path):
+    views = [" ap ", "PA", "AP supine", "Pa", "LL", None, "posteroanterior", "AP_portable"]
+    sexes = ["F", " female", "Woman", "m", "Male ", "X", "", None]
+    table = pd.DataFrame({"path": [f"{n}.png" for n in range(8)], "label": [0, 1] * 4, "view": views, "sex": sexes})
+    found = datasets.load("folder", write_folder(tmp_path / "own", table, list(table["path"])), tmp_path)
+    told = found.films[["view", "sex"]].astype(object).where(found.films[["view", "sex"]].notna(), None)
+    assert told["view"].tolist() == ["AP", "PA", "AP", "PA", None, None, "PA", "AP"]
+    assert told["sex"].tolist() == ["female", "female", "female", "male", "male", None, None, None]
+    notes = " ".join(found.notes)
+    assert "1 films have a view that is not understood ('LL'): view unknown." in notes
+    assert "1 films have a sex that is not understood ('X'): sex unknown." in notes
+    assert dict(subgroups.members(found.films)).keys() == {"view AP", "view PA", "sex female", "sex male"}
 
 
 @pytest.mark.parametrize(
