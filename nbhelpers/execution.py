@@ -116,6 +116,8 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
             cwd=params.ROOT,
             autosave_cell_every=60,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+            # Of a bar that was redrawn, the copy keeps the last line; the log above has seen each.
+            coalesce_streams=True,
         )
     except papermill.PapermillExecutionError as error:
         failure = error

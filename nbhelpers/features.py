@@ -16,6 +16,7 @@ from nbhelpers.clustering import SPACES, cluster_seeds, compare_spaces, summaris
 from nbhelpers.datasets import FilmSet
 from nbhelpers.devices import Device, pick_device
 from nbhelpers.errors import UserError
+from nbhelpers.figures import arm_title
 from nbhelpers.film_samples import FilmSample, sample_films
 from nbhelpers.models import ModelDescription
 from nbhelpers.progress import progress
@@ -38,7 +39,7 @@ class Network:
     def title(self) -> str:
         """What figures call it."""
         if self.fine_tuned:
-            return self.name
+            return arm_title(self.name, self.description.simulated)
         return f"not fine-tuned, {_STARTS.get(self.description.init, 'given weights')}"
 
     @property
@@ -104,12 +105,12 @@ def take_films(
 
 
 def sample_table(samples: Mapping[str, FilmSample]) -> pd.DataFrame:
-    """One row a data set: `dataset, title, simulated, films, taken, pneumonia` (share of what was taken)."""
+    """One row a data set: `dataset, title, simulated, films, taken, prevalence` (of what was taken)."""
     rows = []
     for name, sample in samples.items():
         row = {"dataset": name, "title": sample.title, "simulated": sample.film_set.simulated}
         rows.append(
-            row | {"films": len(sample.film_set.kept()), "taken": len(sample.films), "pneumonia": sample.labels.mean()}
+            row | {"films": len(sample.film_set.kept()), "taken": len(sample.films), "prevalence": sample.labels.mean()}
         )
     return pd.DataFrame(rows)
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
@@ -13,6 +14,8 @@ from nbhelpers.runs import Stage
 
 PAGE_WIDTH = 7.2  # inches: the text width of an A4 or letter page
 UNTRAINED_COLOUR = "#777777"
+# One light and one dark, so that they differ without colour too; none is an arm's.
+LABEL_COLOURS = {"normal": "#8fb3c9", "pneumonia": "#7a1f4f"}
 
 
 def style() -> None:
@@ -45,6 +48,21 @@ def arm_colours(arms: Iterable[str]) -> dict[str, str]:
     names = list(arms)
     palette = sns.color_palette("colorblind", max(len(names), 1)).as_hex()
     return dict(zip(names, palette, strict=False))
+
+
+def arm_title(name: str, simulated: bool) -> str:
+    """What figures call an arm: `(simulated)` goes with one that was trained on simulated images."""
+    return f"{name} (simulated)" if simulated else name
+
+
+def arm_titles(arms: Mapping[str, Any]) -> dict[str, str]:
+    """`arm_title` of each arm by name; `arms` holds what has a `description`, as `evaluation.load_arms` gives it."""
+    return {name: arm_title(name, arm.description.simulated) for name, arm in arms.items()}
+
+
+def two_lines(title: str) -> str:
+    """A title whose `(simulated)` stands below it, where there is little room."""
+    return title.replace(" (simulated)", "\n(simulated)")
 
 
 def save_figure(figure: Figure, stage: Stage, name: str) -> None:

@@ -9,12 +9,11 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nbhelpers.figures import PAGE_WIDTH
+from nbhelpers.figures import LABEL_COLOURS, PAGE_WIDTH, two_lines
 from nbhelpers.generation import is_simulated
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 _GOOD, _LOST, _CHANCE = _PALETTE[2], _PALETTE[3], "#999999"
-LABEL_COLOURS = {"pneumonia": _PALETTE[1], "normal": _PALETTE[0]}
 
 
 def figure_outcomes(outcomes: pd.DataFrame) -> Figure:
@@ -53,7 +52,9 @@ def figure_diversity(spread: pd.DataFrame, visible: pd.DataFrame) -> Figure:
     upper.legend(loc="upper right", ncols=2, fontsize=8)
     upper.set_ylim(top=1.35 * float(spread["vendi_centred"].max()))
     upper.set_title("How different are the images?")
-    lower.set_xticks(np.arange(spread["source"].nunique()), [_two_lines(name) for name in spread["source"].unique()])
+    lower.set_xticks(
+        np.arange(spread["source"].nunique()), [two_lines(title_of(name)) for name in spread["source"].unique()]
+    )
     if not visible.empty:
         _told(figure.add_subplot(grid[:, 1]), visible)
     return figure
@@ -62,10 +63,6 @@ def figure_diversity(spread: pd.DataFrame, visible: pd.DataFrame) -> Figure:
 def title_of(source: str) -> str:
     """A source's name as figures show it: simulators say that they are."""
     return f"{source} (simulated)" if is_simulated(source) else source
-
-
-def _two_lines(source: str) -> str:
-    return title_of(source).replace(" (", "\n(")
 
 
 def _grouped(axis: Axes, spread: pd.DataFrame, column: str, label: str) -> None:
@@ -80,13 +77,16 @@ def _grouped(axis: Axes, spread: pd.DataFrame, column: str, label: str) -> None:
 def _told(axis: Axes, visible: pd.DataFrame) -> None:
     attributes = list(visible["attribute"].unique())
     markers = ("o", "s", "^", "D", "v", "P")
+    thick = 0.16 * visible["source"].nunique()
+    # One bar an attribute, up to the widest chance of its sources: two beside each other would show a seam.
+    chance = visible.groupby("attribute")["chance_95"].max().reindex(attributes)
+    axis.barh(np.arange(len(attributes)), chance, height=thick, color=_CHANCE, alpha=0.6, linewidth=0)
     for number, (source, rows) in enumerate(visible.groupby("source", sort=False)):
         places = [attributes.index(name) for name in rows["attribute"]]
         height = np.array(places) + 0.16 * (number - (visible["source"].nunique() - 1) / 2)
-        axis.hlines(height, 0, rows["chance_95"], color=_CHANCE, linewidth=2.5, alpha=0.6)
         colour, marker = _PALETTE[(4 + number) % len(_PALETTE)], markers[number % len(markers)]
         axis.plot(rows["told"], height, marker, color=colour, markersize=4.5, label=title_of(str(source)))
-    axis.plot([], [], color=_CHANCE, linewidth=2.5, alpha=0.6, label="within chance (95 %)")
+    axis.plot([], [], color=_CHANCE, linewidth=5, alpha=0.6, solid_capstyle="butt", label="within chance (95 %)")
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(np.arange(len(attributes)), [name.replace("_", " ") for name in attributes])
     axis.invert_yaxis()

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from string import ascii_uppercase
+from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
@@ -16,11 +18,13 @@ from nbhelpers.datasets import FilmSet
 from nbhelpers.figures_metrics import FLOOR
 
 
-def forest(results: pd.DataFrame, subgroup_results: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
+def forest(
+    results: pd.DataFrame, subgroup_results: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]
+) -> Figure:
     """AUROC of all films and of each subgroup with its interval, by arm: a panel a data set.
 
     `results` is from `evaluation.metrics_table`, `subgroup_results` from `subgroups.metrics_table`. The number of films
-    stands behind each name; subgroups with too few films have no point.
+    stands behind each name; subgroups with too few films have no point. `titles` are the arms'.
     """
     table = pd.concat([results[results["primary"]], subgroup_results], ignore_index=True)
     table = table[table["metric"] == "auroc"]
@@ -47,7 +51,7 @@ def forest(results: pd.DataFrame, subgroup_results: pd.DataFrame, sets: Mapping[
                 value,
                 places,
                 xerr=np.maximum(ends, 0),
-                **{"fmt": "o", "markersize": 4, "capsize": 2, "color": colours[arm], "label": arm},
+                **{"fmt": "o", "markersize": 4, "capsize": 2, "color": colours[arm], "label": titles[arm]},
             )
         axis.axvline(0.5, color=FLOOR, linestyle="--", linewidth=1)
         labels = [f"{row['subgroup']} (n = {int(row['n'])})" for row in groups.to_dict("records")]
@@ -60,50 +64,61 @@ def forest(results: pd.DataFrame, subgroup_results: pd.DataFrame, sets: Mapping[
     return figure
 
 
-def reliability_and_decision(recalibrated: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
-    """Reliability on the left, decision curve on the right, a row a data set.
+def reliability_and_decision(
+    recalibrated: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]
+) -> Figure:
+    """Two rows a data set: above the reliability of each arm, a panel an arm, below their decision curves.
 
     Filled points and solid lines are probabilities as they come; hollow points and dotted lines are recalibrated on
-    the set itself, out of fold. Takes what `calibration.add_recalibrated` gives.
+    the set itself, out of fold. Takes what `calibration.add_recalibrated` gives, and the arms' `titles`.
     """
     names, arms = list(dict.fromkeys(recalibrated["dataset"])), list(dict.fromkeys(recalibrated["arm"]))
     colours = figures.arm_colours(arms)
-    figure, axes = plt.subplots(len(names), 2, figsize=(figures.PAGE_WIDTH, 3.0 * len(names) + 0.6), squeeze=False)
+    side = min(figures.PAGE_WIDTH / len(arms), 2.6)
+    heights = [side + 0.55, 2.3] * len(names)
+    figure = plt.figure(figsize=(figures.PAGE_WIDTH, sum(heights) + 0.5))
+    grid = figure.add_gridspec(2 * len(names), len(arms), height_ratios=heights)
     letters = iter(ascii_uppercase)
-    for (left, right), name in zip(axes, names, strict=True):
-        for arm in arms:
+    for number, name in enumerate(names):
+        letter, title = next(letters), figures.two_lines(sets[name].title)
+        below = figure.add_subplot(grid[2 * number + 1, :])
+        for column, arm in enumerate(arms):
             part = recalibrated[(recalibrated["dataset"] == name) & (recalibrated["arm"] == arm)]
-            for column, face, line in (("score", colours[arm], "-"), ("recalibrated", "white", ":")):
-                if part[column].isna().any():
+            above = figure.add_subplot(grid[2 * number, column])
+            above.plot([0, 1], [0, 1], color=FLOOR, linestyle="--", linewidth=1)
+            for kind, face, line in (("score", colours[arm], "-"), ("recalibrated", "white", ":")):
+                if part[kind].isna().any():
                     continue
-                bins = calibration.reliability(part["label"], part[column])
-                ends = [bins["observed"] - bins["ci_low"], bins["ci_high"] - bins["observed"]]
-                left.errorbar(
-                    bins["mean_score"],
-                    bins["observed"],
-                    yerr=np.maximum(ends, 0),
-                    **{"fmt": "o", "markersize": 4, "color": colours[arm], "markerfacecolor": face, "linewidth": 0.9},
-                )
-                curve = operating_point.decision_curve(part["label"], part[column])
-                right.plot(curve["threshold"], curve["net_benefit"], color=colours[arm], linestyle=line, linewidth=1.4)
+                _reliability(above, part, kind, colours[arm], face)
+                curve = operating_point.decision_curve(part["label"], part[kind])
+                below.plot(curve["threshold"], curve["net_benefit"], color=colours[arm], linestyle=line, linewidth=1.4)
+            above.set(xlabel="mean probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), box_aspect=1)
+            above.set_title(figures.two_lines(titles[arm]), fontsize=8)
+            if column == 0:
+                above.set_title(letter, loc="left")
+                above.set_ylabel(f"{title}\nshare with pneumonia")
         share = float(part["label"].mean())
-        left.plot([0, 1], [0, 1], color=FLOOR, linestyle="--", linewidth=1)
-        left.set(xlabel="mean probability", ylabel="share with pneumonia", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        right.plot(curve["threshold"], curve["treat_all"], color=FLOOR, linestyle="--", linewidth=1)
-        right.axhline(0, color=FLOOR, linewidth=1)
-        right.set(xlabel="threshold probability", ylabel="net benefit", xlim=(0, 1), ylim=(-0.35 * share, 1.08 * share))
-        left.set_title(f"{next(letters)}   {sets[name].title}: reliability", loc="left")
-        right.set_title(f"{next(letters)}   {sets[name].title}: decision curve", loc="left")
-    handles = [Line2D([], [], color=colours[arm], marker="o", markersize=4, label=arm) for arm in arms]
+        below.plot(curve["threshold"], curve["treat_all"], color=FLOOR, linestyle="--", linewidth=1)
+        below.axhline(0, color=FLOOR, linewidth=1)
+        below.set(xlabel="threshold probability", ylabel="net benefit", xlim=(0, 1), ylim=(-0.35 * share, 1.08 * share))
+        below.set_title(f"{next(letters)}   {sets[name].title}: decision curve", loc="left")
+    handles = [Line2D([], [], color=colours[arm], marker="o", markersize=4, label=titles[arm]) for arm in arms]
     handles += [
         Line2D([], [], color="black", linestyle=":", marker="o", markerfacecolor="white", label="recalibrated here"),
-        Line2D([], [], color=FLOOR, linestyle="--", label="perfect (left), call all pneumonia (right)"),
+        Line2D([], [], color=FLOOR, linestyle="--", label="perfect (above), treat all (below)"),
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
-def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
+def _reliability(axis: Axes, films: pd.DataFrame, kind: str, colour: str, face: str) -> None:
+    bins = calibration.reliability(films["label"], films[kind], films["patient_id"])
+    ends = [bins["observed"] - bins["ci_low"], bins["ci_high"] - bins["observed"]]
+    look: dict[str, Any] = {"fmt": "o", "markersize": 4, "color": colour, "markerfacecolor": face, "linewidth": 0.9}
+    axis.errorbar(bins["mean_score"], bins["observed"], yerr=np.maximum(ends, 0), **look)
+
+
+def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> Figure:
     """AUROC against the strength of each change, by arm, with 95 % intervals: a row a data set, a column a change."""
     names, arms = list(dict.fromkeys(table["dataset"])), list(dict.fromkeys(table["arm"]))
     colours = figures.arm_colours(arms)
@@ -120,14 +135,17 @@ def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figur
         for axis, change in zip(row, changes, strict=True):
             for arm in arms:
                 part = table[(table["dataset"] == name) & (table["change"] == change) & (table["arm"] == arm)]
-                axis.plot(part["strength"], part["auroc"], marker="o", markersize=3, color=colours[arm], label=arm)
+                look: dict[str, Any] = {"marker": "o", "markersize": 3, "color": colours[arm], "label": titles[arm]}
+                axis.plot(part["strength"], part["auroc"], **look)
                 axis.fill_between(
                     part["strength"], part["ci_low"], part["ci_high"], color=colours[arm], alpha=0.15, linewidth=0
                 )
             axis.axhline(0.5, color=FLOOR, linestyle="--", linewidth=1)
-        row[0].set_ylabel(f"{sets[name].title}\nAUROC".replace(" (simulated)", "\n(simulated)"))
+        row[0].set_ylabel(f"{figures.two_lines(sets[name].title)}\nAUROC")
     for axis, change in zip(axes[-1], changes, strict=True):
         axis.set_xlabel(robustness.AXES[change].replace(": ", "\n"), fontsize=8)
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=len(arms))
+    counts = " and ".join(dict.fromkeys(f"{n:,}" for n in table.groupby("dataset", sort=False)["n"].max()))
+    figure.supxlabel(f"bands: 95 % intervals, n = {counts} films", fontsize=8)
     return figure

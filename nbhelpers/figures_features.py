@@ -7,14 +7,13 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import pandas as pd
-import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nbhelpers.figures import PAGE_WIDTH
+from nbhelpers.figures import LABEL_COLOURS, PAGE_WIDTH, two_lines
 
-_CLASSES = ("normal", "pneumonia")
+_MARKERS = {"normal": "o", "pneumonia": "^"}
 
 
 def draw_clusters(
@@ -27,7 +26,7 @@ def draw_clusters(
     embedding : DataFrame
         `arm, dataset, label, cluster, umap_1, umap_2`.
     clusters : DataFrame
-        From `clustering.summarise_seeds`: accuracy and ARI, mean and range over the seeds.
+        From `clustering.summarise_seeds`: accuracy and ARI, mean and range over the seeds, and the majority's share.
     network_titles, set_titles : mapping
         What arms and data sets are called; they also give the order of columns and rows.
 
@@ -52,14 +51,15 @@ def draw_clusters(
             _scatter(truth, here, "label")
             _scatter(grouped, here, "cluster")
             row = found[arm, dataset]
-            heading = f"{network_titles[arm].replace(', ', chr(10), 1)}\n" if number == 0 else ""
-            truth.set_title(heading.rstrip(), fontsize=9)
+            if number == 0:
+                truth.set_title(two_lines(network_titles[arm]).replace(", ", "\n", 1), fontsize=9)
             grouped.set_title(f"{_of_seeds(row, 'accuracy', 'acc.')}\n{_of_seeds(row, 'ari', 'ARI')}", fontsize=8)
             if column == 0:
-                truth.set_ylabel(f"{set_titles[dataset]}\ntrue label")
-                grouped.set_ylabel("K-means cluster,\nby its nearest label")
+                truth.set_ylabel(f"{set_titles[dataset]}\ntrue label\nUMAP 2", fontsize=8)
+                share = f"(majority: {row['majority']:.2f})"
+                grouped.set_ylabel(f"K-means, nearest label\n{share}\nUMAP 2", fontsize=8)
             if number == len(datasets) - 1:
-                grouped.set_xlabel("UMAP 1 (up: UMAP 2)")
+                grouped.set_xlabel("UMAP 1", fontsize=8)
     figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
     return figure
 
@@ -69,25 +69,25 @@ def _of_seeds(row: Mapping[Hashable, Any], name: str, short: str) -> str:
     return f"{short} {value:.2f} ({low:.2f} to {high:.2f})"
 
 
-def _colours() -> list[str]:
-    palette = sns.color_palette("colorblind").as_hex()
-    return [palette[0], palette[3]]
-
-
 def _scatter(axes: Axes, films: pd.DataFrame, name: str) -> None:
     size = 9 if len(films) <= 500 else 4
     # In the table's own order, so that neither class hides the other.
-    for value, colour, marker in zip((0, 1), _colours(), ("o", "^"), strict=True):
+    for value, (label, marker) in enumerate(_MARKERS.items()):
         shown = films[films[name] == value]
-        axes.scatter(
-            shown["umap_1"], shown["umap_2"], s=size, c=colour, marker=marker, alpha=0.65, linewidths=0, rasterized=True
-        )
+        look: dict[str, Any] = {
+            "c": LABEL_COLOURS[label],
+            "marker": marker,
+            "alpha": 0.75,
+            "linewidths": 0,
+            "rasterized": True,
+        }
+        axes.scatter(shown["umap_1"], shown["umap_2"], s=size, **look)
     axes.set_xticks([])
     axes.set_yticks([])
 
 
 def _legend() -> list[Line2D]:
     return [
-        Line2D([], [], ls="", marker=marker, color=colour, markersize=5, label=name)
-        for name, colour, marker in zip(_CLASSES, _colours(), ("o", "^"), strict=True)
+        Line2D([], [], ls="", marker=marker, color=LABEL_COLOURS[name], markersize=5, label=name)
+        for name, marker in _MARKERS.items()
     ]

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nbhelpers.errors import UserError
-from nbhelpers.figures import PAGE_WIDTH
+from nbhelpers.figures import PAGE_WIDTH, save_figure
 from nbhelpers.files import inside
 from nbhelpers.generation import is_simulated
 from nbhelpers.images import read_image, to_gray
+from nbhelpers.runs import Stage
 
 TILE = 256  # pixels of a tile's longer side: enough at 200 dpi and 8 tiles a page
 BOX_COLOUR = "#DE8F05"  # orange of the colour-blind-safe palette
@@ -99,7 +100,7 @@ def figure_crops(cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, col
 def figure_exclusions(
     cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, columns: int = 7, rows: int = 3
 ) -> Figure:
-    """Images that quality control left out, each with its reason; a line of text when there is none.
+    """Images that quality control left out, each with its reason; there must be one at least.
 
     Parameters are those of `figure_crops`; of many, the first of each reason are shown.
     """
@@ -107,10 +108,6 @@ def figure_exclusions(
     out = images[images["status"] != "ok"].merge(
         raw[["source", "image_id", "path"]], on=["source", "image_id"], suffixes=("", "_raw")
     )
-    if out.empty:
-        figure = plt.figure(figsize=(PAGE_WIDTH, 0.5))
-        figure.text(0.5, 0.5, f"Quality control left out none of {len(images)} images", ha="center", va="center")
-        return figure
     # The first of each reason, then the second of each, so that no reason crowds out another.
     rank = out.groupby("reason").cumcount()
     shown = out.assign(rank=rank).sort_values(["rank", "reason"], kind="stable").head(columns * rows)
@@ -123,6 +120,15 @@ def figure_exclusions(
         f"Left out by quality control: {len(out)} of {len(images)}" + _simulated_note(out["source"].unique())
     )
     return figure
+
+
+def save_exclusions(cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, stage: Stage) -> None:
+    """Draw and save `figure_exclusions` as `figures/exclusions`; where nothing was left out, say so instead."""
+    if (cropped["status"] == "ok").all():
+        images = len(cropped.drop_duplicates(["source", "image_id"]))
+        print(f"nothing was left out: all {images} images passed quality control")
+    else:
+        save_figure(figure_exclusions(cropped, raw_folder, raw), stage, "exclusions")
 
 
 def load_tile(path: Path) -> NDArray[np.uint8]:

@@ -23,7 +23,10 @@ MARK, FLOOR, TRIVIAL = "#222222", "#777777", "#a03030"
 
 
 def figure_2(
-    metrics_table: pd.DataFrame, sets: Mapping[str, FilmSet], baselines_table: pd.DataFrame | None = None
+    metrics_table: pd.DataFrame,
+    sets: Mapping[str, FilmSet],
+    titles: Mapping[str, str],
+    baselines_table: pd.DataFrame | None = None,
 ) -> Figure:
     """Bars with 95 % intervals by arm: AUROC on the left, AUPR on the right, a row a data set.
 
@@ -33,6 +36,8 @@ def figure_2(
         From `evaluation.metrics_table`; the primary interval of each metric is drawn.
     sets : mapping
         The sets by name, for titles.
+    titles : mapping
+        What each arm is called, from `figures.arm_titles`.
     baselines_table : DataFrame, optional
         From `baselines.table`, all sets; the best one-number baseline of each panel is drawn as a line.
 
@@ -50,7 +55,7 @@ def figure_2(
     for row, dataset in zip(axes, names, strict=True):
         for axis, (metric, text) in zip(row, METRIC_NAMES.items(), strict=True):
             part = shown[(shown["dataset"] == dataset) & (shown["metric"] == metric)].set_index("arm").loc[arms]
-            _bars(axis, part, colours)
+            _bars(axis, part, colours, titles)
             floor = 0.5 if metric == "auroc" else float(part["prevalence"].iloc[0])
             axis.axhline(floor, color=FLOOR, linestyle="--", linewidth=1)
             if baselines_table is not None:
@@ -74,13 +79,20 @@ def figure_2(
         handles.append(Line2D([], [], color=TRIVIAL, linestyle=":", label="best trivial baseline (one number)"))
     if marked:
         handles.append(
-            Line2D([], [], color=MARK, marker="D", linestyle="", label=f"published, cropped ({published.CITATION})")
+            Line2D(
+                [],
+                [],
+                color=MARK,
+                marker="D",
+                linestyle="",
+                label=f"published: cropped Nano Banana images ({published.CITATION})",
+            )
         )
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if len(handles) < 3 else 2)
     return figure
 
 
-def _bars(axis: Axes, part: pd.DataFrame, colours: Mapping[str, str]) -> None:
+def _bars(axis: Axes, part: pd.DataFrame, colours: Mapping[str, str], titles: Mapping[str, str]) -> None:
     """Bars of one panel; `part` is indexed by arm."""
     values = part["value"].to_numpy(dtype=float)
     low, high = (part[name].to_numpy(dtype=float) for name in ("ci_low", "ci_high"))
@@ -100,16 +112,16 @@ def _bars(axis: Axes, part: pd.DataFrame, colours: Mapping[str, str]) -> None:
         text = axis.text(float(place), height, f"{value:.3f}", ha="center", va="bottom", fontsize=8, zorder=6)
         # Lines of reference run behind the number, not through it.
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.9})
-    axis.set_xticks(places, list(part.index))
+    axis.set_xticks(places, [figures.two_lines(titles[arm]) for arm in part.index])
     axis.set_xlim(-0.6, len(part) - 0.4)
     axis.set_ylim(0, 1.1)
     axis.set_yticks(np.linspace(0, 1, 6))
 
 
-def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
+def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> Figure:
     """ROC curve on the left and precision-recall curve on the right, a row a data set, a line an arm.
 
-    The dashed line is a score that knows nothing: the diagonal, and the prevalence.
+    The dashed line is a score that knows nothing: the diagonal, and the prevalence. `titles` are the arms'.
     """
     names, arms = list(dict.fromkeys(predictions["dataset"])), list(dict.fromkeys(predictions["arm"]))
     colours = figures.arm_colours(arms)
@@ -119,9 +131,9 @@ def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
         for arm in arms:
             part = predictions[(predictions["dataset"] == dataset) & (predictions["arm"] == arm)]
             false, true, _ = roc_curve(part["label"], part["score"])
-            row[0].plot(false, true, color=colours[arm], label=arm, linewidth=1.4)
+            row[0].plot(false, true, color=colours[arm], label=titles[arm], linewidth=1.4)
             precision, recall, _ = precision_recall_curve(part["label"], part["score"])
-            row[1].plot(recall, precision, color=colours[arm], label=arm, linewidth=1.4, drawstyle="steps-post")
+            row[1].plot(recall, precision, color=colours[arm], label=titles[arm], linewidth=1.4, drawstyle="steps-post")
         prevalence = predictions.loc[predictions["dataset"] == dataset, "label"].mean()
         row[0].plot([0, 1], [0, 1], color=FLOOR, linestyle="--", linewidth=1)
         row[1].axhline(prevalence, color=FLOOR, linestyle="--", linewidth=1)
@@ -134,7 +146,7 @@ def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
     return figure
 
 
-def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
+def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> Figure:
     """Histograms of scores by label: a row a data set, a column an arm; each label's bars add up to 1."""
     names, arms = list(dict.fromkeys(predictions["dataset"])), list(dict.fromkeys(predictions["arm"]))
     figure, axes = plt.subplots(
@@ -145,10 +157,9 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet]) 
         sharex=True,
         sharey="row",
     )
-    # Not the arms' colours: here a colour is a label.
     looks: dict[str, dict[str, Any]] = {
-        "normal": {"color": "#b8b8b8", "histtype": "stepfilled"},
-        "pneumonia": {"color": TRIVIAL, "histtype": "step", "linewidth": 1.6},
+        "normal": {"color": figures.LABEL_COLOURS["normal"], "histtype": "stepfilled"},
+        "pneumonia": {"color": figures.LABEL_COLOURS["pneumonia"], "histtype": "step", "linewidth": 1.6},
     }
     for row, dataset in zip(axes, names, strict=True):
         for axis, arm in zip(row, arms, strict=True):
@@ -157,8 +168,8 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet]) 
                 scores = part.loc[part["label"] == label, "score"]
                 weights = np.full(len(scores), 1 / len(scores))
                 axis.hist(scores, bins=np.linspace(0, 1, 26), weights=weights, label=text, **look)
-            axis.set_title(arm, loc="left")
-        row[0].set_ylabel(f"{sets[dataset].title}\nshare of films".replace(" (simulated)", "\n(simulated)"))
+            axis.set_title(titles[arm], loc="left")
+        row[0].set_ylabel(f"{figures.two_lines(sets[dataset].title)}\nshare of films")
     for axis in axes[-1]:
         axis.set_xlabel("score (probability)")
     handles, labels = axes[0, 0].get_legend_handles_labels()

@@ -14,7 +14,7 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
-from nbhelpers.figures import PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, save_figure
+from nbhelpers.figures import PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, save_figure, two_lines
 from nbhelpers.runs import Stage
 from nbhelpers.saliency import resize_maps
 from nbhelpers.saliency_examples import CELLS, Examples, notes_without_map
@@ -40,8 +40,9 @@ def shared_scale(examples: Sequence[Examples]) -> Normalize:
 def draw_examples(examples: Sequence[Examples]) -> Figure:
     """Each film beside every arm's Grad-CAM, all on one colour scale; a known lesion is boxed.
 
-    Rows are true and false positives and negatives of each data set, as the first arm calls them; a cell without a
-    film has no row, and the foot of the figure says so. Where no arm has a map, the films stand side by side.
+    Rows are true and false positives and negatives of each data set, as the first arm calls them at the threshold
+    that the foot of the figure names; a cell without a film has no row, and the foot says so. Where no arm has a map,
+    the films stand side by side.
     """
     arms = list(examples[0].maps)
     if not arms:
@@ -64,11 +65,13 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
                 if column:
                     map_ = resize_maps(shown.maps[name][number : number + 1], size)[0]
                     here.imshow(map_, cmap=colours, norm=scale)
-                heading = f"{name}\n" if row == 0 else ""
+                title = two_lines(shown.titles[name]) if column else "original"
+                heading = f"{title}\n" if row == 0 else ""
                 here.set_title(
                     heading + (f"p = {film[f'score_{name}']:.2f}" if column else film["image_id"]), fontsize=8
                 )
-            axes[row, 0].set_ylabel(f"{shown.title}\n{film['cell']}\n(n = {film['n_cell']})", fontsize=8)
+            cell = f"{film['cell']}\n(n = {film['n_cell']})"
+            axes[row, 0].set_ylabel(f"{shown.title}\n{cell}", fontsize=8)
             row += 1
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, shrink=min(1.0, 2.4 / n_rows), aspect=30, pad=0.015)
     bar.ax.set_facecolor("0.35")
@@ -81,7 +84,9 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
 def _notes(examples: Sequence[Examples]) -> list[str]:
     missing = [f"{shown.title}: no {', no '.join(shown.missing)}" for shown in examples if shown.missing]
     boxed = any(shown.truth.lesion_known.any() for shown in examples)
-    return [*missing, *notes_without_map(examples), *(["dashed: box around the known lesion"] if boxed else [])]
+    rules = dict.fromkeys(shown.rule for shown in examples if shown.rule)
+    told = [*rules, *missing, *notes_without_map(examples)]
+    return [*told, *(["dashed: box around the known lesion"] if boxed else [])]
 
 
 def _draw_film(axes: Axes, shown: Examples, number: int) -> None:
@@ -114,15 +119,17 @@ def _draw_originals(examples: Sequence[Examples]) -> Figure:
     return figure
 
 
-def draw_scores(summary: pd.DataFrame, set_titles: Mapping[str, str]) -> Figure | None:
+def draw_scores(
+    summary: pd.DataFrame, set_titles: Mapping[str, str], network_titles: Mapping[str, str]
+) -> Figure | None:
     """How well each arm's Grad-CAM meets lesion and lungs, beside maps that know nothing: means with 95 % intervals.
 
     Parameters
     ----------
     summary : DataFrame
         From `saliency_scores.summarise_scores`.
-    set_titles : mapping
-        What data sets are called.
+    set_titles, network_titles : mapping
+        What data sets and networks are called.
 
     Returns
     -------
@@ -150,7 +157,7 @@ def draw_scores(summary: pd.DataFrame, set_titles: Mapping[str, str]) -> Figure 
                 colour = colours.get(name, UNTRAINED_COLOUR)
                 axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
                 axes.plot(row["value"], place, "D" if name in colours else "o", color=colour, ms=5)
-            axes.set_yticks(range(len(names)), [name if name in colours else name.replace("_", " ") for name in names])
+            axes.set_yticks(range(len(names)), [network_titles.get(name, name.replace("_", " ")) for name in names])
             axes.set_ylim(len(names) - 0.5, -0.5)
             axes.set_xlim(left=-0.04 * max(float(rows["ci_high"].max()), 0.01))  # room for a marker at zero
             axes.set_title(f"{SCORES[metric]}\nn = {int(rows['n'].max())}", fontsize=8)
@@ -158,9 +165,11 @@ def draw_scores(summary: pd.DataFrame, set_titles: Mapping[str, str]) -> Figure 
     return figure
 
 
-def save_scores(summary: pd.DataFrame, set_titles: Mapping[str, str], stage: Stage) -> None:
+def save_scores(
+    summary: pd.DataFrame, set_titles: Mapping[str, str], network_titles: Mapping[str, str], stage: Stage
+) -> None:
     """Draw and save `draw_scores` as `figures/saliency`; where nothing is scored, say so and draw nothing."""
-    figure = draw_scores(summary, set_titles)
+    figure = draw_scores(summary, set_titles, network_titles)
     if figure is None:
         print("no figure: no network has Grad-CAM, or no data set tells where its lesions are")
     else:

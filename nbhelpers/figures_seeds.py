@@ -17,16 +17,22 @@ from nbhelpers.figures_metrics import METRIC_NAMES
 from nbhelpers.runs import Stage
 
 
-def save_spread(by_seed: pd.DataFrame, spread: pd.DataFrame, sets: Mapping[str, FilmSet], stage: Stage) -> None:
-    """Save the figure `seeds` (see `draw_spread`); with one seed of every arm there is nothing to draw."""
+def save_spread(
+    by_seed: pd.DataFrame, spread: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str], stage: Stage
+) -> None:
+    """Save the figure `seeds` (see `draw_spread`); with one seed of every arm a line says so."""
     if (spread["n_seeds"] > 1).any():
-        figures.save_figure(draw_spread(by_seed, spread, sets), stage, "seeds")
+        figures.save_figure(draw_spread(by_seed, spread, sets, titles), stage, "seeds")
+    else:
+        print("one training seed: no spread to show")
 
 
-def draw_spread(by_seed: pd.DataFrame, spread: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
+def draw_spread(
+    by_seed: pd.DataFrame, spread: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]
+) -> Figure:
     """AUROC on the left, AUPR on the right, a row a data set; a dot a seed above the first seed's sampling interval.
 
-    Takes what `seed_spread.table` and `seed_spread.summary` give.
+    Takes what `seed_spread.table` and `seed_spread.summary` give, and the arms' `titles`.
     """
     names, arms = list(dict.fromkeys(spread["dataset"])), list(dict.fromkeys(spread["arm"]))
     colours = figures.arm_colours(arms)
@@ -47,7 +53,7 @@ def draw_spread(by_seed: pd.DataFrame, spread: pd.DataFrame, sets: Mapping[str, 
                 faces = [colours[arm], *["white"] * (len(seeds) - 1)]
                 heights = np.full(len(seeds), place - 0.14)
                 axis.scatter(seeds, heights, s=22, facecolors=faces, edgecolors=colours[arm], linewidths=1.1)
-            axis.set_yticks(range(len(arms)), arms)
+            axis.set_yticks(range(len(arms)), [figures.two_lines(titles[arm]) for arm in arms])
             axis.set_ylim(len(arms) - 0.5, -0.5)
             axis.set_xlabel(title)
             axis.set_title(f"{next(letters)}   {sets[name].title}", loc="left")

@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from nbhelpers.augmentation import augment, step_seed
-from nbhelpers.figures import PAGE_WIDTH
+from nbhelpers.figures import LABEL_COLOURS, PAGE_WIDTH
 
 
 def _titled(text: str, simulated: bool) -> str:
@@ -131,9 +131,9 @@ def draw_validation(validation: pd.DataFrame, title: str, simulated: bool) -> Fi
     """
     figure, panel = plt.subplots(figsize=(PAGE_WIDTH * 0.7, 2.8))
     edges = np.linspace(0, 1, 26).tolist()
-    colours = sns.color_palette("colorblind")
-    for label, words, colour, hatch in ((0, "normal", colours[0], ""), (1, "pneumonia", colours[1], "///")):
+    for label, (words, colour) in enumerate(LABEL_COLOURS.items()):
         scores = validation.loc[validation["label"] == label, "score"].tolist()
+        hatch = "///" if label else ""
         panel.hist(
             scores, edges, color=colour, alpha=0.6, edgecolor=colour, hatch=hatch, label=f"{words} (n = {len(scores)})"
         )

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from nbhelpers import flow, run_facts, statements
+from nbhelpers import caveats, flow, run_facts, statements, wording
 from nbhelpers.files import write_bytes
 from nbhelpers.run_facts import RunFacts
 
@@ -69,7 +69,7 @@ def markdown(facts: RunFacts) -> str:
         ("## Subgroups", _table(_subgroups(facts))),
         ("## Operating point and calibration", _table(_calibration(facts)) + _said(facts, "operating_point", "output")),
         ("## Robustness", _said(facts, "robustness")),
-        ("## Limitations", _bullets(statements.limitations(facts))),
+        ("## Limitations", _bullets(caveats.of_run(facts))),
         ("## Where images and films went", _table(_flow(facts))),
         ("## Computing", _table(_computing(facts)) + _said(facts, "software", "details")),
         (
@@ -171,13 +171,14 @@ def _pairs(facts: RunFacts) -> pd.DataFrame:
     table = facts.table("arm_differences")
     if table.empty:
         return table
+    floor = wording.p_floor(int(facts.parameters.get("n_resamples", 2000))) * (1 + 1e-9)
     rows = [
         {
             "data set": facts.titles().get(row["dataset"], row["dataset"]),
-            "arms": f"{row['arm_a']} less {row['arm_b']}",
+            "arms": f"{row['arm_a']} minus {row['arm_b']}",
             "metric": row["metric"].upper(),
             "difference": f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})",
-            "p after Holm": f"{row['p_holm']:.3g}",
+            "p after Holm": wording.p_text(row["p_holm"], "bootstrap" in row["method"] and row["p_value"] <= floor),
         }
         for row in statements.primary_pairs(table).to_dict("records")
     ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sized
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -16,8 +16,10 @@ def progress(iterable: Iterable[Item] | None = None, desc: str = "", total: int 
 
     On a terminal it redraws ten times a second. Elsewhere every redraw would be kept as a line of its own, so there
     it redraws every 15 seconds at most, and text bars are used in notebooks too: widgets are lost in saved copies.
+    With nothing to do there is no bar.
     """
     live = sys.stderr.isatty()
+    count = len(iterable) if total is None and isinstance(iterable, Sized) else total
     return tqdm(
         iterable,
         desc=desc,
@@ -26,6 +28,9 @@ def progress(iterable: Iterable[Item] | None = None, desc: str = "", total: int 
         file=sys.stderr,
         mininterval=0.1 if live else 15.0,
         dynamic_ncols=live,
-        ncols=None if live else 88,
+        # A bar of fixed width, since the words beside it must not be cut; so wide a line is never reached.
+        ncols=None if live else 300,
+        bar_format=None if live or count is None else "{l_bar}{bar:20}{r_bar}",
         ascii=not live,
+        disable=count == 0,
     )

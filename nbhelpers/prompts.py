@@ -202,7 +202,7 @@ def write_prompt(row: Mapping[Any, Any], templates: Templates) -> str:
 
 
 def balance_table(design: pd.DataFrame) -> pd.DataFrame:
-    """How often each level was dealt: one row a level, `attribute, level, pneumonia, normal, share` (of its class).
+    """How often each level was drawn: one row a level, `attribute, level, pneumonia, normal, share` (of its class).
 
     Devices are counted one by one, so their shares add up to more than 1. What practice rules out bends the balance:
     a tube goes with AP films, a pacemaker with adults, side and lobe with the pattern.

@@ -11,9 +11,10 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from nbhelpers import flow, handout, params, published, run_facts, statements
+from nbhelpers import caveats, flow, handout, params, published, run_facts, statements, wording
 from nbhelpers.errors import UserError
 from nbhelpers.execution import duration, notebook_name
+from nbhelpers.figures import arm_title
 from nbhelpers.files import write_bytes
 from nbhelpers.run_facts import RunFacts
 from nbhelpers.runs import outputs_root
@@ -21,13 +22,16 @@ from nbhelpers.runs import outputs_root
 CAPTIONS = {
     "figure_1": "Images of each source as they were drawn, by class.",
     "figure_2": "AUROC and AUPR of each arm on each data set with 95 % intervals. Dashed: what a score that knows "
-    "nothing reaches. Dotted: the best trivial baseline. Diamond: the paper's own value.",
+    "nothing reaches. Dotted: the best trivial baseline.",
     "figure_3": "Features of each network, and of the same one untrained, on each data set: UMAP and K-means (k = 2).",
-    "figure_4": "Films of true and false positives and negatives, with Grad-CAM where there is one, on one scale.",
+    "figure_4": "Films of true and false positives and negatives, by the first arm at the threshold that the foot of "
+    "the figure names, with Grad-CAM where there is one, on one scale.",
 }
+DIAMOND = " Diamond: the paper's own value, of Nano Banana images."
 MORE_FIGURES = {
     "crops": "From the image as drawn to what the network sees.",
     "roc_pr": "ROC and precision-recall curves of each arm on each data set.",
+    "saliency": "Where Grad-CAM lies, beside maps that know nothing: means with 95 % intervals.",
     "seeds": "Each training seed (dots) above the 95 % sampling interval of the first one (bar).",
 }
 QUESTIONS = {
@@ -69,6 +73,7 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
     question = statements.state("question", facts)
     return {
         "run": facts.name,
+        "heading": _heading(facts),
         "question": question.text if question else "",
         "sources": _sources(facts),
         "datasets": _datasets(facts),
@@ -78,10 +83,10 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         and all(row["origin"] != "own images" for row in _sources(facts)),
         "results": _results(facts),
         "seeds": _seeds(facts),
-        "limitations": statements.limitations(facts),
+        "caveats": caveats.of_run(facts),
         "flows": _flows(facts),
         "clusters": _clusters(facts),
-        "figures": _figures(facts, CAPTIONS) + _figures(facts, _more_figures(facts)),
+        "figures": _figures(facts, _captions(facts)) + _figures(facts, _more_figures(facts)),
         "missing_figures": [] if _is_running(facts) else [n for n in CAPTIONS if not _figure(facts, n).is_file()],
         "stages": stages,
         "total_time": duration(sum(stage["seconds"] for stage in stages)),
@@ -93,6 +98,14 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "commits": sorted({str(stage.get("git_commit") or "unknown") for stage in _current(facts).values()}),
         "documents": _documents(facts),
     }
+
+
+def _heading(facts: RunFacts) -> str:
+    """The run and what it puts together, e.g. `Run demo: simulated images, simulated films`."""
+    images = " and ".join(dict.fromkeys(row["origin"] for row in _sources(facts))) or "own checkpoints"
+    films = " and ".join(dict.fromkeys(row["origin"].removesuffix(" films") for row in _datasets(facts)))
+    trained = images if images.endswith(("images", "checkpoints")) else f"{images} images"
+    return f"Run {facts.name}: {trained}" + (f", {films} films" if films else "")
 
 
 def _current(facts: RunFacts) -> dict[str, dict[str, Any]]:
@@ -175,6 +188,7 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
                 "name": arm,
                 **facts.scored_arms[str(arm)],
                 **_metrics(part),
+                "simulated": _simulated_arm(facts, str(arm)),
                 "verdict": _verdict(comparison, name, str(arm)),
             }
             for arm, part in (rows.groupby("arm", sort=False) if len(rows) else ())
@@ -212,9 +226,22 @@ def _seeds(facts: RunFacts) -> list[dict[str, Any]]:
     ]
 
 
+def _captions(facts: RunFacts) -> dict[str, str]:
+    """The paper's figures; the diamond is told of only where figure 2 has one."""
+    diamond = published.ARM in facts.scored_arms and any(
+        published.reference(row["name"], row["n"]) for row in _datasets(facts)
+    )
+    return CAPTIONS | ({"figure_2": CAPTIONS["figure_2"] + DIAMOND} if diamond else {})
+
+
 def _more_figures(facts: RunFacts) -> dict[str, str]:
-    """Without the figure of the seeds when an earlier experiment left it."""
-    return {name: caption for name, caption in MORE_FIGURES.items() if name != "seeds" or _seeds(facts)}
+    """The further figures of the run as it is now: an earlier experiment may have left others."""
+    shown = {"seeds": bool(_seeds(facts)), "saliency": len(facts.table("saliency")) > 0}
+    curves = {
+        f"training_{arm}": f"Training of arm {arm}: loss and AUROC by epoch, on its own source's images alone."
+        for arm in facts.arms
+    }
+    return {name: caption for name, caption in MORE_FIGURES.items() if shown.get(name, True)} | curves
 
 
 def _metrics(part: pd.DataFrame) -> dict[str, Any]:
@@ -237,7 +264,8 @@ def _verdict(comparison: pd.DataFrame, dataset: str, arm: str) -> str:
     simple = (comparison["dataset"] == dataset) & (comparison["arm"] == arm) & (comparison["kind"] != "trained")
     for row in comparison[simple].sort_values("baseline_auroc", ascending=False).head(1).to_dict("records"):
         how = ", used the best way round" if row["kind"] == "best way" else ""
-        return f"{row['verdict']} the best trivial number ({row['title']}{how}, {row['baseline_auroc']:.3f})"
+        found = wording.verdict(row["verdict"])
+        return f"{found} the best trivial number ({row['title']}{how}, {row['baseline_auroc']:.3f})"
     return ""
 
 
@@ -277,7 +305,23 @@ def _flows(facts: RunFacts) -> list[dict[str, Any]]:
 
 def _clusters(facts: RunFacts) -> list[dict[Hashable, Any]]:
     table, titles = facts.table("clusters"), facts.titles()
-    return [row | {"dataset": titles.get(row["dataset"], row["dataset"])} for row in table.to_dict("records")]
+    return [
+        row
+        | {
+            "dataset": titles.get(row["dataset"], row["dataset"]),
+            "arm": _arm_title(facts, str(row["arm"])),
+            "majority": max(row["prevalence"], 1 - row["prevalence"]) if "prevalence" in row else None,
+        }
+        for row in table.to_dict("records")
+    ]
+
+
+def _arm_title(facts: RunFacts, name: str) -> str:
+    return arm_title(name.replace("_", " ") if name not in facts.scored_arms else name, _simulated_arm(facts, name))
+
+
+def _simulated_arm(facts: RunFacts, name: str) -> bool:
+    return name in facts.scored_arms and facts.source_is_simulated(facts.scored_arms[name]["source"])
 
 
 def _figure(facts: RunFacts, name: str) -> Path:
@@ -286,10 +330,30 @@ def _figure(facts: RunFacts, name: str) -> Path:
 
 def _figures(facts: RunFacts, captions: Mapping[str, str]) -> list[dict[str, str]]:
     return [
-        {"name": name, "title": name.replace("figure_", "Figure ") if name in CAPTIONS else "", "caption": caption}
+        {
+            "name": name,
+            "title": name.replace("figure_", "Figure ") if name in CAPTIONS else "",
+            "caption": caption,
+            "badge": _badge(facts, name),
+        }
         for name, caption in captions.items()
         if _figure(facts, name).is_file()
     ]
+
+
+def _badge(facts: RunFacts, figure: str) -> str:
+    """What a figure's mark says of simulation; empty where nothing in it is simulated."""
+    arms = [facts.scored_arms[figure.removeprefix("training_")]] if figure.startswith("training_") else None
+    arms = arms or list(facts.scored_arms.values())
+    drawn = [facts.source_is_simulated(arm["source"]) for arm in arms]
+    if figure in ("figure_1", "crops") or figure.startswith("training_"):
+        return "simulated" if drawn and all(drawn) else "in part simulated" if any(drawn) else ""
+    if _all_simulated(facts):
+        return "simulated"
+    told = ["trained on simulated images" if all(drawn) else "some arms trained on simulated images"] * any(drawn)
+    films, known = len(facts.simulated_datasets()), len(facts.table("datasets"))
+    told += ["simulated films" if films == known else "some films simulated"] * (films > 0)
+    return ", ".join(told)
 
 
 def _stages(facts: RunFacts) -> list[dict[str, Any]]:

@@ -160,19 +160,25 @@ def table(
     )
 
 
-def worst(found: pd.DataFrame, sets: Mapping[str, FilmSet]) -> pd.DataFrame:
-    """For each arm and set, the change under which the AUROC falls most: a row a pair, with the paired interval."""
-    picked = found.loc[found.groupby(["dataset", "arm"], sort=False)["drop"].idxmax()]
-    return pd.DataFrame(
-        {
-            "data set": [sets[name].title for name in picked["dataset"]],
-            "arm": picked["arm"].to_numpy(),
-            "worst change": [AXES[name] for name in picked["change"]],
-            "strength": picked["strength"].to_numpy(),
-            "AUROC lost (95 %)": [
-                f"{row['drop']:.3f} ({row['drop_low']:.3f} to {row['drop_high']:.3f})"
-                for row in picked.to_dict("records")
-            ],
-            "films": picked["n"].to_numpy(),
-        }
-    )
+def largest_changes(found: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> pd.DataFrame:
+    """For each arm and set the largest fall and the largest rise of the AUROC, with the paired interval of each.
+
+    `titles` are the arms'. An arm that never falls, or never rises, has no such row.
+    """
+    changed = found[found["strength"] > 0]
+    rows = []
+    for (dataset, arm), part in changed.groupby(["dataset", "arm"], sort=False):
+        by_drop = part.sort_values("drop", ascending=False).to_dict("records")
+        for way, sign, row in (("fall", 1, by_drop[0]), ("rise", -1, by_drop[-1])):
+            if sign * row["drop"] > 0:
+                rows.append(
+                    {
+                        **{"data set": sets[str(dataset)].title, "arm": titles[str(arm)], "largest": way},
+                        **{"under": AXES[row["change"]], "strength": row["strength"]},
+                        "change of AUROC (95 %)": f"{-row['drop']:+.3f} ({-row['drop_high']:+.3f} to "
+                        f"{-row['drop_low']:+.3f})",
+                        "films": row["n"],
+                    }
+                )
+    columns = ["data set", "arm", "largest", "under", "strength", "change of AUROC (95 %)", "films"]
+    return pd.DataFrame(rows, columns=columns)

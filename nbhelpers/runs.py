@@ -96,11 +96,10 @@ class Stage:
         self._inputs[str(name)] = sha256_file(path)
         return path
 
-    def close(self, **facts: Any) -> Path:
+    def close(self, **facts: Any) -> None:
         """Write `run.json`: parameters, seed, versions, commit, input hashes, device, wall time, and `facts`."""
-        path = self.folder / "run.json"
         write_json(
-            path,
+            self.folder / "run.json",
             {
                 "stage": self.name,
                 "parameters": self.parameters,
@@ -114,7 +113,6 @@ class Stage:
                 **facts,
             },
         )
-        return path
 
     def __str__(self) -> str:
         found = versions()

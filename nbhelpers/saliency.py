@@ -24,7 +24,7 @@ Maps = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class MapLayer:
-    """Where a network keeps its last map of places, and how to read it.
+    """Which layer is a network's last spatial feature map, and how to read it.
 
     Attributes
     ----------
@@ -51,7 +51,7 @@ class MapLayer:
 
 
 def find_layer(model: nn.Module, channels: int, size: int) -> MapLayer | None:
-    """The layer that Grad-CAM looks at, or None when the network keeps no map of places at this image size.
+    """The layer that Grad-CAM looks at, or None when the network has no spatial feature map at this image size.
 
     It is the last convolutional map before pooling; else, in a network of tokens (vision transformer, Swin, MLP mixer),
     the norm that opens the last block, as the grad-cam package advises: behind it only the class token may still count.
@@ -73,7 +73,7 @@ def map_layer(model: nn.Module, channels: int, size: int) -> MapLayer:
     found = find_layer(model, channels, size)
     if found is None:
         raise UserError(
-            f"no map of places is found before the classifier of {type(model).__name__} at {size} pixels",
+            f"no spatial feature map is found before the classifier of {type(model).__name__} at {size} pixels",
             "backbone",
             "Grad-CAM needs a backbone with a map (resnet50, vit_small_patch16_224) and 64 pixels or more",
         )

@@ -42,7 +42,11 @@ class Examples:
     missing : list of str
         Cells without a film.
     without_map : list of str
-        Backbones of which no map of places is found, and their sizes.
+        Backbones of which no spatial feature map is found, and their sizes.
+    titles : dict of str to str
+        What figures call each arm.
+    rule : str
+        Whose score and which threshold made a film a positive.
     """
 
     dataset: str
@@ -53,6 +57,16 @@ class Examples:
     truth: Truth
     missing: list[str]
     without_map: list[str]
+    titles: dict[str, str]
+    rule: str
+
+
+def frozen_threshold(metrics: pd.DataFrame, arm: str) -> float | None:
+    """The arm's operating threshold, frozen on synthetic images, from `metrics.csv`; None where it has none."""
+    if "threshold" not in metrics:
+        return None
+    known = metrics.loc[metrics["arm"] == arm, "threshold"].dropna()
+    return float(known.iloc[0]) if len(known) else None
 
 
 def choose_examples(
@@ -104,7 +118,7 @@ def choose_examples(
 
 
 def explain_examples(
-    chosen: pd.DataFrame, missing: list[str], sample: FilmSample, networks: Mapping[str, Network]
+    chosen: pd.DataFrame, missing: list[str], sample: FilmSample, networks: Mapping[str, Network], rule: str = ""
 ) -> Examples:
     """Grad-CAM of the chosen films by every fine-tuned network, with the grad-cam package.
 
@@ -116,6 +130,8 @@ def explain_examples(
         Holds the chosen films, in any order.
     networks : mapping
         Those that are not fine-tuned are left out: their classifier knows no pneumonia.
+    rule : str
+        How the films were chosen, for the foot of the figure.
 
     Raises
     ------
@@ -145,25 +161,35 @@ def explain_examples(
         sample.film_set, sample.films.iloc[rows].reset_index(drop=True), {size: sample.images[size][rows]}, sample.crop
     )
     truth, without_map = truth_of(part, size), list(dict.fromkeys(without_map))
-    return Examples(sample.film_set.name, sample.title, chosen, part.images[size], maps, truth, missing, without_map)
+    titles = {network.name: network.title for network in arms}
+    return Examples(
+        sample.film_set.name, sample.title, chosen, part.images[size], maps, truth, missing, without_map, titles, rule
+    )
 
 
 def explain_sets(
     predictions: pd.DataFrame,
     sets: Mapping[str, FilmSet],
     networks: Mapping[str, Network],
-    threshold: float = 0.5,
+    threshold: float | None = None,
     per_cell: int = 1,
     crop: str = "none",
+    metrics: pd.DataFrame | None = None,
 ) -> list[Examples]:
-    """`choose_examples` by the first arm's scores and `explain_examples`, for every data set."""
+    """`choose_examples` by the first arm's scores and `explain_examples`, for every data set.
+
+    Without `threshold`, the first arm's frozen one (`frozen_threshold` of `metrics`) decides, else 0.5.
+    """
     arm = next(iter(networks))
+    frozen = frozen_threshold(metrics, arm) if threshold is None and metrics is not None else None
+    cut = frozen if frozen is not None else 0.5 if threshold is None else threshold
+    rule = f"positive: by {networks[arm].title}, p >= {cut:.3g}{', its frozen threshold' if frozen is not None else ''}"
     examples = []
     for dataset, film_set in sets.items():
-        chosen, missing = choose_examples(predictions, dataset, arm, threshold, per_cell)
+        chosen, missing = choose_examples(predictions, dataset, arm, cut, per_cell)
         sizes = {network.size for network in networks.values()}
         sample = sample_films(film_set, sizes, 0, crop=crop, only=chosen["image_id"])
-        examples.append(explain_examples(chosen, missing, sample, networks))
+        examples.append(explain_examples(chosen, missing, sample, networks, rule))
     for note in notes_without_map(examples):
         print(note)
     return examples
@@ -172,7 +198,7 @@ def explain_sets(
 def notes_without_map(examples: Sequence[Examples]) -> list[str]:
     """One line for each backbone of which there is no Grad-CAM, and why."""
     named = dict.fromkeys(name for shown in examples for name in shown.without_map)
-    return [f"no Grad-CAM for {name}: no map of places is found before its classifier" for name in named]
+    return [f"no Grad-CAM for {name}: no spatial feature map is found before its classifier" for name in named]
 
 
 def examples_table(examples: Sequence[Examples]) -> pd.DataFrame:

@@ -108,8 +108,8 @@ def summary(by_seed: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
 
 
 def shown(spread: pd.DataFrame, sets: Mapping[str, FilmSet]) -> pd.DataFrame:
-    """The summary as a reader wants it, a row an arm, set and metric."""
-    return pd.DataFrame(
+    """The summary as a reader wants it, a row an arm, set and metric; one seed has no spread, and no columns for it."""
+    table = pd.DataFrame(
         {
             "data set": [sets[name].title for name in spread["dataset"]],
             "arm": spread["arm"],
@@ -127,3 +127,7 @@ def shown(spread: pd.DataFrame, sets: Mapping[str, FilmSet]) -> pd.DataFrame:
             ],
         }
     )
+    if (spread["n_seeds"] > 1).any():
+        return table
+    one = table.drop(columns=["sd over seeds", "lowest to highest"])
+    return one.rename(columns={"mean over seeds": "value", "sampling interval of the first seed": "sampling interval"})

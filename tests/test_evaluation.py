@@ -33,6 +33,7 @@ def made_predictions(n=240, patients=True, seed=0):
 
 
 SETS = {"kermany": SimpleNamespace(title="Chest X-Ray (Kermany)")}
+TITLES = {"good": "good (simulated)", "bad": "bad", "cropped": "cropped (simulated)"}
 
 
 def test_metrics_table_holds_scikit_learn_values_under_both_interval_methods():
@@ -172,12 +173,13 @@ def test_figure_2_has_two_panels_a_set_with_bars_intervals_and_floors():
     other = predictions.assign(dataset="hospital", label=1 - predictions["label"])
     table = evaluation.metrics_table(pd.concat([predictions, other]), n_resamples=50)
     sets = {**SETS, "hospital": SimpleNamespace(title="Other hospital (simulated)")}
-    figure = figures_metrics.figure_2(table, sets)
+    figure = figures_metrics.figure_2(table, sets, TITLES)
     assert len(panels(figure)) == 4
     titles = [axis.get_title(loc="left") for axis in panels(figure)]
     assert [title[0] for title in titles] == list("ABCD") and all("(simulated)" in title for title in titles[2:])
     for axis in panels(figure):
         assert len(axis.patches) == 2  # one bar an arm
+        assert [tick.get_text() for tick in axis.get_xticklabels()] == ["good\n(simulated)", "bad"]
     heights = [bar.get_height() for bar in panels(figure)[1].patches]
     mine = table[(table["dataset"] == "kermany") & (table["metric"] == "aupr") & table["primary"]]
     assert heights == pytest.approx(list(mine["value"]))
@@ -188,16 +190,17 @@ def test_published_mark_is_drawn_on_the_matching_set_alone():
     predictions = made_predictions().replace({"arm": {"good": "cropped"}})
     table = evaluation.metrics_table(predictions, n_resamples=20)
     marks = lambda figure: sum(len(axis.containers) > 1 + 1 for axis in panels(figure))  # noqa: E731
-    assert marks(figures_metrics.figure_2(table, SETS)) == 0
-    assert marks(figures_metrics.figure_2(table.assign(n=5840), SETS)) == 2
+    assert marks(figures_metrics.figure_2(table, SETS, TITLES)) == 0
+    assert marks(figures_metrics.figure_2(table.assign(n=5840), SETS, TITLES)) == 2
 
 
 def test_curves_and_distributions_draw_every_arm_and_set():
     figures.style()
     predictions = made_predictions()
-    figure = figures_metrics.curves(predictions, SETS)
+    figure = figures_metrics.curves(predictions, SETS, TITLES)
     assert len(panels(figure)) == 2 and all(len(axis.lines) == 3 for axis in panels(figure))
-    figure = figures_metrics.score_distributions(predictions, SETS)
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["good (simulated)", "bad"]
+    figure = figures_metrics.score_distributions(predictions, SETS, TITLES)
     assert len(panels(figure)) == 2
 
 

@@ -48,7 +48,8 @@ def test_arms_of_different_size_bring_a_start_each(stage):
 
 def test_checkpoints_read_are_noted_in_run_json(stage):
     features.load_networks(["one"], stage)
-    text = stage.close().read_text()
+    stage.close()
+    text = (stage.folder / "run.json").read_text()
     assert "03_training/one/checkpoint.safetensors" in text and "03_training/one/model.json" in text
 
 

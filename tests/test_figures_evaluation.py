@@ -12,6 +12,11 @@ SETS = {
     "hospital": SimpleNamespace(title="Other hospital (simulated)"),
     "kermany": SimpleNamespace(title="Chest X-Ray (Kermany)"),
 }
+TITLES = {"cropped": "cropped (simulated)", "raw": "raw"}
+
+
+def legend(figure):
+    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 @pytest.fixture(scope="module")
@@ -37,20 +42,23 @@ def predictions():
 def test_forest_has_a_row_for_all_films_and_each_subgroup_with_its_n(predictions):
     figures.style()
     results = evaluation.metrics_table(predictions, n_resamples=20)
-    figure = figures_evaluation.forest(results, subgroups.metrics_table(predictions, n_resamples=20), SETS)
+    figure = figures_evaluation.forest(results, subgroups.metrics_table(predictions, n_resamples=20), SETS, TITLES)
     names = [[text.get_text() for text in axis.get_yticklabels()] for axis in figure.axes]
     assert [name.split(" (")[0] for name in names[0]] == ["all", "view AP", "view PA", "view-adjusted"]
     assert names[1] == ["all (n = 200)"]
-    assert "(simulated)" in figure.axes[0].get_title(loc="left")
+    assert "(simulated)" in figure.axes[0].get_title(loc="left") and legend(figure) == list(TITLES.values())
 
 
 def test_reliability_and_decision_curve_are_drawn_for_every_set_with_and_without_recalibration(predictions):
     figures.style()
     recalibrated = calibration.add_recalibrated(predictions)
-    figure = figures_evaluation.reliability_and_decision(recalibrated, SETS)
-    assert len(figure.axes) == 4
+    figure = figures_evaluation.reliability_and_decision(recalibrated, SETS, TITLES)
+    # Of each set the decision curves, then a panel an arm.
+    assert len(figure.axes) == 2 * (1 + 2)
+    assert [axis.get_title() for axis in figure.axes if axis.get_title()] == ["cropped\n(simulated)", "raw"] * 2
+    assert legend(figure)[:2] == list(TITLES.values())
     # Two arms, each as it comes and recalibrated; all and none treated.
-    assert [len(axis.lines) for axis in figure.axes[1::2]] == [6, 6]
+    assert [len(axis.lines) for axis in figure.axes[::3]] == [6, 6]
     bare = recalibrated.assign(recalibrated=np.nan)
-    figure = figures_evaluation.reliability_and_decision(bare, SETS)
-    assert [len(axis.lines) for axis in figure.axes[1::2]] == [4, 4]
+    figure = figures_evaluation.reliability_and_decision(bare, SETS, TITLES)
+    assert [len(axis.lines) for axis in figure.axes[::3]] == [4, 4]

@@ -41,7 +41,7 @@ def test_trivial_baselines_stand_beside_the_arms_and_say_what_they_used(run: Pat
     told = text(page(run))
     assert re.search(r"thumbnail \(trained on this set\) 0\.950 .{0,60}uses this set's labels", told)
     assert re.search(r"file size 0\.750 \(0\.700 to 0\.800\)", told)
-    assert "cropped 0.800" in told and "beats the best trivial number" in told
+    assert "cropped simulated 0.800" in told and "beats the best trivial number" in told
 
 
 def test_what_is_simulated_comes_before_the_first_result(run: Path) -> None:

@@ -78,7 +78,11 @@ def test_table_starts_every_curve_at_the_unchanged_films_and_draws(tmp_path):
     assert first["auroc"].nunique() == 1 and (first["drop"] == 0).all()  # noqa: PD101
     assert (table["drop"] + table["auroc"]).to_numpy() == pytest.approx(first["auroc"].iloc[0])
     assert list(table.groupby("change", sort=False).groups) == list(robustness.STRENGTHS)
-    assert len(robustness.worst(table, sets)) == 1
+    titles = {"cropped": "cropped (simulated)"}
+    shown = robustness.largest_changes(table, sets, titles)
+    assert len(shown) == shown["largest"].nunique() <= 2
     figures.style()
-    figure = figures_evaluation.robustness_curves(table, sets)
+    figure = figures_evaluation.robustness_curves(table, sets, titles)
     assert len(figure.axes) == 5 and all(axis.lines for axis in figure.axes)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cropped (simulated)"]
+    assert "n = 24 films" in figure.get_supxlabel()

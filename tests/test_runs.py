@@ -71,7 +71,8 @@ def test_run_json_says_with_what_and_from_what(project: Path) -> None:
     source.parent.mkdir()
     source.write_text("a,b\n")
     assert stage.input(source) == source
-    record = json.loads(stage.close(val_auroc=0.9).read_text("utf-8"))
+    assert stage.close(val_auroc=0.9) is None  # a notebook ends with it, and shows no path
+    record = json.loads((stage.folder / "run.json").read_text("utf-8"))
     assert record["inputs"] == {"02_cropping/images.csv": sha256_file(source)}
     assert record["parameters"] == stage.parameters and record["seed"] == 5
     assert record["val_auroc"] == 0.9 and record["device"].startswith("cpu")

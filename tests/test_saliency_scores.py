@@ -6,7 +6,7 @@ from interpretability_fixture import LESION, SIDE, film_set, save_arm
 from scipy.stats import binomtest, spearmanr
 from scipy.stats import t as student_t
 
-from nbhelpers import features, figures_saliency, film_samples, runs, saliency_examples, saliency_scores
+from nbhelpers import features, figures_saliency, film_samples, result_tables, runs, saliency_examples, saliency_scores
 from nbhelpers.cropping import crop_box
 from nbhelpers.errors import UserError
 from nbhelpers.images import read_gray
@@ -176,7 +176,7 @@ def test_arms_and_baselines_are_scored_on_the_same_films(networks, tmp_path):
     assert len(saliency_scores.differences(summary)) == 2 * len(saliency_scores.SCORES)
     assert list(saliency_scores.similarities(summary)["arm"]) == ["one", "two"]
     assert len(saliency_scores.shown(summary)) == 5
-    figure = figures_saliency.draw_scores(summary, {"toy": "Toy films (simulated)"})
+    figure = figures_saliency.draw_scores(summary, {"toy": "Toy films (simulated)"}, {"one": "one (simulated)"})
     assert len(figure.axes) == len(saliency_scores.SCORES) and all(axes.lines for axes in figure.axes)
 
 
@@ -263,13 +263,35 @@ def test_differences_are_over_the_films_on_which_both_have_the_score():
     assert row["centre_prior_less_low"] == pytest.approx(0.1)
 
 
+def test_tables_of_maps_name_arms_and_controls_in_words(networks, tmp_path):
+    films = saliency_scores.localise_sets(networks, {"toy": film_set(tmp_path / "films")}, n=0)
+    summary = saliency_scores.summarise_scores(films, 20)
+    titles = {"one": "one (simulated)", "two": "two"}
+    shown = result_tables.saliency(summary, titles)
+    assert list(shown["map"]) == ["centre prior", "random map", "randomised weights", "one (simulated)", "two"]
+    assert set(shown["films_lesion"]) == {6} and set(shown["films_lungs"]) == {12}
+    assert shown["energy"].str.fullmatch(r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)").all()
+    apart = result_tables.saliency_differences(summary, titles)
+    assert list(apart.columns[3:]) == ["minus centre prior", "minus random map", "minus randomised weights"]
+    assert len(apart) == 2 * len(saliency_scores.SCORES)
+
+
+def test_figure_4_classes_films_at_the_first_arms_frozen_threshold_and_says_so(networks, tmp_path):
+    metrics = pd.DataFrame({"arm": ["two", "one", "one"], "threshold": [0.2, np.nan, 0.9]})
+    sets = {"toy": film_set(tmp_path / "films")}
+    shown = saliency_examples.explain_sets(predictions(), sets, networks, metrics=metrics)[0]
+    assert shown.rule.endswith("p >= 0.9, its frozen threshold") and shown.films["n_cell"].iloc[0] == 1
+    assert shown.rule in figures_saliency.draw_examples([shown]).get_supxlabel()
+    assert saliency_examples.explain_sets(predictions(), sets, networks)[0].rule.endswith("p >= 0.5")
+
+
 def test_sets_without_truth_give_empty_tables_and_no_figure(networks, tmp_path):
     films = saliency_scores.localise_sets(networks, {"toy": film_set(tmp_path / "films", truth=False)}, n=0)
     summary = saliency_scores.summarise_scores(films)
     assert films.empty and summary.empty and "value" in summary
     for table in (saliency_scores.shown, saliency_scores.differences, saliency_scores.similarities):
         assert table(summary).empty
-    assert figures_saliency.draw_scores(summary, {"toy": "Toy films"}) is None
+    assert figures_saliency.draw_scores(summary, {"toy": "Toy films"}, {}) is None
 
 
 def predictions():
@@ -319,7 +341,7 @@ def load(tmp_path, monkeypatch, **arms):
 def test_films_stand_alone_where_no_network_keeps_a_map_and_one_line_says_why(tmp_path, monkeypatch, capsys):
     networks, sets = load(tmp_path, monkeypatch, one=32, two=32), {"toy": film_set(tmp_path / "films")}
     examples = saliency_examples.explain_sets(predictions(), sets, networks)
-    why = "no Grad-CAM for resnet10t at 32 pixels: no map of places is found before its classifier"
+    why = "no Grad-CAM for resnet10t at 32 pixels: no spatial feature map is found before its classifier"
     assert capsys.readouterr().out.splitlines() == [why]
     figure = figures_saliency.draw_examples(examples)
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1]
