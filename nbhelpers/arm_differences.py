@@ -5,9 +5,12 @@ from __future__ import annotations
 from itertools import combinations
 from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nbhelpers import metrics
+from nbhelpers.bootstrap import interval_groups
 
 
 def table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -18,7 +21,8 @@ def table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> 
     DataFrame
         `dataset, arm_a, arm_b, metric, difference` (a - b)`, ci_low, ci_high, p_value, p_holm, method, primary`.
         `method` is `paired_delong` (AUROC, films taken as independent) or `paired_bootstrap_patient` (`..._image` where
-        patients are unknown), which is primary. Holm's correction is over the pairs of one set, metric and method.
+        patients are unknown, and `too_few`, without interval and p value, where all films are of one patient), which is
+        primary. Holm's correction is over the pairs of one set, metric and method.
         Empty when there is one arm only.
     """
     rows: list[dict[str, Any]] = []
@@ -30,11 +34,13 @@ def table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> 
             arm: part[part["arm"] == arm].set_index("image_id")["score"].loc[films["image_id"]].to_numpy()
             for arm in arms
         }
-        clustered = len(films["patient_id"].dropna().unique()) > 1
-        groups = films["patient_id"] if clustered else None
-        method = "paired_bootstrap_patient" if clustered else "paired_bootstrap_image"
+        groups, how_drawn = interval_groups(films["patient_id"])
+        method = how_drawn if how_drawn == "too_few" else f"paired_{how_drawn}"
         for a, b in combinations(arms, 2):
-            found = metrics.paired_bootstrap(label, score[a], score[b], groups, n_resamples, seed)
+            if method == "too_few":
+                found = _without_interval(label, score[a], score[b])
+            else:
+                found = metrics.paired_bootstrap(label, score[a], score[b], groups, n_resamples, seed)
             told = [(name, difference, method) for name, difference in found.items()]
             if min(label.sum(), (1 - label).sum()) > 1:
                 told.append(("auroc", metrics.delong_test(label, score[a], score[b]), "paired_delong"))
@@ -48,9 +54,17 @@ def table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> 
             ]
     columns = ["dataset", "arm_a", "arm_b", "metric", "difference", "ci_low", "ci_high", "p_value", "p_holm", "method"]
     found_rows = pd.DataFrame(rows, columns=[*columns, "primary"])
-    for _, family in found_rows.groupby(["dataset", "metric", "method"]):
+    for _, family in found_rows[found_rows["p_value"].notna()].groupby(["dataset", "metric", "method"]):
         found_rows.loc[family.index, "p_holm"] = metrics.holm(family["p_value"])
     return found_rows
+
+
+def _without_interval(label: NDArray[np.int64], a: NDArray[np.float64], b: NDArray[np.float64]) -> metrics.Differences:
+    nothing = (float("nan"),) * 3
+    measures = zip(metrics.METRICS, (metrics.auroc, metrics.average_precision), strict=True)
+    return metrics.Differences(
+        {name: metrics.Difference(measure(label, a) - measure(label, b), *nothing) for name, measure in measures}
+    )
 
 
 def shown(found: pd.DataFrame) -> pd.DataFrame:
@@ -61,7 +75,8 @@ def shown(found: pd.DataFrame) -> pd.DataFrame:
             "arms": found["arm_a"] + " - " + found["arm_b"],
             "metric": found["metric"].str.upper(),
             "difference (95 %)": [
-                f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
+                f"{row['difference']:+.3f}"
+                + ("" if pd.isna(row["ci_low"]) else f" ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})")
                 for row in found.to_dict("records")
             ],
             "p": found["p_value"].map("{:.3g}".format),

@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nbhelpers import metrics
-from nbhelpers.bootstrap import bootstrap_distribution, group_codes, percentile_interval, weighted_metrics
+from nbhelpers.bootstrap import distributions, group_codes, interval_groups, percentile_interval, weighted_metrics
 from nbhelpers.datasets import FilmSet
 from nbhelpers.files import inside
 from nbhelpers.preprocessing import load_images
@@ -231,9 +231,9 @@ def table(
     direction, direction_from, kind, uses_labels`.
     """
     label = films["label"].to_numpy()
-    patients, method = interval_groups(films)
+    patients, method = interval_groups(films["patient_id"])
     columns = [baselines.scores[name].to_numpy() for name in baselines.scores]
-    spreads = bootstrap_distribution(label, columns, patients, n_resamples, seed)
+    spreads = distributions(label, columns, patients, method, n_resamples, seed)
     rows = []
     for facts, score, spread in zip(baselines.facts.to_dict("records"), columns, spreads, strict=True):
         for metric, value, values in zip(metrics.METRICS, weighted_metrics(label, score), spread, strict=True):
@@ -249,10 +249,3 @@ def table(
                 }
             )
     return pd.DataFrame(rows)
-
-
-def interval_groups(films: pd.DataFrame) -> tuple[pd.Series | None, str]:
-    """The patients to resample and the method's name; films are resampled where patients are unknown, or all one."""
-    if len(films["patient_id"].dropna().unique()) > 1:
-        return films["patient_id"], "bootstrap_patient"
-    return None, "bootstrap_image"

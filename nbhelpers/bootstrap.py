@@ -217,9 +217,18 @@ def bootstrap_distribution(
     return [Distribution(auroc, aupr) for auroc, aupr in found]
 
 
-def no_distribution(n_scores: int) -> list[Distribution]:
-    """What stands for `bootstrap_distribution` where nothing can be resampled: every interval of it is NaN."""
-    return [Distribution(np.full(1, np.nan), np.full(1, np.nan)) for _ in range(n_scores)]
+def distributions(
+    y_true: ArrayLike,
+    scores: Sequence[ArrayLike],
+    groups: ArrayLike | None,
+    method: str,
+    n_resamples: int = 2000,
+    seed: int = 0,
+) -> list[Distribution]:
+    """`bootstrap_distribution` with what `interval_groups` gives; NaN where that is `too_few`."""
+    if method == "too_few":
+        return [Distribution(np.full(n_resamples, np.nan), np.full(n_resamples, np.nan)) for _ in scores]
+    return bootstrap_distribution(y_true, scores, groups, n_resamples, seed)
 
 
 def percentile_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:

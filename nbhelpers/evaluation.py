@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from nbhelpers import baselines, metrics, models, scoring
 from nbhelpers import checkpoints as networks
-from nbhelpers.bootstrap import bootstrap_distribution, percentile_interval
+from nbhelpers.bootstrap import distributions, interval_groups, percentile_interval
 from nbhelpers.datasets import FilmSet, film_arrays
 from nbhelpers.errors import UserError
 from nbhelpers.film_cache import cache_key
@@ -26,7 +26,7 @@ INTERVALS = {
     "bootstrap_image": "films",
     "bootstrap_patient": "patients",
     "delong": "DeLong",
-    "too_few": "too few films",
+    "too_few": "too few patients",
 }
 KEPT_COLUMNS = ("image_id", "patient_id", "label", "view", "sex", "age")
 
@@ -140,17 +140,17 @@ def metrics_table(
     """AUROC and AUPR of every arm on every set, with 95 % percentile intervals.
 
     Columns are those of `metrics.csv`. `ci_method` is `bootstrap_image` and, where patients are known, also
-    `bootstrap_patient`, which is then the primary one (`primary`), and for AUROC `delong`. All arms of a set share
-    their resamples.
+    `bootstrap_patient`, which is then the primary one (`primary`), and for AUROC `delong`. Where all films are of one
+    patient the primary row is `too_few` and has no interval. All arms of a set share their resamples.
     """
     rows: list[dict[str, Any]] = []
     for dataset, part in predictions.groupby("dataset", sort=False):
         wide, films = _side_by_side(part)
         label = films["label"].to_numpy()
-        patients, primary = baselines.interval_groups(films)
-        methods = {"bootstrap_image": None} | ({} if patients is None else {"bootstrap_patient": patients})
+        patients, primary = interval_groups(films["patient_id"])
+        methods = {"bootstrap_image": None} | ({} if patients is None else {primary: patients})
         for method, groups in methods.items():
-            spreads = bootstrap_distribution(label, list(wide.to_numpy().T), groups, n_resamples, seed)
+            spreads = distributions(label, list(wide.to_numpy().T), groups, method, n_resamples, seed)
             for arm, spread in zip(wide.columns, spreads, strict=True):
                 values = (metrics.auroc(label, wide[arm]), metrics.average_precision(label, wide[arm]))
                 for metric, value, resampled in zip(metrics.METRICS, values, spread, strict=True):
@@ -201,7 +201,7 @@ def shown(table: pd.DataFrame, sets: Mapping[str, FilmSet], by: str = "arm") -> 
     """
     table = table.assign(
         text=[
-            f"{value:.3f} ({low:.3f}-{high:.3f})"
+            f"{value:.3f}" + ("" if np.isnan(low) else f" ({low:.3f}-{high:.3f})")
             for value, low, high in zip(table["value"], table["ci_low"], table["ci_high"], strict=True)
         ],
         set=[sets[name].title for name in table["dataset"]],
@@ -274,11 +274,11 @@ def compare_with_baselines(
     for dataset, part in predictions.groupby("dataset", sort=False):
         wide, films = _side_by_side(part)
         label, found = films["label"].to_numpy(), known[str(dataset)]
-        groups, _ = baselines.interval_groups(films)
+        groups, method = interval_groups(films["patient_id"])
         facts = found.facts.assign(auroc=[metrics.auroc(label, found.scores[name]) for name in found.facts["baseline"]])
         best = facts.sort_values("auroc", ascending=False).drop_duplicates("kind").sort_values("auroc")
         scores = [*wide.to_numpy().T, *(found.scores[name].to_numpy() for name in best["baseline"])]
-        spreads = bootstrap_distribution(label, scores, groups, n_resamples, seed)
+        spreads = distributions(label, scores, groups, method, n_resamples, seed)
         for arm, spread in zip(wide.columns, spreads, strict=False):
             area = metrics.auroc(label, wide[arm])
             for fact, other in zip(best.to_dict("records"), spreads[wide.shape[1] :], strict=True):

@@ -11,12 +11,21 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from nbhelpers.bootstrap import checked_labels, checked_scores, percentile_interval, weight_blocks
+from nbhelpers.bootstrap import (
+    checked_labels,
+    checked_scores,
+    group_codes,
+    interval_groups,
+    percentile_interval,
+    weight_blocks,
+)
 from nbhelpers.errors import UserError
 from nbhelpers.metrics import Interval
 from nbhelpers.tables import read_table
 
 RATES = ("sensitivity", "specificity", "ppv", "npv")
+VALIDATION = "validation.csv"  # in a network's folder: `label, score` of images that are not evaluated
+SYNTHETIC = "synthetic validation images"
 
 
 def choose_threshold(y: ArrayLike, s: ArrayLike, sensitivity: float | None = None) -> float:
@@ -53,18 +62,21 @@ def choose_threshold(y: ArrayLike, s: ArrayLike, sensitivity: float | None = Non
 def thresholds(folders: Mapping[str, Path], sensitivity: float | None = None) -> pd.DataFrame:
     """Each arm's threshold from the `validation.csv` of its folder, as `checkpoints.folders` names it.
 
-    A network without one (the user's own, say) gets no threshold: the films themselves must not choose it.
+    A network without one (the user's own, say) gets no threshold: the films themselves must not choose it; `missing`
+    says so.
 
     Returns
     -------
     DataFrame
-        `arm, threshold, rule`, sensitivity and specificity on those synthetic images, and their number.
+        `arm, threshold, rule, chosen_on` (what the validation images are), sensitivity and specificity on them
+        (`synthetic_sensitivity`, `synthetic_specificity`), and their number `synthetic_images`. An own checkpoint's
+        validation set need not be synthetic: `chosen_on` decides.
     """
     rows = []
     for arm, folder in folders.items():
-        if not (folder / "validation.csv").is_file():
+        if not (folder / VALIDATION).is_file():
             continue
-        table = read_table(folder / "validation.csv")
+        table = read_table(folder / VALIDATION)
         label, score = table["label"].to_numpy(), table["score"].to_numpy()
         threshold = choose_threshold(label, score, sensitivity)
         found = rates(label, score, threshold)
@@ -73,13 +85,24 @@ def thresholds(folders: Mapping[str, Path], sensitivity: float | None = None) ->
                 "arm": arm,
                 "threshold": threshold,
                 "rule": "Youden" if sensitivity is None else f"sensitivity {sensitivity:g}",
+                "chosen_on": str(table["origin"].iloc[0]) if "origin" in table else SYNTHETIC,
                 "synthetic_sensitivity": found["sensitivity"],
                 "synthetic_specificity": found["specificity"],
                 "synthetic_images": len(table),
             }
         )
-    columns = ["arm", "threshold", "rule", "synthetic_sensitivity", "synthetic_specificity", "synthetic_images"]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["arm", "threshold", "rule", "chosen_on", "synthetic_sensitivity", "synthetic_specificity"]
+    return pd.DataFrame(rows, columns=[*columns, "synthetic_images"])
+
+
+def missing(folders: Mapping[str, Path], chosen: pd.DataFrame) -> list[str]:
+    """A line for each network that has no operating point, saying why and what to do."""
+    return [
+        f"{arm}: no operating point, since its folder holds no {VALIDATION}; python -m nbhelpers.own_checkpoint stores "
+        "one with --validation"
+        for arm in folders
+        if arm not in set(chosen["arm"])
+    ]
 
 
 def rates(y: ArrayLike, s: ArrayLike, threshold: float) -> dict[str, float]:
@@ -108,23 +131,31 @@ def rates_ci(
     """The rates with 95 % intervals: by resampling patients where they are given, else Wilson's for a share.
 
     A resample in which a rate is 0 / 0 (nothing called normal, say) is left out of that rate's interval. A rate that
-    is 0 / 0 on all films has NaN for value and interval.
+    is 0 / 0 on all films has NaN for value and interval. A rate of exactly 0 or 1 is that in every resample too, which
+    would leave no interval: there it is Wilson's, whose n is the number of patients behind the rate. A rate that rests
+    on one single patient has no interval (NaN) when patients are given.
     """
     labels = checked_labels(y)
     called = checked_scores(s, len(labels), "s") >= threshold
     values = _rates(labels, called, np.ones((1, len(labels))))[:, 0]
-    found = {}
+    bases = (labels == 1, labels == 0, called, ~called)
+    codes = group_codes(groups, len(labels))
+    numbers = [len(np.unique(codes[base])) for base in bases]
     if groups is None:
-        bases = (labels == 1, labels == 0, called, ~called)
-        for name, value, base in zip(RATES, values, bases, strict=True):
-            found[name] = Interval(float(value), *wilson(float(value) * base.sum(), int(base.sum())))
-        return found
-    spread = np.concatenate(
-        [_rates(labels, called, block) for block in weight_blocks(labels, groups, n_resamples, seed)], axis=1
-    )
-    for name, value, resampled in zip(RATES, values, spread, strict=True):
+        return {
+            name: Interval(float(value), *wilson(float(value) * n, n))
+            for name, value, n in zip(RATES, values, numbers, strict=True)
+        }
+    blocks = weight_blocks(labels, groups, n_resamples, seed) if len(np.unique(codes)) > 1 else []
+    spread = np.concatenate([np.empty((4, 0)), *(_rates(labels, called, block) for block in blocks)], axis=1)
+    found = {}
+    for name, value, resampled, n in zip(RATES, values, spread, numbers, strict=True):
         known = resampled[np.isfinite(resampled)]
-        ends = percentile_interval(known) if known.size and np.isfinite(value) else (np.nan, np.nan)
+        ends = float("nan"), float("nan")
+        if n > 1 and value in (0.0, 1.0):
+            ends = wilson(float(value) * n, n)
+        elif n > 1 and known.size and np.isfinite(value):
+            ends = percentile_interval(known)
         found[name] = Interval(float(value), *ends)
     return found
 
@@ -165,16 +196,15 @@ def transfer_table(
 ) -> pd.DataFrame:
     """The frozen thresholds on every set, in the columns of `metrics.csv` and `threshold`.
 
-    `metric` is one of `RATES`; the interval is by patients where they are known, else Wilson's. Arms without a
-    threshold have no rows.
+    `metric` is one of `RATES`; `ci_method` is `bootstrap_patient` where patients are known (`wilson_patient` for a rate
+    of 0 or 1, `too_few` where one patient is all there is), else `wilson`. Arms without a threshold have no rows.
     """
     at = dict(zip(chosen["arm"], chosen["threshold"], strict=True))
     rows = []
     for (dataset, arm), part in predictions.groupby(["dataset", "arm"], sort=False):
         if arm not in at:
             continue
-        clustered = len(part["patient_id"].dropna().unique()) > 1
-        groups = part["patient_id"] if clustered else None
+        groups, _ = interval_groups(part["patient_id"])
         for name, interval in rates_ci(part["label"], part["score"], at[arm], groups, n_resamples, seed).items():
             rows.append(
                 {
@@ -182,12 +212,20 @@ def transfer_table(
                     **{"ci_low": interval.low, "ci_high": interval.high, "n": len(part)},
                     "n_patients": part["patient_id"].nunique() or None,
                     "prevalence": part["label"].mean(),
-                    **{"ci_method": "bootstrap_patient" if clustered else "wilson", "primary": True},
+                    **{"ci_method": _method(interval, groups is not None), "primary": True},
                     "threshold": at[arm],
                 }
             )
     columns = ["arm", "dataset", "subgroup", "metric", "value", "ci_low", "ci_high", "n", "n_patients", "prevalence"]
     return pd.DataFrame(rows, columns=[*columns, "ci_method", "primary", "threshold"])
+
+
+def _method(found: Interval, by_patient: bool) -> str:
+    if not by_patient:
+        return "wilson"
+    if np.isfinite(found.value) and np.isnan(found.low):
+        return "too_few"
+    return "wilson_patient" if found.value in (0.0, 1.0) else "bootstrap_patient"
 
 
 def shown(transferred: pd.DataFrame) -> pd.DataFrame:
@@ -197,6 +235,8 @@ def shown(transferred: pd.DataFrame) -> pd.DataFrame:
         text = {
             row["metric"]: "undefined"
             if np.isnan(row["value"])
+            else f"{row['value']:.3f} (too few patients)"
+            if np.isnan(row["ci_low"])
             else f"{row['value']:.3f} ({row['ci_low']:.3f}-{row['ci_high']:.3f})"
             for row in part.to_dict("records")
         }

@@ -15,6 +15,8 @@ from nbhelpers.bootstrap import (
     bootstrap_distribution,
     checked_labels,
     checked_scores,
+    group_codes,
+    interval_groups,
     percentile_interval,
     weight_blocks,
 )
@@ -24,7 +26,7 @@ from nbhelpers.metrics import Interval
 AGE_EDGES = (0, 18, 40, 65, 200)  # years, upper end exclusive
 AGE_NAMES = ("age 0-17", "age 18-39", "age 40-64", "age 65+")
 SEXES = {"F": "female", "M": "male"}
-FEW = 10  # films of the rarer class below which an interval would be a pretence
+FEW = 10  # films, or patients where they are known, of the rarer class below which an interval would be a pretence
 
 Floats = NDArray[np.float64]
 
@@ -52,8 +54,9 @@ def members(films: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
 def metrics_table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """AUROC and AUPR within each subgroup, in the columns of `metrics.csv`, and the view-adjusted AUROC.
 
-    Intervals are by patients where they are known. A subgroup in which a class has fewer than 10 films is listed with
-    its n and without a value (`too_few`), not left out. `view-adjusted` is `view_adjusted_auroc`.
+    Intervals are by patients where they are known. A subgroup in which a class has fewer than 10 films, or 10 patients
+    where these are known, is listed with its n and without a value (`too_few`), not left out. `view-adjusted` is
+    `view_adjusted_auroc`, given where each class has as many of each view.
     """
     rows: list[dict[str, Any]] = []
     for dataset, part in predictions.groupby("dataset", sort=False):
@@ -71,8 +74,8 @@ def metrics_table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int 
         if {"AP", "PA"} <= set(films["view"].dropna()):
             known = films["view"].isin(("AP", "PA")).to_numpy()
             kept = films[known]
-            if min(kept.groupby(["view", "label"]).size().reindex(_ALL_VIEWS, fill_value=0)) >= FEW:
-                patients, method = _groups(kept)
+            if min(_evidence(kept, ["view", "label"]).reindex(_ALL_VIEWS, fill_value=0)) >= FEW:
+                patients, method = interval_groups(kept["patient_id"])
                 for arm, score in zip(arms, scores, strict=True):
                     adjusted = view_adjusted_auroc(
                         label[known], score[known], kept["view"], patients, n_resamples, seed
@@ -132,10 +135,10 @@ def _within(
 ) -> Iterator[list[tuple[str, Interval, str]]]:
     """For each score of one subgroup: metric, interval, and how the interval was made."""
     label = films["label"].to_numpy()
-    if min(int(label.sum()), int((1 - label).sum())) < FEW:
+    if min(_evidence(films, ["label"]).reindex((0, 1), fill_value=0)) < FEW:
         yield from ([(name, Interval(*[np.nan] * 3), "too_few") for name in metrics.METRICS] for _ in scores)
         return
-    patients, method = _groups(films)
+    patients, method = interval_groups(films["patient_id"])
     spreads = bootstrap_distribution(label, scores, patients, n_resamples, seed)
     for score, spread in zip(scores, spreads, strict=True):
         values = metrics.auroc(label, score), metrics.average_precision(label, score)
@@ -145,10 +148,10 @@ def _within(
         ]
 
 
-def _groups(films: pd.DataFrame) -> tuple[pd.Series | None, str]:
-    if len(films["patient_id"].dropna().unique()) > 1:
-        return films["patient_id"], "bootstrap_patient"
-    return None, "bootstrap_image"
+def _evidence(films: pd.DataFrame, by: list[str]) -> pd.Series:
+    """Patients in each cell of `by`; a film without one counts alone, so it is films where no patient is known."""
+    patients = films.assign(patient=group_codes(films["patient_id"], len(films)))
+    return patients.groupby(by)["patient"].nunique()
 
 
 def _row(
@@ -169,7 +172,7 @@ def shown(found: pd.DataFrame) -> pd.DataFrame:
     rows = []
     for (dataset, name), part in area.groupby(["dataset", "subgroup"], sort=False):
         text = {
-            row["arm"]: "too few films"
+            row["arm"]: "too few"
             if row["ci_method"] == "too_few"
             else f"{row['value']:.3f} ({row['ci_low']:.3f}-{row['ci_high']:.3f})"
             for row in part.to_dict("records")

@@ -209,3 +209,15 @@ def test_readable_table_shows_value_and_interval():
     found = evaluation.shown(table, SETS)
     assert set(found["interval by"]) == {"films", "patients", "DeLong"} and len(found) == 6
     assert found["AUROC (95 %)"].str.fullmatch(r"\d\.\d{3} \(\d\.\d{3}-\d\.\d{3}\)").all()
+
+
+def test_films_of_one_patient_give_no_primary_interval():
+    predictions = made_predictions().assign(patient_id="one")
+    table = evaluation.metrics_table(predictions, n_resamples=20)
+    primary = table[table["primary"]]
+    assert set(primary["ci_method"]) == {"too_few"} and len(primary) == 4
+    assert primary["value"].notna().all() and primary[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert not table.loc[table["ci_method"] == "bootstrap_image", "primary"].any()
+    compared = evaluation.compare_with_baselines(predictions, {"kermany": made_baselines(predictions)}, 20)
+    assert set(compared["verdict"]) == {"is not told apart from"} and compared["ci_low"].isna().all()
+    assert "too few patients" in set(evaluation.shown(table, SETS)["interval by"])

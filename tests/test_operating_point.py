@@ -113,3 +113,44 @@ def test_threshold_comes_from_synthetic_validation_alone_and_is_carried_over_unc
     assert len(operating_point.shown(table)) == 1
     none = operating_point.transfer_table(both, chosen.iloc[:0])
     assert none.empty and operating_point.shown(none).empty
+
+
+def test_clustered_rates_of_0_and_1_have_wilsons_interval_with_n_the_patients():
+    labels = np.tile([0, 1], 30)
+    scores, patients = labels * 0.6 + 0.2, np.arange(60) // 6  # 10 patients of 6 films
+    found = operating_point.rates_ci(labels, scores, 0.5, patients, n_resamples=50)
+    expected = binomtest(10, 10).proportion_ci(method="wilson")
+    for name in operating_point.RATES:
+        assert found[name] == pytest.approx((1.0, expected.low, expected.high)), name
+    none = operating_point.rates_ci(labels, np.full(60, 0.1), 0.5, patients, n_resamples=50)
+    assert none["sensitivity"] == pytest.approx((0.0, 1 - expected.high, 1 - expected.low))
+
+
+def test_a_single_patient_gives_rates_and_no_interval():
+    labels, scores = cohort(60)
+    predictions = pd.DataFrame(
+        {
+            **{"dataset": "own", "arm": "a", "image_id": [str(i) for i in range(60)], "label": labels},
+            **{"score": scores, "patient_id": "one"},
+        }
+    )
+    chosen = pd.DataFrame({"arm": ["a"], "threshold": [0.5]})
+    table = operating_point.transfer_table(predictions, chosen, n_resamples=20)
+    assert set(table["ci_method"]) == {"too_few"} and table["value"].notna().all()
+    assert table[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert "too few patients" in operating_point.shown(table).loc[0, "sensitivity"]
+    # One patient with pneumonia among several: sensitivity rests on that patient alone, specificity does not.
+    patients = np.where(labels == 1, "ill", np.char.add("p", (np.arange(60) // 2).astype(str)))
+    found = operating_point.rates_ci(labels, scores, 0.5, patients, n_resamples=200)
+    assert np.isnan(found["sensitivity"].low) and np.isfinite(found["specificity"].low)
+
+
+def test_a_network_without_validation_images_is_named_with_what_to_do(tmp_path):
+    labels, scores = cohort(80)
+    (tmp_path / "cropped").mkdir()
+    pd.DataFrame({"label": labels, "score": scores}).to_csv(tmp_path / "cropped/validation.csv", index=False)
+    folders = {"cropped": tmp_path / "cropped", "own": tmp_path / "own"}
+    chosen = operating_point.thresholds(folders)
+    assert list(chosen["chosen_on"]) == [operating_point.SYNTHETIC]
+    (line,) = operating_point.missing(folders, chosen)
+    assert line.startswith("own: no operating point") and "--validation" in line

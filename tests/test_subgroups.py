@@ -88,7 +88,7 @@ def test_small_subgroups_are_listed_with_n_and_without_a_value():
     table = subgroups.metrics_table(predictions, n_resamples=20)
     few = table[table["ci_method"] == "too_few"]
     assert len(few) and few["value"].isna().all() and (few["n"] > 0).all()
-    assert "too few films" in subgroups.shown(table).to_string()
+    assert "too few" in subgroups.shown(table).to_string()
 
 
 def test_unknown_or_constant_traits_make_no_subgroup():
@@ -117,3 +117,35 @@ def test_differences_between_arms_hold_both_methods_and_holm_over_pairs():
 def test_one_arm_alone_has_no_differences_and_no_error():
     table = arm_differences.table(made_predictions(60).query("arm == 'lung'"), n_resamples=10)
     assert table.empty and arm_differences.shown(table).empty
+
+
+def test_a_subgroup_of_few_patients_is_too_few_however_many_films_they_have():
+    predictions = made_predictions(600)
+    men = predictions["sex"] == "M"
+    # Men: hundreds of films, of 6 patients.
+    number = predictions["image_id"].str[1:].astype(int)
+    predictions.loc[men, "patient_id"] = "m" + (number[men] % 6).astype(str)
+    table = subgroups.metrics_table(predictions, n_resamples=20).set_index(["subgroup", "arm", "metric"])
+    male, female = table.loc[("sex male", "lung", "auroc")], table.loc[("sex female", "lung", "auroc")]
+    assert male["n"] > 200 and male["n_patients"] == 6
+    assert male["ci_method"] == "too_few" and np.isnan(male["value"])
+    assert female["ci_method"] == "bootstrap_patient" and np.isfinite(female["value"])
+    unknown = subgroups.metrics_table(predictions.assign(patient_id=None), n_resamples=20)
+    assert set(unknown["ci_method"]) == {"bootstrap_image"}
+
+
+def test_view_adjustment_needs_patients_of_each_view_in_each_class():
+    predictions = made_predictions(600)
+    assert "view-adjusted" in set(subgroups.metrics_table(predictions, n_resamples=20)["subgroup"])
+    number = predictions["image_id"].str[1:].astype(int)
+    few = predictions.assign(patient_id="q" + (number % 8).astype(str))
+    assert "view-adjusted" not in set(subgroups.metrics_table(few, n_resamples=20)["subgroup"])
+
+
+def test_arms_on_films_of_one_patient_differ_without_interval_and_p():
+    table = arm_differences.table(made_predictions(200).assign(patient_id="one"), n_resamples=20)
+    primary = table[table["primary"]]
+    assert set(primary["method"]) == {"too_few"} and len(primary) == 2
+    assert primary["difference"].notna().all()
+    assert primary[["ci_low", "ci_high", "p_value", "p_holm"]].isna().all(axis=None)
+    assert len(arm_differences.shown(table)) == 3
