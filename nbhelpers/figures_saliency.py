@@ -159,7 +159,8 @@ def draw_scores(
                 axes.plot(row["value"], place, "D" if name in colours else "o", color=colour, ms=5)
             axes.set_yticks(range(len(names)), [network_titles.get(name, name.replace("_", " ")) for name in names])
             axes.set_ylim(len(names) - 0.5, -0.5)
-            axes.set_xlim(left=-0.04 * max(float(rows["ci_high"].max()), 0.01))  # room for a marker at zero
+            room = 0.04 * max(float(rows["ci_high"].max()), 0.01)  # for a marker at zero
+            axes.set_xlim(left=min(float(rows["ci_low"].min()), 0.0) - room)
             axes.set_title(f"{SCORES[metric]}\nn = {int(rows['n'].max())}", fontsize=8)
             axes.set_xlabel("mean")
     return figure

@@ -41,7 +41,7 @@ def test_trivial_baselines_stand_beside_the_arms_and_say_what_they_used(run: Pat
     told = text(page(run))
     assert re.search(r"thumbnail \(trained on this set\) 0\.950 .{0,60}uses this set's labels", told)
     assert re.search(r"file size 0\.750 \(0\.700 to 0\.800\)", told)
-    assert "cropped simulated 0.800" in told and "beats the best trivial number" in told
+    assert "cropped trained on simulated images 0.800" in told and "beats the best trivial number" in told
 
 
 def test_what_is_simulated_comes_before_the_first_result(run: Path) -> None:
@@ -92,6 +92,41 @@ def test_a_run_of_the_first_stages_alone_has_a_page_without_results(tmp_path: Pa
     run = run_fixture.write(tmp_path / "demo", with_validation=False)
     told = text(page(run))
     assert "No film has been scored yet" in told and "nan" not in told.lower().split()
+
+
+def test_what_stands_against_the_networks_is_told_under_results(run: Path) -> None:
+    row = {"dataset": "kermany", "metric": "in_lungs", "value": 0.2, "random_map_less_high": -0.01}
+    known = pd.DataFrame(
+        [
+            row | {"map": "cropped"},
+            row | {"map": "raw", "value": 0.3, "random_map_less_high": 0.02},
+            row | {"map": "random_map", "value": 0.28, "random_map_less_high": None},
+        ]
+    )
+    known.to_csv(run / "05_interpretability" / "saliency.csv", index=False)
+    clusters = pd.DataFrame({"arm": ["cropped", "raw", "not_fine_tuned"], "dataset": "kermany", "prevalence": 0.3})
+    clusters = clusters.assign(accuracy=[0.65, 0.75, 0.55], ari=0.1)
+    clusters.to_csv(run / "05_interpretability" / "clusters.csv", index=False)
+    told = text(page(run))
+    results = told[told.index("Caveats") : told.index("Figures", told.index("Caveats"))]
+    assert "in the lungs than of a random map (0.280): cropped 0.200." in results
+    assert "by the larger class does (0.700): accuracy of cropped 0.650." in results
+
+
+def test_each_figure_says_what_in_it_is_simulated(run: Path) -> None:
+    (run / "figures").mkdir()
+    for name in ("figure_1", "figure_2", "training_cropped", "training_photos"):
+        (run / "figures" / f"{name}.png").write_bytes(b"x")
+    written = page(run)
+    badges = {
+        name: re.findall(r'class="mark simulated">([^<]+)<', body)
+        for name, body in re.findall(r'<figure id="(\w+)">(.*?)</figure>', written, flags=re.DOTALL)
+    }
+    assert badges["training_cropped"] == ["simulated"] and badges["training_photos"] == []
+    assert badges["figure_1"] == ["in part simulated"]
+    assert badges["figure_2"] == ["some arms trained on simulated images, some films simulated"]
+    assert "Diamond" not in written  # 24 films are not the paper's
+    assert "Run demo: " in text(written)
 
 
 def test_notebooks_and_figures_are_linked_only_where_they_are(run: Path) -> None:
