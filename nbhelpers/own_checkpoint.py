@@ -1,7 +1,8 @@
 """Make a weights file of your own into a checkpoint that notebooks 04 and 05 can evaluate.
 
 `python -m nbhelpers.own_checkpoint weights.pth --backbone resnet50 --to data/my_model` writes `checkpoint.safetensors`
-and `model.json`; name the folder in the parameter `checkpoints`.
+and `model.json`; name the folder in the parameter `checkpoints`. With `--validation table.csv` (columns `label,score`:
+what the network gives to a validation set of yours, none of the films to evaluate) the threshold is chosen on that.
 """
 
 from __future__ import annotations
@@ -11,12 +12,16 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import torch
 
 from nbhelpers import models
+from nbhelpers.dataset_folder import LABELS
 from nbhelpers.errors import UserError
 from nbhelpers.models import ModelDescription
+from nbhelpers.operating_point import VALIDATION
 from nbhelpers.preprocessing import STANDARDISE, Transform
+from nbhelpers.tables import read_table, write_table
 
 SOURCE = "own checkpoint"
 
@@ -30,6 +35,7 @@ def convert(
     standardise: str = "imagenet",
     pneumonia: int = 1,
     init: str = "random",
+    validation: Path | str | None = None,
 ) -> ModelDescription:
     """Write a checkpoint folder from the weights of a timm network (torchvision's ResNets have the same names).
 
@@ -47,13 +53,18 @@ def convert(
         Which of two outputs is pneumonia. Two become one: the softmax of two logits is the sigmoid of their difference.
     init : str
         What notebook 05 shows beside it as the network without fine-tuning: `random` or `imagenet` weights.
+    validation : path, optional
+        CSV with `label` (0/1, or normal/pneumonia) and `score` (probability of pneumonia by this network) of the user's
+        own validation set. The operating point is chosen on it, so it must hold none of the films that are evaluated.
 
     Raises
     ------
     UserError
-        When the file does not fit the network in every weight, or its head has neither one output nor two.
+        When the file does not fit the network in every weight, or its head has neither one output nor two, or the
+        validation table is not as above.
     """
     weights = Path(weights)
+    checked = None if validation is None else read_validation(validation)
     if not weights.is_file():
         raise UserError("the weights file is not there", str(weights), "check the path")
     transform = Transform(size, channels, standardise)
@@ -75,7 +86,33 @@ def convert(
         transform=transform,
         arm={"name": Path(folder).name, "source": SOURCE, "crop": "unknown"},
     )
-    return models.save_checkpoint(folder, model, description)
+    saved = models.save_checkpoint(folder, model, description)
+    if checked is None:
+        # One of an earlier network would choose this one's threshold.
+        (Path(folder) / VALIDATION).unlink(missing_ok=True)
+    else:
+        write_table(checked, Path(folder) / VALIDATION)
+    return saved
+
+
+def read_validation(path: Path | str) -> pd.DataFrame:
+    """The user's validation table as `validation.csv` holds it: `label` (0 or 1)`, score, origin`."""
+    table = read_table(path)
+    for column in ("label", "score"):
+        if column not in table:
+            raise UserError(
+                f"column {column!r} is missing", str(path), "give label (0/1 or normal/pneumonia) and score"
+            )
+    labels = table["label"].astype("str").str.strip().str.lower().map(LABELS)
+    if labels.isna().any():
+        bad = str(table["label"].iloc[int(labels.isna().to_numpy().argmax())])
+        raise UserError(f"label {bad!r}", str(path), "use 0/1 or normal/pneumonia")
+    scores = pd.to_numeric(table["score"], errors="coerce")
+    if not scores.between(0, 1).all():
+        raise UserError("a score is not between 0 and 1", str(path), "give the network's probability of pneumonia")
+    if labels.nunique() < 2:
+        raise UserError("the table holds one class only", str(path), "both classes are needed to choose a threshold")
+    return pd.DataFrame({"label": labels.astype(int), "score": scores, "origin": "own validation set"})
 
 
 def _one_logit(weights: dict[str, torch.Tensor], head: str, pneumonia: int, where: str) -> dict[str, torch.Tensor]:
@@ -105,6 +142,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
     parser.add_argument("--standardise", default="imagenet", choices=STANDARDISE)
     parser.add_argument("--pneumonia", type=int, default=1, choices=(0, 1), help="which of two outputs is pneumonia")
+    parser.add_argument(
+        "--validation", type=Path, help="CSV of label,score of your own validation set: chooses the threshold"
+    )
     parser.add_argument("--init", default="random", choices=("random", "imagenet"), help="its untrained twin in 05")
     chosen = parser.parse_args(arguments)
     try:
@@ -117,6 +157,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             chosen.standardise,
             chosen.pneumonia,
             chosen.init,
+            chosen.validation,
         )
     except UserError as error:
         print(error, file=sys.stderr)

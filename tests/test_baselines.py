@@ -120,6 +120,26 @@ def test_out_of_fold_scores_never_come_from_a_fit_that_saw_the_patient():
     assert 0.3 < metrics.auroc(label, scores) < 0.7
 
 
+def test_out_of_fold_scores_that_know_nothing_are_not_pulled_below_chance():
+    # Patients of one to twelve films: folds cannot all have the same prevalence, and a constant feature tells nothing.
+    generator = np.random.default_rng(1)
+    groups = np.repeat(np.arange(30), generator.integers(1, 13, 30))
+    label = generator.integers(0, 2, 30)[groups]
+    assert metrics.auroc(label, baselines.out_of_fold(np.zeros((len(label), 1)), label, groups)) == pytest.approx(0.5)
+
+
+def test_out_of_fold_scores_hang_little_on_how_the_films_are_parted():
+    generator = np.random.default_rng(2)
+    groups = np.repeat(np.arange(40), 2)
+    label = np.repeat(generator.integers(0, 2, 40), 2)
+    features = generator.normal(0.6 * label[:, None], 1, (80, 20))
+    areas = []
+    for seed in range(8):  # other numbers of the same patients part them otherwise
+        order = np.random.default_rng(seed).permutation(80)
+        areas.append(metrics.auroc(label[order], baselines.out_of_fold(features[order], label[order], groups[order])))
+    assert np.std(areas) < 0.012
+
+
 def test_out_of_fold_needs_two_patients_of_each_class():
     features = np.zeros((6, 2))
     assert baselines.out_of_fold(features, np.array([0, 0, 0, 0, 1, 1]), np.array([0, 1, 2, 3, 4, 4])) is None

@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import timm
 import torch
 
-from nbhelpers import models, own_checkpoint, scoring
+from nbhelpers import models, operating_point, own_checkpoint, scoring
 from nbhelpers.errors import UserError
 from nbhelpers.preprocessing import to_tensor
 
@@ -72,3 +73,41 @@ def test_missing_file_is_one_line_on_the_command_line(tmp_path: Path, capsys: py
     words = [str(tmp_path / "none.pth"), "--backbone", "resnet18", "--to", str(tmp_path / "mine")]
     assert own_checkpoint.main(words) == 1
     assert "the weights file is not there" in capsys.readouterr().err
+
+
+def test_own_validation_table_chooses_the_operating_point(tmp_path: Path) -> None:
+    torch.save(network(1).state_dict(), tmp_path / "own.pth")
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, 60)
+    scores = 1 / (1 + np.exp(-rng.normal(2 * labels - 1)))
+    words = np.where(labels == 1, "Pneumonia", "normal")
+    pd.DataFrame({"name": range(60), "label": words, "score": scores}).to_csv(tmp_path / "val.csv", index=False)
+    arguments = [str(tmp_path / "own.pth"), "--backbone", "resnet18", "--to", str(tmp_path / "mine"), "--size", "64"]
+    assert own_checkpoint.main([*arguments, "--validation", str(tmp_path / "val.csv")]) == 0
+    folders = {"mine": tmp_path / "mine"}
+    chosen = operating_point.thresholds(folders)
+    assert chosen["threshold"][0] == pytest.approx(operating_point.choose_threshold(labels, scores))
+    assert chosen["chosen_on"][0] == "own validation set" and operating_point.missing(folders, chosen) == []
+    # Made again without it: the threshold of an earlier network is no threshold of this one.
+    assert own_checkpoint.main(arguments) == 0
+    assert operating_point.thresholds(folders).empty
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"label": [0, 1]}, "column 'score' is missing"),
+        ({"label": [0, 2], "score": [0.1, 0.9]}, "label '2'"),
+        ({"label": [0, 1], "score": [0.1, 1.9]}, "not between 0 and 1"),
+        ({"label": [0, 1], "score": [0.1, None]}, "not between 0 and 1"),
+        ({"label": [1, 1], "score": [0.1, 0.9]}, "one class only"),
+    ],
+)
+def test_a_validation_table_that_cannot_be_used_is_refused(
+    tmp_path: Path, table: dict[str, list[float]], message: str
+) -> None:
+    torch.save(network(1).state_dict(), tmp_path / "own.pth")
+    pd.DataFrame(table).to_csv(tmp_path / "val.csv", index=False)
+    with pytest.raises(UserError, match=message):
+        own_checkpoint.convert(tmp_path / "own.pth", tmp_path / "mine", "resnet18", 64, validation=tmp_path / "val.csv")
+    assert not (tmp_path / "mine").exists()
