@@ -85,7 +85,7 @@ def figure_2(
                 color=MARK,
                 marker="D",
                 linestyle="",
-                label=f"published: cropped Nano Banana images ({published.CITATION})",
+                label="published, Nano Banana images (arXiv 2512.00428)",
             )
         )
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if len(handles) < 3 else 2)

@@ -98,14 +98,15 @@ def draw_history(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
         panel.set(xlabel="epoch", ylabel=words)
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.margins(x=0.03)
-    axes[1].legend(loc="lower right")
+    axes[1].legend(loc="lower right", frameon=True, framealpha=1.0, edgecolor="none")
     figure.suptitle(_titled(title, simulated))
     return figure
 
 
 def _curves(panel: Axes, history: pd.DataFrame, name: str) -> None:
     styles = {"train": ("training (augmented)", "o", "--"), "val": ("validation", "s", "-")}
-    for colour, (part, (words, marker, line)) in zip(sns.color_palette("colorblind"), styles.items(), strict=False):
+    # Neither an arm's colour nor a label's.
+    for colour, (part, (words, marker, line)) in zip(("#8a8a8a", "#222222"), styles.items(), strict=True):
         panel.plot(
             history["epoch"],
             history[f"{part}_{name}"],
