@@ -297,7 +297,8 @@ def compare_with_baselines(
 def sentences(comparison: pd.DataFrame, sets: Mapping[str, FilmSet]) -> list[str]:
     """What `compare_with_baselines` found, a sentence an arm and set.
 
-    The verdict is about one-number baselines, whichever way round; what was trained on the set is told beside it.
+    The verdict is about one-number baselines, whichever way round. An arm that does not beat the best one that was
+    trained on the set itself is marked in a further sentence.
     """
     names = {
         "fixed": "one number with its direction fixed beforehand",
@@ -316,6 +317,11 @@ def sentences(comparison: pd.DataFrame, sets: Mapping[str, FilmSet]) -> list[str
         told.append(
             f"{sets[str(dataset)].title}, arm {arm}, AUROC {part.iloc[0]['auroc']:.3f}: "
             f"{'beats' if won else 'does not beat'} the best trivial baseline; {'; '.join(clauses)}."
+            + "".join(
+                f" It does not beat the best baseline that was trained on this very set ({row['title']}): the set "
+                "gives its classes away."
+                for row in part[(part["kind"] == "trained") & (part["verdict"] != "beats")].to_dict("records")
+            )
         )
     return told
 

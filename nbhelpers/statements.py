@@ -14,13 +14,15 @@ import pandas as pd
 from nbhelpers import flow
 from nbhelpers.run_facts import RunFacts
 
+_RSNA = {
+    "reference": "radiologists' reading for the challenge: Lung Opacity (opacity suspicious for pneumonia, boxed) "
+    "against Normal or the third class; clinical or laboratory data were not used",
+    "annotators": "radiologists recruited by the RSNA and the Society of Thoracic Radiology (Shih et al. 2019)",
+    "acquisition": "adult and child films of the NIH Clinical Center (ChestX-ray14), CR, PA and AP",
+}
 REAL = {
-    "rsna": {
-        "reference": "radiologists' reading for the challenge: Lung Opacity (opacity suspicious for pneumonia, boxed) "
-        "against Normal or the third class; clinical or laboratory data were not used",
-        "annotators": "radiologists recruited by the RSNA and the Society of Thoracic Radiology (Shih et al. 2019)",
-        "acquisition": "adult and child films of the NIH Clinical Center (ChestX-ray14), CR, PA and AP",
-    },
+    "rsna": _RSNA,
+    "rsna_full": _RSNA,
     "kermany": {
         "reference": "the publishers' labels: normal, or bacterial or viral pneumonia",
         "annotators": "two physicians graded the films, and a third checked the test part (Kermany et al. 2018)",
@@ -206,8 +208,10 @@ def _preprocessing(facts: RunFacts) -> str | None:
 def _subsets(facts: RunFacts) -> str | None:
     if not facts.titles():
         return None
-    cohort = facts.parameters.get("rsna_cohort")
-    chosen = f" RSNA 2018: cohort {cohort!r}." if cohort and "rsna" in facts.titles() else ""
+    cohorts = [str(facts.parameters.get("rsna_cohort"))] if "rsna" in facts.titles() else []
+    cohorts += ["full"] if "rsna_full" in facts.titles() else []
+    named = ", ".join(repr(name) for name in dict.fromkeys(cohorts) if name != "None")
+    chosen = f" RSNA 2018: cohort {named}." if named else ""
     return "Every film of a data set that can be read is scored; none was chosen by its content." + chosen
 
 
@@ -506,7 +510,7 @@ def limitations(facts: RunFacts) -> list[str]:
         unknown = [titles[name] for name in datasets.loc[datasets["n_patients"].isna(), "dataset"]]
         if unknown:
             found.append(f"{', '.join(unknown)}: patients are unknown, so intervals take films for independent.")
-    found += _beside_baselines(facts) + _view_shortcut(facts)
+    found += _beside_baselines(facts) + _beside_trained(facts) + _view_shortcut(facts)
     own = [name for name in facts.models if name not in facts.arms]
     if own:
         found.append(
@@ -518,7 +522,10 @@ def limitations(facts: RunFacts) -> list[str]:
     if facts.splits and one_seed and (seeds.empty or seeds["n_seeds"].min() < 2):
         found.append("One training seed: the spread between trainings is not in the intervals.")
     if facts.parameters.get("rsna_cohort") == "paper" and "rsna" in titles:
-        found.append("RSNA 2018 without its third class: the hard negatives are left out, which flatters every score.")
+        beside = f" {titles['rsna_full']} stands beside it." if "rsna_full" in titles else ""
+        found.append(
+            "RSNA 2018 without its third class: the hard negatives are left out, which flatters every score." + beside
+        )
     if not facts.table("metrics").empty and not _operating_point(facts):
         found.append("No operating point was evaluated.")
     if not facts.table("metrics").empty and facts.table("calibration").empty:
@@ -543,6 +550,23 @@ def _beside_baselines(facts: RunFacts) -> list[str]:
     ]
 
 
+def _beside_trained(facts: RunFacts) -> list[str]:
+    """Each arm that does not beat the best baseline that was trained on the data set itself, marked as such."""
+    table = facts.table("comparison")
+    if table.empty:
+        return []
+    rows = table[(table["kind"] == "trained") & (table["verdict"] != "beats")]
+    told = []
+    for (dataset, title, area), part in rows.groupby(["dataset", "title", "baseline_auroc"], sort=False):
+        arms = "; ".join(f"{row['arm']} {row['auroc']:.3f}, {row['verdict']} it" for row in part.to_dict("records"))
+        told.append(
+            f"{facts.titles().get(str(dataset), str(dataset))}: a baseline trained on this very set, without a look at a lung, "
+            f"reaches AUROC {area:.3f} ({title}); no bar for an arm that never saw the set, but it shows what the set "
+            f"gives away ({arms})."
+        )
+    return told
+
+
 def _view_shortcut(facts: RunFacts) -> list[str]:
     """Where the view alone tells pneumonia from normal, and what is left of each arm without it."""
     baselines, metrics = facts.table("baselines"), facts.table("metrics")
@@ -552,11 +576,16 @@ def _view_shortcut(facts: RunFacts) -> list[str]:
     rows = baselines[(baselines["baseline"] == "view") & (baselines["metric"] == "auroc")]
     for view in rows[rows["ci_low"] > 0.5].to_dict("records"):
         here = metrics[(metrics["dataset"] == view["dataset"]) & (metrics["metric"] == "auroc")]
-        left = [
-            f"{row['arm']} {row['subgroup']} {interval(row)}"
-            for row in primary(here[here["subgroup"].isin(("view-adjusted", "view AP", "view PA"))]).to_dict("records")
-        ]
-        within = f" Without it: {_listed(left, 'more in the metrics table')}." if left else ""
+        # What is adjusted for the view answers for the arm as a whole: all of it, and before its parts.
+        adjusted, parts = (
+            [
+                f"{row['arm']} {row['subgroup']} {interval(row)}"
+                for row in primary(here[here["subgroup"].isin(names)]).to_dict("records")
+            ]
+            for names in (("view-adjusted",), ("view AP", "view PA"))
+        )
+        left = "; ".join([*adjusted, *([_listed(parts, "more in the metrics table")] if parts else [])])
+        within = f" Without it: {left}." if left else ""
         title = facts.titles().get(view["dataset"], view["dataset"])
         told.append(f"{title}: the view alone reaches AUROC {interval(view)}, so a score can rest on it.{within}")
     return told
@@ -656,6 +685,8 @@ def _subgroups(facts: RunFacts) -> str | None:
     table = primary(table[(table["subgroup"] != "all") & (table["metric"] == "auroc")]) if len(table) else table
     if table.empty:
         return None
+    # What is adjusted for the view first: it is of all films.
+    table = table.sort_values("subgroup", key=lambda names: names != "view-adjusted", kind="stable")
     told = [f"{row['dataset']}, {row['arm']}, {row['subgroup']}: {interval(row)}" for row in table.to_dict("records")]
     return "AUROC by subgroup: " + _listed(told, "more in the metrics table") + "."
 
@@ -702,11 +733,10 @@ def _interpretation(facts: RunFacts) -> str | None:
     if rows.empty or facts.table("comparison").empty:
         return None
     behind = _beside_baselines(facts)
-    return (
-        " ".join(behind)
-        if behind
-        else "Every arm beats the best one-number baseline of every data set, whichever way round it is used."
-    )
+    first = behind or [
+        "Every arm beats the best one-number baseline of every data set, whichever way round it is used."
+    ]
+    return " ".join([*first, *_beside_trained(facts)])
 
 
 def _poor_input(facts: RunFacts) -> str | None:

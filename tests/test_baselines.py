@@ -132,11 +132,11 @@ def test_out_of_fold_scores_hang_little_on_how_the_films_are_parted():
     generator = np.random.default_rng(2)
     groups = np.repeat(np.arange(40), 2)
     label = np.repeat(generator.integers(0, 2, 40), 2)
-    features = generator.normal(0.6 * label[:, None], 1, (80, 20))
+    features = generator.normal(0.3 * label[:, None], 1, (80, 20))
     areas = []
     for seed in range(8):  # other numbers of the same patients part them otherwise
-        order = np.random.default_rng(seed).permutation(80)
-        areas.append(metrics.auroc(label[order], baselines.out_of_fold(features[order], label[order], groups[order])))
+        named = np.random.default_rng(seed).permutation(40)[groups]
+        areas.append(metrics.auroc(label, baselines.out_of_fold(features, label, named)))
     assert np.std(areas) < 0.012
 
 

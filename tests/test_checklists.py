@@ -136,6 +136,49 @@ def test_shortcut_of_the_view_is_a_limitation_with_what_is_left_without_it(run: 
     assert "cropped view-adjusted 0.520 (0.400 to 0.600)" in answer
 
 
+def test_what_is_adjusted_for_the_view_comes_first_and_whole(run: Path) -> None:
+    folder = run / "04_external_validation"
+    baselines = pd.read_csv(folder / "baselines.csv")
+    view = baselines.iloc[[0]].assign(baseline="view", title="view (AP)", value=0.79, ci_low=0.7, ci_high=0.88)
+    pd.concat([baselines, view]).to_csv(folder / "baselines.csv", index=False)
+    metrics = pd.read_csv(folder / "metrics.csv")
+    rows = metrics[(metrics["dataset"] == "kermany") & (metrics["metric"] == "auroc")].drop_duplicates("arm")
+    # As notebook 04 writes them: parts first, and three arms of three rows are more than a statement names.
+    parts = [rows.assign(subgroup=name, primary=True) for name in ("view AP", "view PA", "view-adjusted")]
+    pd.concat([metrics, *parts]).to_csv(folder / "metrics.csv", index=False)
+    (line,) = [text for text in statements.limitations(run_facts.read(run)) if "the view alone" in text]
+    told = line.split("Without it: ")[1]
+    for arm in run_fixture.ARMS:
+        assert f"{arm} view-adjusted" in told
+    assert told.index("view-adjusted") < told.index("view AP") and told.rindex("view-adjusted") < told.index("view AP")
+
+
+def test_baseline_trained_on_the_set_that_an_arm_does_not_beat_is_a_marked_sentence(run: Path) -> None:
+    assert "trained on this very set" not in item(checklists.fill(run), "CLAIM 2024", "40")["answer"]
+    path = run / "04_external_validation" / "comparison.csv"
+    table = pd.read_csv(path)
+    trained = table.assign(kind="trained", baseline="thumbnail_trained", title="thumbnail (trained here)")
+    trained = trained.assign(baseline_auroc=0.95, verdict=["falls below", "falls below", "beats"])
+    pd.concat([table, trained]).to_csv(path, index=False)
+    (line,) = [text for text in statements.limitations(run_facts.read(run)) if "trained on this very set" in text]
+    assert "reaches AUROC 0.950 (thumbnail (trained here))" in line
+    assert "cropped 0.800, falls below it; raw 0.700, falls below it" in line and "photos" not in line
+
+
+def test_both_rsna_cohorts_are_told_and_the_easy_one_is_marked(run: Path) -> None:
+    path = run / "04_external_validation" / "datasets.csv"
+    table = pd.read_csv(path).assign(dataset=["rsna", "rsna_full"], simulated=False)
+    table.assign(title=["RSNA 2018", "RSNA 2018 (all classes)"]).to_csv(path, index=False)
+    record = run / "04_external_validation" / "run.json"
+    facts = json.loads(record.read_text())
+    facts["parameters"] |= {"rsna_cohort": "paper", "datasets": ["rsna", "rsna_full"]}
+    record.write_text(json.dumps(facts))
+    found = run_facts.read(run)
+    assert "RSNA 2018 (all classes) stands beside it" in " ".join(statements.limitations(found))
+    assert "cohort 'paper', 'full'" in statements.state("subsets", found).text
+    assert statements.state("reference_standard", found).text.count("radiologists' reading") == 2
+
+
 def test_view_that_tells_nothing_is_no_limitation(run: Path) -> None:
     folder = run / "04_external_validation"
     baselines = pd.read_csv(folder / "baselines.csv")

@@ -86,6 +86,17 @@ def test_verdict_is_beats_falls_below_or_not_told_apart_as_it_should_be():
     assert len(told) == 2 and all("does not beat the best trivial baseline" in sentence for sentence in told)
 
 
+def test_an_arm_that_a_model_trained_on_the_set_outdoes_is_marked():
+    predictions = made_predictions()
+    found = made_baselines(predictions)
+    found.facts["kind"] = ["trained", "fixed"]  # `view` tells the label exactly, noise nothing
+    compared = evaluation.compare_with_baselines(predictions, {"kermany": found}, 200)
+    good, bad = evaluation.sentences(compared, SETS)
+    assert "beats the best trivial baseline" in good
+    for sentence in (good, bad):
+        assert "It does not beat the best baseline that was trained on this very set (view)" in sentence
+
+
 def test_a_score_that_misses_films_is_an_error():
     predictions = made_predictions().iloc[:-1]
     with pytest.raises(UserError, match="has not scored every film"):
