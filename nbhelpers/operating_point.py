@@ -96,13 +96,14 @@ def thresholds(folders: Mapping[str, Path], sensitivity: float | None = None) ->
 
 
 def missing(folders: Mapping[str, Path], chosen: pd.DataFrame) -> list[str]:
-    """A line for each network that has no operating point, saying why and what to do."""
-    return [
+    """A line for each network that has no operating point, saying why and what to do; or that all have one."""
+    lines = [
         f"{arm}: no operating point, since its folder holds no {VALIDATION}; python -m nbhelpers.own_checkpoint stores "
         "one with --validation"
         for arm in folders
         if arm not in set(chosen["arm"])
     ]
+    return lines or ["every network has an operating point: ok"]
 
 
 def rates(y: ArrayLike, s: ArrayLike, threshold: float) -> dict[str, float]:

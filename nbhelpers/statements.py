@@ -557,10 +557,11 @@ def _beside_trained(facts: RunFacts) -> list[str]:
         return []
     rows = table[(table["kind"] == "trained") & (table["verdict"] != "beats")]
     told = []
+    titles = facts.titles()
     for (dataset, title, area), part in rows.groupby(["dataset", "title", "baseline_auroc"], sort=False):
         arms = "; ".join(f"{row['arm']} {row['auroc']:.3f}, {row['verdict']} it" for row in part.to_dict("records"))
         told.append(
-            f"{facts.titles().get(str(dataset), str(dataset))}: a baseline trained on this very set, without a look at a lung, "
+            f"{titles.get(str(dataset), str(dataset))}: a baseline trained on this very set, without a look at a lung, "
             f"reaches AUROC {area:.3f} ({title}); no bar for an arm that never saw the set, but it shows what the set "
             f"gives away ({arms})."
         )

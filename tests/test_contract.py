@@ -318,7 +318,7 @@ def test_the_parameter_files_of_the_design_are_there() -> None:
     assert {"demo", "kermany", "paper"} <= {path.stem for path in (params.ROOT / "params").glob("*.yaml")}
     paper = params.load(params.ROOT / "params" / "paper.yaml")
     assert (paper["backbone"], paper["init"], paper["image_size"]) == ("resnet50", "imagenet", 224)
-    assert paper["datasets"] == ["rsna", "kermany"]
+    assert paper["datasets"] == ["rsna", "rsna_full", "kermany"]
     assert {name: tuple(arm.values()) for name, arm in paper["arms"].items()} == {
         "cropped": ("gemini", "content"),
         "raw": ("gemini", "none"),

@@ -22,7 +22,7 @@ from gemini_server import GeminiServer, Reply, body, image_body
 from PIL import Image
 from safetensors.torch import save_file
 
-from nbhelpers import params, prompts, simulator, tables
+from nbhelpers import dataset_rsna, params, prompts, simulator, tables
 from nbhelpers.images import write_png
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
@@ -64,7 +64,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GeminiServer, s
     films = simulator.draw_films(design, physics="nano_banana", size=256, workers=1)
     pictures = {prompt: png_bytes(film) for prompt, film in zip(design["prompt"], films, strict=True)}
     data = folder / "data"
-    rsna_fixture.write(data, n_films=24, size=128, odd=False)
+    written = rsna_fixture.write(data, n_films=24, size=128, odd=False)
+    written.mapping.rename(written.root / dataset_rsna.CROSS_REFERENCE)
     write_films(data / "chest_xray" / "test", 12, seed=5)
     imported = folder / "roentgen"
     listed = write_films(imported, 2 * PAIRS, seed=7)
@@ -114,7 +115,19 @@ def test_the_papers_experiment_ends_with_its_report(run: tuple[Path, GeminiServe
     for figure in ("figure_1", "figure_2", "figure_3", "figure_4"):
         assert (folder / "figures" / f"{figure}.png").stat().st_size > 5_000
     metrics = tables.read_table(folder / "04_external_validation" / "metrics.csv", "metrics")
-    assert set(metrics["dataset"]) == {"rsna", "kermany"}
+    assert set(metrics["dataset"]) == {"rsna", "rsna_full", "kermany"}
+    # Both RSNA cohorts, of the same files: the hard negatives are what they differ by.
+    films = metrics[(metrics["subgroup"] == "all") & (metrics["metric"] == "auroc")].drop_duplicates("dataset")
+    counts = films.set_index("dataset")
+    truth = pd.read_csv(folder.parent.parent / "data" / "rsna" / "stage_2_detailed_class_info.csv")
+    hard = truth.loc[truth["class"] == "No Lung Opacity / Not Normal", "patientId"].nunique()
+    assert counts.loc["rsna_full", "n"] == 24 and counts.loc["rsna", "n"] == 24 - hard
+    # The published cross-reference lies in the data set's folder, and no parameter names it.
+    assert counts.loc[["rsna", "rsna_full"], "n_patients"].notna().all()
+    titles = tables.read_table(folder / "04_external_validation" / "datasets.csv").set_index("dataset")["title"]
+    assert titles["rsna"] == "RSNA 2018" and titles["rsna_full"] == "RSNA 2018 (all classes)"
+    excluded = tables.read_table(folder / "04_external_validation" / "excluded_films.csv")
+    assert (excluded["dataset"] == "rsna").sum() == hard
     assert {"cropped", "raw", "roentgen_v2"} <= set(metrics["arm"])
 
 
