@@ -561,9 +561,9 @@ def _beside_trained(facts: RunFacts) -> list[str]:
     for (dataset, title, area), part in rows.groupby(["dataset", "title", "baseline_auroc"], sort=False):
         arms = "; ".join(f"{row['arm']} {row['auroc']:.3f}, {row['verdict']} it" for row in part.to_dict("records"))
         told.append(
-            f"{titles.get(str(dataset), str(dataset))}: a baseline trained on this very set, without a look at a lung, "
-            f"reaches AUROC {area:.3f} ({title}); no bar for an arm that never saw the set, but it shows what the set "
-            f"gives away ({arms})."
+            f"{titles.get(str(dataset), str(dataset))}: a trivial baseline trained on this very set reaches AUROC "
+            f"{area:.3f} ({title}); no bar for an arm that never saw the set, but it shows what the set gives away "
+            f"({arms})."
         )
     return told
 

@@ -14,7 +14,17 @@ import rsna_fixture
 import torch
 import yaml
 
-from nbhelpers import checklists, execution, flow, model_card, models, own_checkpoint, params, pipeline
+from nbhelpers import (
+    checklists,
+    execution,
+    flow,
+    model_card,
+    models,
+    own_checkpoint,
+    params,
+    pipeline,
+    saliency_scores,
+)
 from nbhelpers.errors import UserError
 
 
@@ -131,3 +141,47 @@ def test_rsna_shaped_and_own_films_go_through_the_notebook(
     assert "which this run did not train" in table.loc[("CLAIM 2024", "25"), "open"]
     facts = json.loads((run / "04_external_validation" / "run.json").read_text())
     assert facts["parameters"]["checkpoints"] == {"mine": str(checkpoint)}
+
+
+@pytest.mark.slow
+def test_grad_cam_is_scored_against_the_boxes_of_rsna_in_the_notebook(
+    tmp_path: Path, checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rsna = rsna_fixture.write(tmp_path / "data", n_films=30, size=1024)  # boxes count in pixels of films of this size
+    monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path / "data"))
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    values = {"rsna_patients": str(rsna.mapping), "n_resamples": 50, "device": "cpu", "robustness_films": 20}
+    tiny = {"clustering_films": 20, "clustering_seeds": 1, "saliency_films": 0}
+    experiment(tmp_path / "own.yaml", checkpoint, datasets=["rsna"], **values, **tiny)
+    for stage in ("04_external_validation", "05_interpretability"):
+        execution.execute(stage, tmp_path / "own.yaml")
+    run = tmp_path / "outputs" / "own"
+    films = pd.read_csv(run / "05_interpretability" / "saliency_films.csv")
+    lost = [rsna.broken, rsna.cut, rsna.missing]
+    ill = rsna.films[(rsna.films["target"] == 1) & ~rsna.films["patientId"].isin(lost)].set_index("patientId")
+    assert set(films["image_id"]) == set(ill.index) and len(ill) > 3
+    assert set(films["map"]) == {*saliency_scores.BASELINES, "mine"}
+    assert films[["pointing", "energy", "iou"]].notna().all(axis=None) and films["in_lungs"].isna().all()
+    # The centre prior's share inside the boxes, from the boxes themselves, at the 64 pixels that the network sees.
+    centres = (np.arange(64) + 0.5) / 64
+    bell = np.exp(-((centres - 0.5) ** 2) / (2 * saliency_scores.CENTRE_SD**2))
+    prior = films[films["map"] == "centre_prior"].set_index("image_id")["energy"]
+    for name, boxes in ill["boxes"].items():
+        inside = np.zeros((64, 64), bool)
+        for left, top, width, height in np.asarray(boxes) / 1024:
+            rows, columns = (centres >= top) & (centres < top + height), (centres >= left) & (centres < left + width)
+            inside |= rows[:, None] & columns[None, :]
+        assert prior[name] == pytest.approx(np.outer(bell, bell)[inside].sum() / bell.sum() ** 2, abs=1e-5), name
+    summary = pd.read_csv(run / "05_interpretability" / "saliency.csv").set_index(["map", "metric"])
+    mine = summary.loc[("mine", "energy")]
+    means = films.groupby("map")["energy"].mean()
+    assert mine["value"] == pytest.approx(means["mine"]) and mine["n"] == len(ill)
+    assert mine["randomised_weights_less"] == pytest.approx(means["mine"] - means["randomised_weights"])
+    assert mine["n_patients"] == ill["nih_file"].str[:8].nunique()
+    for name in ("figure_3", "figure_4", "saliency"):
+        assert (run / "figures" / f"{name}.png").stat().st_size > 5_000
+    assert len(pd.read_csv(run / "05_interpretability" / "cluster_spaces.csv"))
+    told = pd.read_csv(run / "04_external_validation" / "excluded_films.csv").set_index("image_id")["reason"]
+    assert set(lost) <= set(told.index) and told[rsna.missing] == "file missing"
+    for name in ("patients", "baseline_directions", "thresholds", "reliability", "decision_curve"):
+        assert (run / "04_external_validation" / f"{name}.csv").is_file(), name
