@@ -43,7 +43,8 @@ def _clusters_under_the_majority(facts: RunFacts) -> list[str]:
             arms = [f"{row['arm']} {row['accuracy']:.3f}" for row in below.to_dict("records")]
             told.append(
                 f"{_title(facts, dataset)}: two clusters of the features agree with the labels less often than "
-                f"calling every film by the larger class does ({below['majority'].iloc[0]:.3f}): accuracy of {', '.join(arms)}."
+                f"calling every film by the larger class does ({below['majority'].iloc[0]:.3f}): "
+                f"accuracy of {', '.join(arms)}."
             )
     return told
 

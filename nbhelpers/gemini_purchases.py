@@ -45,7 +45,8 @@ class Settings:
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Settings:
         """Settings from an experiment's parameters; a value out of range, or a model without a price, is an error."""
-        given = {name.removeprefix("gemini_"): value for name, value in parameters.items()}
+        # An experiment has an `image_size` of its own: the network's.
+        given = {name[7:]: value for name, value in parameters.items() if name.startswith("gemini_")}
         own = {name: given[name] for name in cls.__dataclass_fields__ if name in given}
         for name in ("request", "price", "batch_price", "backoff_s"):
             own.pop(name, None)

@@ -181,6 +181,11 @@ def test_no_part_of_the_key_is_left_where_a_message_is_cut(offset):
     assert SECRET[:6] not in said
 
 
+def test_other_parameters_of_the_experiment_are_not_taken_for_the_services():
+    other = {"image_size": 224, "mode": "x", "model": "resnet50", "attempts": 99, "price_usd": 5.0}
+    assert Settings.of(other) == Settings.of({})
+
+
 def test_larger_images_have_no_price_of_their_own_in_the_list():
     with pytest.raises(UserError, match="4K"):
         Settings.of({"gemini_model": "gemini-3-pro-image", "gemini_image_size": "4K"})
