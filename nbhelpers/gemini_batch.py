@@ -366,7 +366,7 @@ def _keep_results(
                     extra += settings.batch_price.cost(outcome.facts.get("usage"), int(outcome.kind == "ok"))
                 continue
             hopeless |= outcome.fatal
-            note_outcome(ledger, key, asked, kept(outcome, key, folder), settings.batch_price, folder=folder)
+            note_outcome(ledger, key, asked, kept(outcome, key, folder), settings.batch_price)
         if extra:
             ledger.append({"event": "extra", "batch": batch, "cost_usd": round(extra, 8)})
         if not whole:

@@ -27,7 +27,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.gemini_client import Request
 from nbhelpers.gemini_key import redact
 from nbhelpers.gemini_outcomes import Outcome
-from nbhelpers.originals import keep_original, note_beside
+from nbhelpers.originals import keep_original, note_arrival
 
 SHARE = 8  # requests in flight that one process carries
 KEEPING = 2  # threads that decode images and write them, in each process
@@ -163,7 +163,7 @@ def kept(outcome: Outcome, key: str, folder: Path) -> Outcome:
     if spare:
         image["spare"] = [keep_original(folder, name, data, "spare")["path"] for data in spare]
     if outcome.kind == "ok":
-        note_beside(folder, name, outcome.facts)
+        note_arrival(folder, name, outcome.facts)
         image |= keep_original(folder, name, outcome.data)
     return replace(outcome, data=None, more=(), image=image)
 

@@ -168,9 +168,7 @@ class Run:
             outcome = self._weigh(row, await ticket.done)
             if not heeded:
                 self._heed(outcome)
-            cost = note_outcome(
-                self.ledger, row.key, asked, outcome, self.settings.price, durable=False, folder=self.folder
-            )
+            cost = note_outcome(self.ledger, row.key, asked, outcome, self.settings.price, durable=False)
             self._dirty.set()
             self.reserved -= reserve
             self.spent += cost

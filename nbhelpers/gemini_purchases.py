@@ -17,7 +17,7 @@ from nbhelpers.gemini_outcomes import REFUSALS, Outcome
 from nbhelpers.gemini_prices import Price, price_of
 from nbhelpers.images import decode
 from nbhelpers.ledger import Entry, Ledger, image_key
-from nbhelpers.originals import SUFFIXES, describe, file_is_whole, forget_beside, noted_beside
+from nbhelpers.originals import SUFFIXES, arrivals, describe, file_is_whole, forget_arrivals
 
 MODES = ("online", "batch")
 
@@ -164,6 +164,7 @@ def settle(ledger: Ledger, settings: Settings) -> None:
 
 def adopt(ledger: Ledger, rows: list[Row], folder: Path) -> None:
     """Note the images whose file is whole but whose outcome line a kill cut off: they arrived, so they are kept."""
+    noted = arrivals(folder)
     for row in rows:
         entry = ledger.entry(row.key)
         if entry.ok or not entry.requests:
@@ -176,11 +177,11 @@ def adopt(ledger: Ledger, rows: list[Row], folder: Path) -> None:
             except (OSError, UserError):
                 continue
             line = {"event": "outcome", "request_id": "", "key": row.key, "outcome": "ok", "cost_usd": 0.0}
-            facts = noted_beside(folder, row.key[:32])
+            facts = noted.get(row.key[:32], {})
             facts["detail"] = "found on disk after a kill; its cost is counted with the request of unknown outcome"
             ledger.append(line | facts | describe(data, path))
-            forget_beside(folder, row.key[:32])
             break
+    forget_arrivals(folder)
 
 
 def note_outcome(
@@ -190,11 +191,10 @@ def note_outcome(
     outcome: Outcome,
     price: Price,
     durable: bool = True,
-    folder: Path | None = None,
 ) -> float:
     """Write an outcome's line, after its image is on the disk (`outcome.image`). Gives the cost in US dollars.
 
-    `durable` waits until the line is on the disk too; what lay beside the image in `folder` for an `adopt` is removed.
+    `durable` waits until the line is on the disk too.
     """
     if outcome.billed is None:
         cost = float(asked["estimate_usd"])
@@ -206,8 +206,6 @@ def note_outcome(
     line = {"event": "outcome", "request_id": asked["request_id"], "key": key, "outcome": outcome.kind}
     line |= {"cost_usd": round(cost, 8), "detail": outcome.detail, **facts, **outcome.image}
     ledger.append(line, durable=durable)
-    if folder is not None and outcome.kind == "ok":
-        forget_beside(folder, key[:32])
     return cost
 
 

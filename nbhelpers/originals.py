@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -50,36 +52,38 @@ def keep_original(folder: Path, name: str, data: bytes, place: str = "images") -
     return describe(data, path)
 
 
-def note_beside(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
-    """Write what a reply said of an image to `arriving/<name>.json`, before the image: a kill may come between.
+def note_arrival(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
+    """Note what a reply said of an image (`name`) before it is written: a kill may come before the ledger's line.
 
-    Left to the system's own time to reach the disk: it is of use after a kill, not after a power failure.
+    A line in a file of this process's own, below `arriving/`; left to the system's own time to reach the disk, since
+    it is of use after a kill, not after a power failure.
     """
-    path = _beside(folder, name)
+    path = folder / "arriving" / f"{os.getpid()}.jsonl"
+    line = json.dumps({"name": name, "facts": dict(facts)}) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(dict(facts)), encoding="utf-8")
+        with open(path, "ab") as handle:
+            handle.write(line.encode())
     except OSError as error:
         do = "free some disk space and run again"
         raise UserError(f"an image's facts cannot be written: {error.strerror}", str(path), do) from None
 
 
-def noted_beside(folder: Path, name: str) -> dict[str, Any]:
-    """What `note_beside` wrote; empty when there is nothing, or not the whole of it."""
-    try:
-        found = json.loads(_beside(folder, name).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+def arrivals(folder: Path) -> dict[str, dict[str, Any]]:
+    """What `note_arrival` wrote in this folder, by name; a torn line is passed over."""
+    found: dict[str, dict[str, Any]] = {}
+    for path in sorted((folder / "arriving").glob("*.jsonl")):
+        for raw in path.read_bytes().splitlines():
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                line = json.loads(raw)
+                found[line["name"]] = dict(line["facts"])
+    return found
 
 
-def forget_beside(folder: Path, name: str) -> None:
-    """Remove what `note_beside` wrote, once the ledger holds it."""
-    _beside(folder, name).unlink(missing_ok=True)
-
-
-def _beside(folder: Path, name: str) -> Path:
-    return folder / "arriving" / f"{name}.json"
+def forget_arrivals(folder: Path) -> None:
+    """Remove what `note_arrival` wrote, once the ledger holds it all."""
+    for path in (folder / "arriving").glob("*.jsonl"):
+        path.unlink(missing_ok=True)
 
 
 def file_is_whole(folder: Path, line: Mapping[str, Any]) -> bool:

@@ -23,7 +23,7 @@ from nbhelpers.gemini_purchases import (
     settle,
 )
 from nbhelpers.ledger import Ledger, replay, spent
-from nbhelpers.originals import file_is_whole
+from nbhelpers.originals import file_is_whole, forget_arrivals
 
 
 class GeminiSource:
@@ -95,6 +95,7 @@ class GeminiSource:
                 api_key()
                 gemini_client.check_endpoint()
                 run_in_thread(Run(ledger, plan.wanted, folder, settings, proven=bool(plan.here)))
+            forget_arrivals(folder)
             return table_of(rows, ledger, folder, settings)
 
 

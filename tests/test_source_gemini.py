@@ -29,7 +29,7 @@ from nbhelpers.gemini_outcomes import OUTCOMES, REFUSALS, from_reply, from_statu
 from nbhelpers.gemini_prices import PRICES, price_of
 from nbhelpers.gemini_purchases import Settings
 from nbhelpers.ledger import Ledger, replay
-from nbhelpers.originals import note_beside
+from nbhelpers.originals import note_arrival
 from nbhelpers.params import read_yaml
 from nbhelpers.source_gemini import GeminiSource
 
@@ -538,7 +538,7 @@ def test_image_on_disk_whose_line_a_kill_cut_off_is_kept_and_not_bought_again(se
     lost = json.loads(whole[last])
     path.write_bytes(b"".join(line for i, line in enumerate(whole) if i != last))
     # As the kill leaves it: what the reply said lies beside the image until the line is written.
-    note_beside(tmp_path, lost["key"][:32], {name: lost[name] for name in ("response_id", "model_version", "usage")})
+    note_arrival(tmp_path, lost["key"][:32], {name: lost[name] for name in ("response_id", "model_version", "usage")})
     table = source().draw(design(4), tmp_path)
     row = table[table["ledger_key"] == lost["key"]].iloc[0]
     assert row["response_id"] == lost["response_id"] and row["model_version"] == lost["model_version"]
