@@ -65,22 +65,3 @@ def _without_interval(label: NDArray[np.int64], a: NDArray[np.float64], b: NDArr
     return metrics.Differences(
         {name: metrics.Difference(measure(label, a) - measure(label, b), *nothing) for name, measure in measures}
     )
-
-
-def shown(found: pd.DataFrame) -> pd.DataFrame:
-    """The table as a reader wants it."""
-    return pd.DataFrame(
-        {
-            "dataset": found["dataset"],
-            "arms": found["arm_a"] + " - " + found["arm_b"],
-            "metric": found["metric"].str.upper(),
-            "difference (95 %)": [
-                f"{row['difference']:+.3f}"
-                + ("" if pd.isna(row["ci_low"]) else f" ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})")
-                for row in found.to_dict("records")
-            ],
-            "p": found["p_value"].map("{:.3g}".format),
-            "p (Holm)": found["p_holm"].map("{:.3g}".format),
-            "method": found["method"].str.replace("_", " "),
-        }
-    )

@@ -268,7 +268,7 @@ def compare_with_baselines(
     -------
     DataFrame
         `arm, dataset, kind` (see `baselines.Baselines`)`, baseline, title, auroc, baseline_auroc, difference, ci_low,
-        ci_high, verdict` (beats, falls below, or is not told apart from: by the interval of the difference).
+        ci_high, verdict` (beats, falls below, or is not distinguishable from: by the interval of the difference).
     """
     rows = []
     for dataset, part in predictions.groupby("dataset", sort=False):
@@ -288,42 +288,10 @@ def compare_with_baselines(
                         **{"arm": arm, "dataset": dataset, "kind": fact["kind"], "baseline": fact["baseline"]},
                         **{"title": fact["title"], "auroc": area, "baseline_auroc": fact["auroc"]},
                         **{"difference": area - fact["auroc"], "ci_low": low, "ci_high": high},
-                        "verdict": "beats" if low > 0 else "falls below" if high < 0 else "is not told apart from",
+                        "verdict": "beats" if low > 0 else "falls below" if high < 0 else "is not distinguishable from",
                     }
                 )
     return pd.DataFrame(rows)
-
-
-def sentences(comparison: pd.DataFrame, sets: Mapping[str, FilmSet]) -> list[str]:
-    """What `compare_with_baselines` found, a sentence an arm and set.
-
-    The verdict is about one-number baselines, whichever way round. An arm that does not beat the best one that was
-    trained on the set itself is marked in a further sentence.
-    """
-    names = {
-        "fixed": "one number with its direction fixed beforehand",
-        "best way": "one number used the best way round",
-        "trained": "a model trained on this very set",
-    }
-    told = []
-    for (arm, dataset), part in comparison.groupby(["arm", "dataset"], sort=False):
-        clauses = [
-            f"it {row['verdict']} {names[row['kind']]} ({row['title']}, {row['baseline_auroc']:.3f}; difference "
-            f"{row['difference']:+.3f}, {row['ci_low']:+.3f} to {row['ci_high']:+.3f})"
-            for row in part.to_dict("records")
-        ]
-        simple = part[part["kind"] != "trained"]
-        won = bool((simple["verdict"] == "beats").all())
-        told.append(
-            f"{sets[str(dataset)].title}, arm {arm}, AUROC {part.iloc[0]['auroc']:.3f}: "
-            f"{'beats' if won else 'does not beat'} the best trivial baseline; {'; '.join(clauses)}."
-            + "".join(
-                f" It does not beat the best baseline that was trained on this very set ({row['title']}): the set "
-                "gives its classes away."
-                for row in part[(part["kind"] == "trained") & (part["verdict"] != "beats")].to_dict("records")
-            )
-        )
-    return told
 
 
 def patients_table(predictions: pd.DataFrame) -> pd.DataFrame:

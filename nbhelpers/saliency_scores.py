@@ -411,38 +411,6 @@ def _count(patients: pd.Series) -> int | None:
     return int(known.nunique()) if len(known) else None
 
 
-def shown(summary: pd.DataFrame) -> pd.DataFrame:
-    """The table to read: a row per data set and map, `mean (low to high)` of every score, and share of empty maps."""
-    here = summary[summary["metric"].isin(list(SCORES))]
-    if here.empty:
-        return pd.DataFrame(columns=["dataset", "map", *SCORES, "empty"])
-    cells = [
-        f"{row.value:.3f} ({row.ci_low:.3f} to {row.ci_high:.3f}), n = {row.n}" for row in here.itertuples(index=False)
-    ]
-    about = ["dataset", "map", "empty"]
-    columns = [name for name in SCORES if name in set(here["metric"])]
-    text = here.assign(cell=cells).set_index([*about, "metric"])["cell"].unstack(fill_value="")  # noqa: PD010
-    order = here[about].drop_duplicates()
-    return order.merge(text[columns].reset_index(), on=about, how="left")[["dataset", "map", *columns, "empty"]]
-
-
-def differences(summary: pd.DataFrame) -> pd.DataFrame:
-    """How far arms are from what knows nothing, to read: `arm less baseline (low to high)`.
-
-    One row per data set, arm and score, one column per baseline; an interval that holds zero decides nothing.
-    """
-    arms = summary[~summary["map"].str.startswith(BASELINES) & summary["metric"].isin(list(SCORES))]
-    table = arms[["dataset", "map", "metric"]].rename(columns={"map": "arm"})
-    for baseline in BASELINES:
-        columns = [f"{baseline}_less{end}" for end in ("", "_low", "_high")]
-        table[f"less {baseline}"] = [_signed(*values) for values in arms[columns].to_numpy(dtype=float)]
-    return table.reset_index(drop=True)
-
-
-def _signed(value: float, low: float, high: float) -> str:
-    return "" if np.isnan(value) else f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
-
-
 def similarities(summary: pd.DataFrame) -> pd.DataFrame:
     """Correlation of each arm's maps with the randomised network's: `dataset, arm, spearman, ci_low, ci_high, n`."""
     here = summary[summary["metric"] == SIMILARITY].rename(columns={"map": "arm", "value": "spearman"})

@@ -216,7 +216,7 @@ def _validation(folder: Path) -> None:
             }
             for arm, area, verdict in (
                 ("cropped", 0.8, "beats"),
-                ("raw", 0.7, "is not told apart from"),
+                ("raw", 0.7, "is not distinguishable from"),
                 ("photos", 0.6, "falls below"),
             )
         ],

@@ -104,7 +104,7 @@ def test_run_on_simulated_films_alone_claims_no_real_external_data(run: Path) ->
 
 def test_arm_that_does_not_beat_a_trivial_baseline_is_a_limitation(run: Path) -> None:
     answer = item(checklists.fill(run), "CLAIM 2024", "40")["answer"]
-    assert "arm raw (AUROC 0.700) is not told apart from a trivial baseline" in answer
+    assert "arm raw (AUROC 0.700) is not distinguishable from a trivial baseline" in answer
     assert "arm photos (AUROC 0.600) falls below a trivial baseline" in answer
     assert "arm cropped" not in answer
 

@@ -111,12 +111,11 @@ def test_differences_between_arms_hold_both_methods_and_holm_over_pairs():
     expected = metrics.delong_test(label, wide["view"], wide["lung"])
     row = table[(table["arm_b"] == "lung") & (table["method"] == "paired_delong")].iloc[0]
     assert tuple(row[["difference", "ci_low", "ci_high", "p_value"]]) == pytest.approx(expected)
-    assert len(arm_differences.shown(table)) == 9
 
 
 def test_one_arm_alone_has_no_differences_and_no_error():
     table = arm_differences.table(made_predictions(60).query("arm == 'lung'"), n_resamples=10)
-    assert table.empty and arm_differences.shown(table).empty
+    assert table.empty
 
 
 def test_a_subgroup_of_few_patients_is_too_few_however_many_films_they_have():
@@ -148,4 +147,3 @@ def test_arms_on_films_of_one_patient_differ_without_interval_and_p():
     assert set(primary["method"]) == {"too_few"} and len(primary) == 2
     assert primary["difference"].notna().all()
     assert primary[["ci_low", "ci_high", "p_value", "p_holm"]].isna().all(axis=None)
-    assert len(arm_differences.shown(table)) == 3
