@@ -263,9 +263,8 @@ def _verdict(comparison: pd.DataFrame, dataset: str, arm: str) -> str:
         return ""
     simple = (comparison["dataset"] == dataset) & (comparison["arm"] == arm) & (comparison["kind"] != "trained")
     for row in comparison[simple].sort_values("baseline_auroc", ascending=False).head(1).to_dict("records"):
-        how = ", used the best way round" if row["kind"] == "best way" else ""
         found = wording.verdict(row["verdict"])
-        return f"{found} the best trivial number ({row['title']}{how}, {row['baseline_auroc']:.3f})"
+        return f"{found} the best trivial number ({row['title']}, {row['baseline_auroc']:.3f})"
     return ""
 
 

@@ -122,7 +122,12 @@ def read_table(path: Path | str, kind: str | None = None) -> pd.DataFrame:
     )
     try:
         table = pd.read_csv(
-            path, dtype=dict.fromkeys(identifiers, "str"), encoding="utf-8", keep_default_na=False, na_values=[""]
+            path,
+            dtype=dict.fromkeys(identifiers, "str"),
+            encoding="utf-8",
+            keep_default_na=False,
+            na_values=[""],
+            low_memory=False,  # a column's type is that of all its rows
         )
     except FileNotFoundError:
         raise UserError("table not found", str(path), "run the stage that writes it") from None
