@@ -328,7 +328,11 @@ def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
             spread = {name: _between_networks(here[here["map"] == name], metric) for name in map(str, wide)}
             luck = _luck(n_resamples, seed)
             certain = {name: _certain(wide[name], patients) for name in map(str, wide)}
-            ends = {name: certain[name] or _interval(drawn[name] + spread[name].error * luck) for name in certain}
+            lowest = -1 if metric == SIMILARITY else 0
+            ends = {
+                name: certain[name] or _interval((drawn[name] + spread[name].error * luck).clip(lowest, 1))
+                for name in certain
+            }
             for name, (low, high) in ends.items():
                 known = wide[name].notna()
                 row: dict[str, Any] = {"dataset": dataset, "map": name, "metric": metric, "value": wide[name].mean()}

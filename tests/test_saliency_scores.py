@@ -211,6 +211,12 @@ def test_control_is_the_mean_of_several_random_networks_and_its_interval_holds_t
     assert arm["randomised_weights_less_high"] - arm["randomised_weights_less_low"] > 1.8 * networks_alone
 
 
+def test_interval_of_a_share_stays_a_share():
+    draws = [[0.0] * 20] * 4 + [[0.4] * 20]
+    row = summary_of(scored(arm=[0.5] * 20, randomised_weights=draws), "randomised_weights")
+    assert row["ci_low"] == 0 and 0.08 < row["ci_high"] < 0.4
+
+
 def test_equal_random_networks_add_nothing():
     films = list(np.random.default_rng(0).random(50))
     row = summary_of(scored(arm=films, randomised_weights=[films] * 5), "randomised_weights")
