@@ -10,7 +10,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers import metrics, scoring
-from nbhelpers.bootstrap import bootstrap_distribution, percentile_interval
+from nbhelpers.bootstrap import distributions, interval_groups, percentile_interval
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.evaluation import Arm, Films
@@ -104,14 +104,15 @@ def table(
     -------
     DataFrame
         `arm, dataset, change, strength, auroc, ci_low, ci_high, drop, drop_low, drop_high, n`: `drop` is the AUROC lost
-        against the same films unchanged, with its paired interval, by patients where they are known.
+        against the same films unchanged, with its paired interval, by patients where they are known (of one patient
+        there is none).
     """
     rows = []
     for dataset, found in films.items():
         places = chosen_films(found.table["label"].to_numpy(), count, seed)
         part = found.table.iloc[places]
         label = part["label"].to_numpy()
-        patients = part["patient_id"] if len(part["patient_id"].dropna().unique()) > 1 else None
+        patients, method = interval_groups(part["patient_id"])
         for name, arm in arms.items():
             transform = arm.description.transform
             plain = np.ascontiguousarray(found.arrays[transform.size][places])
@@ -129,7 +130,7 @@ def table(
                 batch_size,
                 f"{name} on changed films of {dataset}",
             ).reshape(len(steps), len(label))
-            spreads = [d.auroc for d in bootstrap_distribution(label, list(scores), patients, n_resamples, seed)]
+            spreads = [d.auroc for d in distributions(label, list(scores), patients, method, n_resamples, seed)]
             for (change, strength), score, spread in zip(steps, scores, spreads, strict=True):
                 area, first = metrics.auroc(label, score), metrics.auroc(label, scores[0])
                 (low, high), (drop_low, drop_high) = (
