@@ -130,8 +130,8 @@ def check_split(split: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def couples(split: pd.DataFrame) -> NDArray[np.int64]:
-    """Rows of `split` as couples of a normal and a pneumonia image, which go through training side by side.
+def pairs(split: pd.DataFrame) -> NDArray[np.int64]:
+    """Rows of `split` as pairs of a normal and a pneumonia image, which go through training side by side.
 
     The two of a prompt pair come first: they share all but the disease, so what tells them apart in a batch is the
     disease. What has no partner is matched to whatever is left; when the classes differ in size, the smaller one is

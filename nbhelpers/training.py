@@ -46,7 +46,7 @@ class Settings:
     epochs : int
         At most; one epoch shows every training image once.
     batch_size : int
-        Images a step, as couples of a normal and a pneumonia image.
+        Images a step, as pairs of a normal and a pneumonia image.
     learning_rate, weight_decay : float
         Of AdamW; biases and norms are not decayed.
     warmup_epochs : float
@@ -148,15 +148,15 @@ def learning_rate_at(progress_made: float, settings: Settings) -> float:
     return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
 
 
-def epoch_batches(couples: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """The batches of one epoch: couples in a new order, dealt into batches of nearly equal size.
+def epoch_batches(pairs: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """The batches of one epoch: pairs in a new order, dealt into batches of nearly equal size.
 
     Equal sizes, since a last batch of two would give batch norm nothing to go by. Both images of a prompt pair are in
     one batch, and are augmented apart.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(len(couples))
-    steps = max(1, round(2 * len(couples) / batch_size))
-    return [couples[part].reshape(-1) for part in np.array_split(order, min(steps, len(couples)))]
+    order = np.random.default_rng((seed, epoch)).permutation(len(pairs))
+    steps = max(1, round(2 * len(pairs) / batch_size))
+    return [pairs[part].reshape(-1) for part in np.array_split(order, min(steps, len(pairs)))]
 
 
 @contextlib.contextmanager
@@ -397,7 +397,7 @@ def train_arm(
     labels = split["label"].to_numpy(np.int64)
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
     training = np.flatnonzero(split["split"] == splits.TRAIN)
-    couples = training[splits.couples(split.iloc[training])]
+    pairs = training[splits.pairs(split.iloc[training])]
 
     model = models.build(backbone, init, transform.channels, seed, transform.size)
     models.check_fits(model, transform, backbone)
@@ -417,13 +417,13 @@ def train_arm(
         print(f"an interrupted training goes on after epoch {done}")
     write_table(split, folder / "split.csv")
 
-    n_steps = len(epoch_batches(couples, settings.batch_size, seed, 1))
+    n_steps = len(epoch_batches(pairs, settings.batch_size, seed, 1))
     name = arm.get("name", "training")
     bar = progress(desc=f"{name} {done}/{settings.epochs}", total=n_steps * (settings.epochs - done), unit="step")
     with _reproducible(chosen), torch.random.fork_rng(), bar:
         while not _finished(state.history, settings):
             epoch = len(state.history) + 1
-            batches = epoch_batches(couples, settings.batch_size, seed, epoch)
+            batches = epoch_batches(pairs, settings.batch_size, seed, epoch)
             row: dict[str, Any] = {"epoch": epoch}
             row |= _train_epoch(state, images, labels, batches, transform, settings, seed, chosen, bar)
             scores = scoring.predict(state.model, images[validating], transform, chosen, settings.batch_size)

@@ -92,18 +92,18 @@ def test_a_group_in_both_parts_stops_the_run():
         splits.check_split(split)
 
 
-def test_couples_are_prompt_pairs_normal_first():
+def test_pairs_are_prompt_pairs_normal_first():
     table = paired(6)
     split = splits.split_groups(table, 0.2, seed=0)
-    for normal, pneumonia in splits.couples(split):
+    for normal, pneumonia in splits.pairs(split):
         assert split["pair_id"].iloc[normal] == split["pair_id"].iloc[pneumonia]
         assert (split["label"].iloc[normal], split["label"].iloc[pneumonia]) == (0, 1)
 
 
-def test_couples_show_every_image_and_repeat_only_the_smaller_class():
+def test_pairs_show_every_image_and_repeat_only_the_smaller_class():
     table = pd.concat([paired(3), pd.DataFrame({"image_id": [f"x{i}" for i in range(9)], "label": "pneumonia"})])
     split = splits.split_groups(table.reset_index(drop=True), 0.2, seed=0)
-    found = splits.couples(split)
+    found = splits.pairs(split)
     assert set(found.reshape(-1).tolist()) == set(range(len(split)))
     counts = pd.Series(found[:, 1]).value_counts()
     assert counts.max() == 1

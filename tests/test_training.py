@@ -189,13 +189,13 @@ def test_the_learning_rate_rises_then_falls_to_a_hundredth():
     assert rates[100] == pytest.approx(0.01)
 
 
-def test_an_epoch_shows_every_couple_once_in_whole_couples():
-    couples = np.arange(46).reshape(-1, 2)
-    batches = training.epoch_batches(couples, 8, seed=0, epoch=1)
+def test_an_epoch_shows_every_couple_once_in_whole_pairs():
+    pairs = np.arange(46).reshape(-1, 2)
+    batches = training.epoch_batches(pairs, 8, seed=0, epoch=1)
     assert sorted(np.concatenate(batches).tolist()) == list(range(46))
     assert {len(batch) for batch in batches} <= {6, 8}
     assert all((batch[::2] + 1 == batch[1::2]).all() for batch in batches)
-    assert not np.array_equal(np.concatenate(batches), np.concatenate(training.epoch_batches(couples, 8, 0, 2)))
+    assert not np.array_equal(np.concatenate(batches), np.concatenate(training.epoch_batches(pairs, 8, 0, 2)))
 
 
 def test_the_balanced_loss_equals_scikit_learn_with_class_weights():
