@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import fcntl
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -189,3 +190,26 @@ def test_what_would_stop_a_run_later_stops_it_before_it_begins(
     path.write_text(yaml.safe_dump({"run": "mine"} | changes))
     with pytest.raises(UserError, match=message):
         pipeline.check_inputs(path)
+
+
+def test_images_that_may_still_come_are_asked_for_by_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(pipeline.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    calls: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(pipeline, "snakemake", lambda _, target, options: calls.append((target, options)) or 0)
+    file = tmp_path / "mine.yaml"
+    file.write_text((params.ROOT / "params/demo.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    table = tmp_path / "demo/01_prompting/gemini/images.csv"
+    table.parent.mkdir(parents=True)
+    told = {}
+    for status in ("ok", "given up: prompt_blocked", "not yet: in a batch job"):
+        table.write_text(f'image_id,status\na,ok\nb,"{status}"\n', encoding="utf-8")
+        calls.clear()
+        assert pipeline.run(file, ["--keep-going"]) == 0
+        told[status] = dict(calls)
+    again = ["--keep-going", "--forcerun", "prompting"]
+    assert told["not yet: in a batch job"] == {"images": again, "scores": ["--keep-going"], "all": ["--keep-going"]}
+    for status in ("ok", "given up: prompt_blocked"):
+        assert all(options == ["--keep-going"] for options in told[status].values())
