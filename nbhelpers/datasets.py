@@ -177,8 +177,7 @@ def summary(sets: Mapping[str, FilmSet]) -> pd.DataFrame:
 
 def exclusions(sets: Mapping[str, FilmSet]) -> pd.DataFrame:
     """How many films of each set were left out, by reason: `dataset, reason, films, example`."""
-    rows = [film_set.excluded.assign(dataset=name) for name, film_set in sets.items()]
-    table = pd.concat(rows, ignore_index=True)
+    table = excluded_films(sets)
     if table.empty:
         return pd.DataFrame(columns=["dataset", "reason", "films", "example"])
     # A reason may go on with what is particular to one film, after a colon.

@@ -107,16 +107,16 @@ class Run:
                 self._dirty.set()
                 ticket = carrier.send(row.key, row.prompt, row.seed)
                 await ticket.arrived
-                heeded = ticket.done.done()
-                if heeded:
-                    self._heed(self._weigh(row, ticket.done.result()))
+                known = self._weigh(row, ticket.done.result()) if ticket.done.done() else None
+                if known:
+                    self._heed(known)
             except Exception as error:
                 self.stop("an error", error)
                 self._finish(row, "not yet: stopped by an error")
                 continue
             # The reply is here: the next request goes out while this one is decoded and written.
             await keeping.acquire()
-            self._keep(asyncio.create_task(self._note(row, asked, ticket, reserve, keeping, heeded)))
+            self._keep(asyncio.create_task(self._note(row, asked, ticket, reserve, keeping, known)))
 
     def _keep(self, task: asyncio.Task[None]) -> None:
         # The loop itself holds tasks weakly.
@@ -162,11 +162,12 @@ class Run:
         ticket: Ticket,
         reserve: float,
         keeping: asyncio.Semaphore,
-        heeded: bool,
+        known: Outcome | None,
     ) -> None:
+        """Write down what became of a request; `known` is its outcome when it was heeded with the reply."""
         try:
-            outcome = self._weigh(row, await ticket.done)
-            if not heeded:
+            outcome = known or self._weigh(row, await ticket.done)
+            if not known:
                 self._heed(outcome)
             cost = note_outcome(self.ledger, row.key, asked, outcome, self.settings.price, durable=False)
             self._dirty.set()
@@ -249,10 +250,10 @@ class Run:
 
     def _count_lost(self, outcome: Outcome) -> None:
         """Stop when requests that may have been billed go without any reply, one after another."""
-        if outcome.kind != "transport" or outcome.billed is not None:
-            self.lost = 0 if outcome.kind != "transport" else self.lost
-            return
-        self.lost += 1
+        if outcome.kind != "transport":
+            self.lost = 0
+        elif outcome.billed is None:
+            self.lost += 1
         if self.lost >= max(2 * self.settings.concurrency, LOST_LIMIT):
             self.stop(f"{self.lost} requests in a row had no reply and may be billed; see gemini_deadline_s")
 
