@@ -26,8 +26,8 @@ from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
 from nbhelpers import augmentation, models, scoring, splits, training
-from nbhelpers.devices import Device, pick_device
 from nbhelpers.preprocessing import Transform
+from nbhelpers.runs.devices import Device, pick_device
 
 CASES = (("resnet18", 128, 2048, 64), ("resnet50", 224, 256, 16))  # backbone, pixels, images scored, training batch
 

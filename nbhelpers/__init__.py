@@ -4,5 +4,5 @@ import warnings
 
 __version__ = "0.1.0"
 
-# Other packages' bars ask for widgets, which a saved notebook loses; `nbhelpers.progress` draws text bars.
+# Other packages' bars ask for widgets, which a saved notebook loses; `nbhelpers.runs.progress` draws text bars.
 warnings.filterwarnings("ignore", message="IProgress not found")

@@ -10,7 +10,7 @@ import torch
 from torch.nn import functional
 
 from nbhelpers.errors import UserError
-from nbhelpers.params import suggest
+from nbhelpers.runs.parameters import suggest
 
 POLICIES = ("films", "none")
 

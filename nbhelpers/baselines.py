@@ -19,9 +19,9 @@ from sklearn.preprocessing import StandardScaler
 from nbhelpers import metrics
 from nbhelpers.bootstrap import distributions, group_codes, interval_groups, percentile_interval, weighted_metrics
 from nbhelpers.datasets import FilmSet
-from nbhelpers.files import inside
 from nbhelpers.preprocessing import load_images
-from nbhelpers.tables import read_table
+from nbhelpers.runs.files import inside
+from nbhelpers.runs.tables import read_table
 
 SIZE = 224  # pixels along a side on which the statistics are taken
 ROWS, COLUMNS = slice(60, 160), slice(40, 184)  # the middle of the film at that size

@@ -14,9 +14,9 @@ import yaml
 from jinja2 import Environment
 
 from nbhelpers import run_facts, statements
-from nbhelpers.files import write_bytes
 from nbhelpers.run_facts import RunFacts
-from nbhelpers.tables import write_table
+from nbhelpers.runs.files import write_bytes
+from nbhelpers.runs.tables import write_table
 
 CHECKLISTS = {"claim2024": "checklist_claim2024.yaml", "tripod_ai": "checklist_tripod_ai.yaml"}
 FILLED, PARTLY, OPEN = "filled", "partly", "open"

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from nbhelpers.errors import UserError
-from nbhelpers.runs import user_path
-from nbhelpers.tables import read_table
+from nbhelpers.runs.stage import user_path
+from nbhelpers.runs.tables import read_table
 
 SEEDS_FILE = "seeds.csv"
 FILES = ("model.json", "checkpoint.safetensors")

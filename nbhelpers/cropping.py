@@ -16,12 +16,12 @@ from numpy.typing import NDArray
 from nbhelpers import quality
 from nbhelpers.crop_content import Box, find_content
 from nbhelpers.errors import UserError
-from nbhelpers.files import inside
 from nbhelpers.images import read_image, to_gray, write_png
-from nbhelpers.params import suggest
-from nbhelpers.progress import progress
+from nbhelpers.runs.files import inside
+from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.progress import progress
+from nbhelpers.runs.tables import LABELS, read_table, write_table
 from nbhelpers.simulator import read_truth
-from nbhelpers.tables import LABELS, read_table, write_table
 
 Gray = NDArray[np.uint8]
 

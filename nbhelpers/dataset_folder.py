@@ -10,9 +10,9 @@ import pandas as pd
 
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
-from nbhelpers.files import inside
-from nbhelpers.runs import user_path
-from nbhelpers.tables import read_table
+from nbhelpers.runs.files import inside
+from nbhelpers.runs.stage import user_path
+from nbhelpers.runs.tables import read_table
 
 LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "normal": 0, "pneumonia": 1}
 

@@ -12,8 +12,8 @@ import pandas as pd
 from nbhelpers import prompts
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
+from nbhelpers.runs.tables import write_table
 from nbhelpers.source_simulator import SimulatorSource
-from nbhelpers.tables import write_table
 
 SIZE = 256
 PHYSICS = "hospital_a"

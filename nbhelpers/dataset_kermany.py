@@ -11,7 +11,7 @@ import pandas as pd
 
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
-from nbhelpers.runs import data_root
+from nbhelpers.runs.stage import data_root
 
 FOLDERS = ("kermany", "chest_xray", "kermany224")
 SPLITS = ("train", "val", "test")

@@ -19,14 +19,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers import dicom, runs
+from nbhelpers import dicom
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
-from nbhelpers.files import read_json
 from nbhelpers.film_cache import default_cache
-from nbhelpers.params import suggest
-from nbhelpers.progress import progress
-from nbhelpers.tables import write_table
+from nbhelpers.runs import stage
+from nbhelpers.runs.files import read_json
+from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.progress import progress
+from nbhelpers.runs.tables import write_table
 
 FOLDERS = ("rsna", "rsna-pneumonia-detection-challenge", "rsna_2018")
 IMAGES = "stage_2_train_images"
@@ -87,7 +88,7 @@ def load_full(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
 
 
 def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
-    root = find_root(runs.data_root())
+    root = find_root(stage.data_root())
     listed = read_tables(root)
     notes = compare_counts(listed)
     outside = (listed["reason"] == "") & ~listed["class"].isin(COHORTS[cohort])
@@ -310,7 +311,7 @@ def _patients(image_ids: pd.Series, path: str | None, root: Path, cohort: str) -
             "in rsna_patients, for intervals by patient"
         )
         return pd.Series(None, index=image_ids.index, dtype="str"), [note]
-    patients = image_ids.map(read_patients(beside if path is None else runs.user_path(path)))
+    patients = image_ids.map(read_patients(beside if path is None else stage.user_path(path)))
     unknown, n_patients = int(patients.isna().sum()), int(patients.nunique())
     notes = [f"{unknown:,} films are not in the cross-reference: patient unknown"] if unknown else []
     if cohort in PUBLISHED_PATIENTS:

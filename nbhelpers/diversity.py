@@ -15,11 +15,11 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nbhelpers import models, quality, scoring
-from nbhelpers.files import inside
 from nbhelpers.generation import is_simulated
 from nbhelpers.images import resize_gray
 from nbhelpers.preprocessing import Transform, load_images
-from nbhelpers.tables import LABELS
+from nbhelpers.runs.files import inside
+from nbhelpers.runs.tables import LABELS
 
 ATTRIBUTES = (
     *("sex", "age_group", "view", "position", "habitus", "devices", "exposure"),

@@ -19,7 +19,7 @@ from nbhelpers.datasets import FilmSet, film_arrays
 from nbhelpers.errors import UserError
 from nbhelpers.film_cache import cache_key
 from nbhelpers.metrics import Interval
-from nbhelpers.tables import read_table, write_table
+from nbhelpers.runs.tables import read_table, write_table
 
 FOLDER = "04_external_validation"
 INTERVALS = {

@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn
 
-from nbhelpers import params
 from nbhelpers.errors import UserError
-from nbhelpers.files import write_bytes
-from nbhelpers.runs import outputs_root
+from nbhelpers.runs import parameters
+from nbhelpers.runs.files import write_bytes
+from nbhelpers.runs.stage import outputs_root
 
 OWNER = "NBHELPERS_PIPELINE_OWNER"  # "<host>:<pid>" of the pipeline that started this notebook
 # Progress bars are written to standard error, which nbconvert paints as if it were an error.
@@ -89,9 +89,9 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
     """
     import papermill
 
-    values = params.load(parameter_file)
-    source = params.NOTEBOOKS / f"{stage}.ipynb"
-    chosen = {name: values[name] for name in params.declared(source)}
+    values = parameters.load(parameter_file)
+    source = parameters.NOTEBOOKS / f"{stage}.ipynb"
+    chosen = {name: values[name] for name in parameters.declared(source)}
     if arm is not None:
         chosen["arm"] = arm
     label = notebook_name(stage, arm)
@@ -113,7 +113,7 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
             parameters=chosen,
             progress_bar=False,
             stderr_file=ProgressLines(label),
-            cwd=params.ROOT,
+            cwd=parameters.ROOT,
             autosave_cell_every=60,
             extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
             # Of a bar that was redrawn, the copy keeps the last line; the log above has seen each.
@@ -136,7 +136,7 @@ def _reason(failure: Any) -> str:
 
 
 def _shown(path: Path) -> str:
-    return str(path.relative_to(params.ROOT) if path.is_relative_to(params.ROOT) else path)
+    return str(path.relative_to(parameters.ROOT) if path.is_relative_to(parameters.ROOT) else path)
 
 
 def duration(seconds: float) -> str:
@@ -202,7 +202,7 @@ def watch_owner() -> None:
 def main(arguments: list[str] | None = None) -> int:
     """Command line of one notebook; returns the exit code."""
     parser = argparse.ArgumentParser(prog="python -m nbhelpers.execution", description=__doc__)
-    parser.add_argument("stage", choices=params.STAGES)
+    parser.add_argument("stage", choices=parameters.STAGES)
     parser.add_argument("parameters", help="the experiment's parameter file")
     parser.add_argument("--arm", help="the arm to train")
     options = parser.parse_args(arguments)

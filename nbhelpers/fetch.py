@@ -16,7 +16,7 @@ from typing import Any
 
 from nbhelpers import dataset_rsna
 from nbhelpers.errors import UserError
-from nbhelpers.runs import data_root
+from nbhelpers.runs.stage import data_root
 
 TOKEN = (
     "make a token at https://www.kaggle.com/settings (API, Create New Token), then set KAGGLE_API_TOKEN, or "

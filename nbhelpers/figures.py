@@ -9,8 +9,8 @@ import matplotlib as mpl
 import seaborn as sns
 from matplotlib.figure import Figure
 
-from nbhelpers.files import atomic_path
 from nbhelpers.runs import Stage
+from nbhelpers.runs.files import atomic_path
 
 PAGE_WIDTH = 7.2  # inches: the text width of an A4 or letter page
 UNTRAINED_COLOUR = "#777777"

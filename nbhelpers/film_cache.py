@@ -17,11 +17,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
-from nbhelpers.files import atomic_path, inside
 from nbhelpers.images import Gray, read_gray, resize_gray
-from nbhelpers.progress import progress
-from nbhelpers.runs import outputs_root
-from nbhelpers.tables import read_table, write_table
+from nbhelpers.runs.files import atomic_path, inside
+from nbhelpers.runs.progress import progress
+from nbhelpers.runs.stage import outputs_root
+from nbhelpers.runs.tables import read_table, write_table
 
 if TYPE_CHECKING:
     from nbhelpers.datasets import FilmSet

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
-from nbhelpers.files import inside
 from nbhelpers.film_cache import film_arrays
+from nbhelpers.runs.files import inside
 
 Images = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -16,13 +16,13 @@ from google.genai import types
 
 from nbhelpers import gemini_client
 from nbhelpers.errors import UserError
-from nbhelpers.files import write_bytes
 from nbhelpers.gemini_carriers import kept
 from nbhelpers.gemini_key import redact
 from nbhelpers.gemini_outcomes import TRANSIENT, Outcome, from_reply, from_status
 from nbhelpers.gemini_purchases import Plan, Row, Settings, check_budget, in_jobs, note_outcome, plan_rows
 from nbhelpers.ledger import Ledger
-from nbhelpers.progress import progress
+from nbhelpers.runs.files import write_bytes
+from nbhelpers.runs.progress import progress
 
 ENDED = ("SUCCEEDED", "PARTIALLY_SUCCEEDED", "FAILED", "CANCELLED", "EXPIRED")
 DOWNLOADS = 4

@@ -19,7 +19,7 @@ from nbhelpers.gemini_carriers import Carrier, Here, Processes, Ticket, carriers
 from nbhelpers.gemini_outcomes import REFUSALS, TRANSIENT, Outcome
 from nbhelpers.gemini_purchases import Row, Settings, note_outcome
 from nbhelpers.ledger import Ledger
-from nbhelpers.progress import progress
+from nbhelpers.runs.progress import progress
 
 TRANSIENT_LIMIT = 8  # failures of one image that are its own, in one run
 LOST_LIMIT = 10  # requests in a row without a reply, or twice those in flight if that is more

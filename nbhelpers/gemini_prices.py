@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbhelpers import params
 from nbhelpers.errors import UserError
+from nbhelpers.runs import parameters
 
 PRICES = Path(__file__).with_name("gemini_prices.yaml")
 
@@ -69,7 +69,7 @@ def price_of(
     UserError
         When neither the list nor the user has a price: what costs an unknown sum is not bought.
     """
-    prices = params.read_yaml(path)
+    prices = parameters.read_yaml(path)
     listed = prices["models"].get(model, {})
     if own_usd is not None and own_usd < 0:
         raise UserError(f"gemini_price_usd = {own_usd} is negative", "parameters", "give dollars for one image")
@@ -77,7 +77,7 @@ def price_of(
         raise UserError(
             f"no price is known for model {model!r}",
             str(path),
-            f"{params.suggest(model, prices['models'])}; or set gemini_price_usd to the price of one image",
+            f"{parameters.suggest(model, prices['models'])}; or set gemini_price_usd to the price of one image",
         )
     if own_usd is None and size not in (None, "1K"):
         do = "set gemini_price_usd to the price of one image of that size"

@@ -16,11 +16,11 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from nbhelpers.errors import UserError
-from nbhelpers.files import inside, sha256_file
-from nbhelpers.params import suggest
-from nbhelpers.progress import progress
 from nbhelpers.prompts import matching_table
-from nbhelpers.tables import LABELS, write_table
+from nbhelpers.runs.files import inside, sha256_file
+from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.progress import progress
+from nbhelpers.runs.tables import LABELS, write_table
 
 
 @runtime_checkable

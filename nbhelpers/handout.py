@@ -13,8 +13,8 @@ import matplotlib.pyplot as plt
 
 from nbhelpers import checklists, figures, figures_flow, flow, model_card
 from nbhelpers.errors import UserError
-from nbhelpers.files import atomic_path
-from nbhelpers.tables import write_table
+from nbhelpers.runs.files import atomic_path
+from nbhelpers.runs.tables import write_table
 
 
 def write(run_folder: Path | str) -> list[Path]:

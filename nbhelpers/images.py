@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from nbhelpers.errors import UserError
-from nbhelpers.files import write_bytes
+from nbhelpers.runs.files import write_bytes
 
 MAX_PIXELS = 64_000_000  # a 40 MP detector fits; a decompression bomb does not
 Gray = NDArray[np.uint8]

@@ -12,8 +12,8 @@ from pathlib import Path
 import pandas as pd
 
 from nbhelpers import caveats, flow, run_facts, statements, wording
-from nbhelpers.files import write_bytes
 from nbhelpers.run_facts import RunFacts
+from nbhelpers.runs.files import write_bytes
 
 OPEN = (
     "Owner of the models and a contact.",

@@ -23,12 +23,12 @@ from huggingface_hub import try_to_load_from_cache
 from timm.models import get_pretrained_cfg
 from torch import nn
 
-from nbhelpers import params
-from nbhelpers.devices import Device, pick_device
 from nbhelpers.errors import UserError
-from nbhelpers.files import read_json, sha256_file, write_bytes, write_json
 from nbhelpers.preprocessing import Transform
-from nbhelpers.runs import user_path, versions
+from nbhelpers.runs import parameters
+from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.runs.files import read_json, sha256_file, write_bytes, write_json
+from nbhelpers.runs.stage import user_path, versions
 
 CLASSES = ("normal", "pneumonia")  # the network's one logit is for the second
 WEIGHTS_FILE, DESCRIPTION_FILE = "checkpoint.safetensors", "model.json"
@@ -97,7 +97,9 @@ def check_backbone(backbone: str) -> None:
         if not tag or timm.models.is_model_pretrained(backbone):
             return
         tagged = [name for name in timm.list_pretrained(architecture + ".*")]
-        raise UserError(f"{architecture} has no weights tagged {tag!r}", "backbone", params.suggest(backbone, tagged))
+        raise UserError(
+            f"{architecture} has no weights tagged {tag!r}", "backbone", parameters.suggest(backbone, tagged)
+        )
     close = difflib.get_close_matches(backbone, timm.list_models(), n=3, cutoff=0.6)
     hint = f"did you mean {', '.join(map(repr, close))}?" if close else "timm.list_models() names all that exist"
     raise UserError(f"unknown backbone {backbone!r}", "backbone", hint)

@@ -21,7 +21,7 @@ from nbhelpers.bootstrap import (
 )
 from nbhelpers.errors import UserError
 from nbhelpers.metrics import Interval
-from nbhelpers.tables import read_table
+from nbhelpers.runs.tables import read_table
 
 RATES = ("sensitivity", "specificity", "ppv", "npv")
 VALIDATION = "validation.csv"  # in a network's folder: `label, score` of images that are not evaluated

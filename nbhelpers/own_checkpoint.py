@@ -21,7 +21,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.models import ModelDescription
 from nbhelpers.operating_point import VALIDATION
 from nbhelpers.preprocessing import STANDARDISE, Transform
-from nbhelpers.tables import read_table, write_table
+from nbhelpers.runs.tables import read_table, write_table
 
 SOURCE = "own checkpoint"
 

@@ -23,12 +23,13 @@ from typing import Any
 
 import yaml
 
-from nbhelpers import checkpoints, params
+from nbhelpers import checkpoints
 from nbhelpers.errors import UserError
 from nbhelpers.execution import OWNER, notebook_name, say
-from nbhelpers.files import write_bytes
 from nbhelpers.ledger import NOT_YET
-from nbhelpers.runs import outputs_root, user_path
+from nbhelpers.runs import parameters
+from nbhelpers.runs.files import write_bytes
+from nbhelpers.runs.stage import outputs_root, user_path
 
 PACKAGE = Path(__file__).resolve().parent
 # How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
@@ -56,7 +57,7 @@ class Plan:
 
     def __init__(self, parameter_file: Path | str) -> None:
         self.file = Path(parameter_file).absolute()
-        self.values = params.load(self.file)
+        self.values = parameters.load(self.file)
         self.folder = outputs_root().absolute() / self.values["run"]
 
     @cached_property
@@ -103,7 +104,7 @@ class Plan:
     def code(self, stage: str) -> list[str]:
         """Files whose change makes a stage's result out of date: its notebook, the modules and data it imports, and
         the user's own files that its parameters name."""
-        notebook = params.NOTEBOOKS / f"{stage}.ipynb"
+        notebook = parameters.NOTEBOOKS / f"{stage}.ipynb"
         if stage == "report":
             found = library_files(ast.parse((PACKAGE / "report.py").read_text(encoding="utf-8")))
         else:
@@ -116,7 +117,7 @@ class Plan:
     def _user_files(self, notebook: Path) -> set[Path]:
         named = [
             self.values[name]
-            for name, declaration in params.declared(notebook).items()
+            for name, declaration in parameters.declared(notebook).items()
             if declaration.annotation in ("str", "str | None") and self.values[name] and self._matters(name)
         ]
         return {path for path in map(user_path, named) if path.is_file()}
@@ -131,7 +132,7 @@ class Plan:
         """The parameters that a stage's result depends on, as text: when it changes, Snakemake runs the stage again."""
         if stage == "report":
             return canonical({name: value for name, value in self.values.items() if name not in NOT_IN_RESULTS})
-        declared = params.declared(params.NOTEBOOKS / f"{stage}.ipynb")
+        declared = parameters.declared(parameters.NOTEBOOKS / f"{stage}.ipynb")
         chosen = {name: self.values[name] for name in declared if self._matters(name)}
         if "arms" in chosen:
             chosen["arms"] = self._arms_of(stage, arm)
@@ -197,7 +198,7 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
 
     def check(kind: str, name: str, known: Any) -> None:
         if name not in known:
-            raise UserError(f"unknown {kind} {name!r}", where, params.suggest(name, known))
+            raise UserError(f"unknown {kind} {name!r}", where, parameters.suggest(name, known))
 
     for arm, entry in values["arms"].items():
         check(f"source in arm {arm!r}:", entry["source"], generation.SOURCES)
@@ -206,7 +207,9 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
         check("data set", name, datasets.LOADERS)
     if not timm.is_model(values["backbone"]):
         raise UserError(
-            f"unknown backbone {values['backbone']!r}", where, params.suggest(values["backbone"], timm.list_models())
+            f"unknown backbone {values['backbone']!r}",
+            where,
+            parameters.suggest(values["backbone"], timm.list_models()),
         )
 
 
@@ -220,7 +223,7 @@ def check_inputs(parameter_file: Path | str) -> None:
     """
     from nbhelpers import datasets, generation
 
-    values = params.load(parameter_file)
+    values = parameters.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
     check_names(values, str(parameter_file))
     checkpoints.folders([], values.get("checkpoints"), folder)
@@ -233,7 +236,7 @@ def check_inputs(parameter_file: Path | str) -> None:
 
 def write_arm_tables(parameter_file: Path | str) -> None:
     """Write `02_cropping/arms/<arm>.csv`: the rows of the cropped images that one arm trains on."""
-    from nbhelpers.tables import read_table, write_table
+    from nbhelpers.runs.tables import read_table, write_table
 
     plan = Plan(parameter_file)
     for arm, entry in plan.values["arms"].items():
@@ -273,7 +276,7 @@ def only_run(folder: Path) -> Iterator[None]:
 
 def run(parameter_file: Path | str, options: list[str]) -> int:
     """Check an experiment, bring its run up to date through Snakemake, and name the report; returns the exit code."""
-    values = params.load(parameter_file)
+    values = parameters.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
     with only_run(folder):
         # A copy is run, not the file itself: an edit while it runs must not reach half of the notebooks.
@@ -288,7 +291,7 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         os.environ[OWNER] = f"{socket.gethostname()}:{os.getpid()}"
         # This library, whatever else is installed: notebooks run in other folders than this one.
         known = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(params.ROOT), *([known] if known else [])])
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(parameters.ROOT), *([known] if known else [])])
         report = folder / "index.html"
         say(values["run"], f"{parameter_file} -> {folder}")
         before = report.stat().st_mtime_ns if report.is_file() else None
@@ -322,7 +325,7 @@ def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
     local = [] if "--executor" in options else ["--cores", "all", "--resources", "accelerator=1"]
     arguments = [
         target,  # first, since an option of several values would take it for one more
-        *("--snakefile", str(params.ROOT / "Snakefile"), "--config", f"parameters={parameter_file}"),
+        *("--snakefile", str(parameters.ROOT / "Snakefile"), "--config", f"parameters={parameter_file}"),
         # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
         *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
         *("--max-checksum-file-size", "500MB"),

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
 from nbhelpers.images import read_gray, resize_gray
-from nbhelpers.params import suggest
-from nbhelpers.progress import progress
+from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.progress import progress
 
 STANDARDISE = ("image", "imagenet")
 IMAGENET_MEAN = (0.485, 0.456, 0.406)

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from nbhelpers.errors import UserError
-from nbhelpers.params import read_yaml, suggest
-from nbhelpers.runs import user_path
+from nbhelpers.runs.parameters import read_yaml, suggest
+from nbhelpers.runs.stage import user_path
 
 PACKAGED_TEMPLATES = Path(__file__).with_name("prompt_templates.yaml")
 

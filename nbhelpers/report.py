@@ -11,13 +11,14 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from nbhelpers import caveats, flow, handout, params, published, run_facts, statements, wording
+from nbhelpers import caveats, flow, handout, published, run_facts, statements, wording
 from nbhelpers.errors import UserError
 from nbhelpers.execution import duration, notebook_name
 from nbhelpers.figures import arm_title
-from nbhelpers.files import write_bytes
 from nbhelpers.run_facts import RunFacts
-from nbhelpers.runs import outputs_root
+from nbhelpers.runs import parameters
+from nbhelpers.runs.files import write_bytes
+from nbhelpers.runs.stage import outputs_root
 
 CAPTIONS = {
     "figure_1": "Images of each source as they were drawn, by class.",
@@ -405,7 +406,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("usage: python -m nbhelpers.report params/mine.yaml", file=sys.stderr)
         return 2
     try:
-        run_folder = outputs_root() / params.load(words[0])["run"]
+        run_folder = outputs_root() / parameters.load(words[0])["run"]
         handout.write(run_folder)
         write(run_folder)
     except UserError as error:

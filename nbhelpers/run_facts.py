@@ -10,9 +10,9 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.files import read_json
-from nbhelpers.runs import user_path
-from nbhelpers.tables import read_table
+from nbhelpers.runs.files import read_json
+from nbhelpers.runs.stage import user_path
+from nbhelpers.runs.tables import read_table
 
 SIMULATED_SOURCES = ("simulator", "simulator_roentgen")
 

@@ -17,7 +17,7 @@ from nbhelpers.features import Network, untrained
 from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
 from nbhelpers.operating_point import wilson
 from nbhelpers.preprocessing import Transform, to_tensor
-from nbhelpers.progress import progress
+from nbhelpers.runs.progress import progress
 from nbhelpers.saliency import MapLayer, Maps, find_layer, grad_cam, resize_maps
 
 Mask = NDArray[np.bool_]

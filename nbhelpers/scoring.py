@@ -10,12 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nbhelpers.devices import Device, pick_device
 from nbhelpers.errors import UserError
 from nbhelpers.fusion import inference_body
 from nbhelpers.models import evaluating
 from nbhelpers.preprocessing import Transform, check_images, to_tensor
-from nbhelpers.progress import progress
+from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.runs.progress import progress
 
 FOLD_FROM = 256  # images: folding takes as long as scoring a few dozen, and saves a fifth
 

@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.files import inside, sha256_file, write_bytes
 from nbhelpers.images import decode, sniff_format
-from nbhelpers.params import suggest
-from nbhelpers.progress import progress
-from nbhelpers.runs import user_path
-from nbhelpers.tables import LABELS, read_table
+from nbhelpers.runs.files import inside, sha256_file, write_bytes
+from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.progress import progress
+from nbhelpers.runs.stage import user_path
+from nbhelpers.runs.tables import LABELS, read_table
 
 _LABELS = {
     "normal": "normal",

@@ -12,16 +12,7 @@ from nbhelpers import gemini_batch, gemini_client
 from nbhelpers.gemini_key import api_key
 from nbhelpers.gemini_online import Run, run_in_thread
 from nbhelpers.gemini_outcomes import REFUSALS
-from nbhelpers.gemini_purchases import (
-    Row,
-    Settings,
-    adopt,
-    check_budget,
-    in_jobs,
-    plan_rows,
-    rows_of,
-    settle,
-)
+from nbhelpers.gemini_purchases import Row, Settings, adopt, check_budget, in_jobs, plan_rows, rows_of, settle
 from nbhelpers.ledger import Ledger, replay, spent
 from nbhelpers.originals import file_is_whole, forget_arrivals
 

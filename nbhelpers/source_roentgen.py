@@ -14,12 +14,12 @@ import numpy as np
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.files import inside, write_bytes
 from nbhelpers.generation import Source
 from nbhelpers.images import decode, sniff_format
-from nbhelpers.progress import progress
-from nbhelpers.runs import user_path
-from nbhelpers.tables import LABELS, read_table, write_table
+from nbhelpers.runs.files import inside, write_bytes
+from nbhelpers.runs.progress import progress
+from nbhelpers.runs.stage import user_path
+from nbhelpers.runs.tables import LABELS, read_table, write_table
 
 INSTALL = 'pip install -e ".[roentgen]"'
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
@@ -153,7 +153,7 @@ class RoentgenPipeline:
         import torch
         from diffusers import DiffusionPipeline
 
-        from nbhelpers.devices import pick_device
+        from nbhelpers.runs.devices import pick_device
 
         device = pick_device(self.device).torch
         local = user_path(self.model)

@@ -9,10 +9,11 @@ from typing import Any
 
 import pandas as pd
 
-from nbhelpers import files, images, simulator
+from nbhelpers import images, simulator
 from nbhelpers.errors import UserError
-from nbhelpers.progress import progress
-from nbhelpers.tables import write_table
+from nbhelpers.runs import files
+from nbhelpers.runs.progress import progress
+from nbhelpers.runs.tables import write_table
 
 _BOXES = ("field", "watermark", "lesion")
 _EDGES = ("left", "top", "right", "bottom")

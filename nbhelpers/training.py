@@ -23,15 +23,16 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional
 
-from nbhelpers import augmentation, models, runs, scoring, splits
-from nbhelpers.devices import Device, pick_device
+from nbhelpers import augmentation, models, scoring, splits
 from nbhelpers.errors import UserError
-from nbhelpers.files import atomic_path, inside, sha256_file
 from nbhelpers.models import ModelDescription
-from nbhelpers.params import suggest
 from nbhelpers.preprocessing import Transform, check_images, load_images, standardise
-from nbhelpers.progress import progress
-from nbhelpers.tables import read_table, write_table
+from nbhelpers.runs import stage
+from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.runs.files import atomic_path, inside, sha256_file
+from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.progress import progress
+from nbhelpers.runs.tables import read_table, write_table
 
 RESUME_FILE = ".resume.safetensors"
 GRADIENT_NORM = 1.0  # where a step's gradient is cut; a few odd films must not undo an epoch
@@ -204,12 +205,12 @@ def fingerprint(
     facts = {
         "settings": asdict(settings),
         "backbone": backbone,
-        "init": init if init in ("random", "imagenet") else sha256_file(runs.user_path(init)),
+        "init": init if init in ("random", "imagenet") else sha256_file(stage.user_path(init)),
         "transform": transform.to_dict(),
         "seed": seed,
         "device": str(device),
         "threads": torch.get_num_threads(),
-        "versions": {name: runs.versions()[name] for name in ("nbhelpers", "torch", "timm")},
+        "versions": {name: stage.versions()[name] for name in ("nbhelpers", "torch", "timm")},
     }
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     digest.update(split.to_csv(index=False).encode())

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 
 from nbhelpers import training
 from nbhelpers.checkpoints import SEEDS_FILE, seed_folder
-from nbhelpers.devices import Device, pick_device
 from nbhelpers.errors import UserError
-from nbhelpers.files import read_json, sha256_file, write_json
 from nbhelpers.models import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription
-from nbhelpers.tables import write_table
+from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.runs.files import read_json, sha256_file, write_json
+from nbhelpers.runs.tables import write_table
 
 FINISHED_FILE = "finished.json"
 

@@ -4,7 +4,7 @@ import pytest
 
 from nbhelpers import baselines, datasets, metrics
 from nbhelpers.images import write_png
-from nbhelpers.tables import write_table
+from nbhelpers.runs.tables import write_table
 
 
 def made_set(tmp_path, n=40, size=224):

@@ -12,9 +12,9 @@ from typing import Any
 
 import pytest
 
-from nbhelpers import params
+from nbhelpers.runs import parameters
 
-NOTEBOOKS = [params.NOTEBOOKS / f"{stage}.ipynb" for stage in params.STAGES]
+NOTEBOOKS = [parameters.NOTEBOOKS / f"{stage}.ipynb" for stage in parameters.STAGES]
 FIGURES = ("figure_1", "figure_2", "figure_3", "figure_4")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
@@ -85,7 +85,7 @@ def test_each_forbidden_thing_is_found(code: str) -> None:
 
 
 def test_the_folder_holds_the_five_notebooks_and_no_other() -> None:
-    assert sorted(path.name for path in params.NOTEBOOKS.glob("*.ipynb")) == [path.name for path in NOTEBOOKS]
+    assert sorted(path.name for path in parameters.NOTEBOOKS.glob("*.ipynb")) == [path.name for path in NOTEBOOKS]
 
 
 @each_notebook
@@ -158,11 +158,11 @@ def test_exactly_one_parameters_cell_which_is_the_second(path: Path) -> None:
 
 @each_notebook
 def test_every_parameter_is_typed_documented_and_of_its_own_type(path: Path) -> None:
-    declared = params.declared(path)
+    declared = parameters.declared(path)
     assert {"run", "seed"} <= set(declared)
     for name, declaration in declared.items():
         assert len(declaration.help) >= 8, f"{name} has no help"
-        assert params.matches(declaration.default, declaration.annotation), name
+        assert parameters.matches(declaration.default, declaration.annotation), name
 
 
 @each_notebook
@@ -174,11 +174,11 @@ def test_every_declared_parameter_is_used_by_its_notebook(path: Path) -> None:
     # Given on as a whole, the parameters are read by the library; open_stage itself reads the first three.
     if "stage.parameters" in rest:
         return
-    assert set(params.declared(path)) - used - {"run", "seed", "device"} == set()
+    assert set(parameters.declared(path)) - used - {"run", "seed", "device"} == set()
 
 
 def test_a_name_is_declared_alike_wherever_it_is_declared() -> None:
-    for name, declarations in params.all_declared().items():
+    for name, declarations in parameters.all_declared().items():
         assert len({(d.annotation, repr(d.default), d.help) for d in declarations}) == 1, (
             name,
             [(d.notebook, d.annotation, d.default, d.help) for d in declarations],
@@ -186,7 +186,7 @@ def test_a_name_is_declared_alike_wherever_it_is_declared() -> None:
 
 
 def test_no_parameter_is_a_secret() -> None:
-    assert [name for name in params.all_declared() if re.search(r"key|token|secret|password", name)] == []
+    assert [name for name in parameters.all_declared() if re.search(r"key|token|secret|password", name)] == []
 
 
 def imported(tree: ast.AST) -> dict[str, Any]:
@@ -223,7 +223,7 @@ def unbound_calls(code: str) -> list[str]:
     """Calls of the library that its real signatures refuse, and names that it does not have."""
     tree = ast.parse(code)
     names = imported(tree)
-    names["stage"] = importlib.import_module("nbhelpers.runs").Stage
+    names["stage"] = importlib.import_module("nbhelpers.runs.stage").Stage
     faults = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
@@ -260,7 +260,7 @@ def unbound_calls(code: str) -> list[str]:
         "from nbhelpers import runs\nruns.open_stage()",
         "from nbhelpers import runs\nruns.open_stage('a', globals(), nonsense=1)",
         "from nbhelpers import runs\nruns.no_such_function()",
-        "from nbhelpers.files import inside\ninside('a', 'b', 'c')",
+        "from nbhelpers.runs.files import inside\ninside('a', 'b', 'c')",
         "from nbhelpers import runs\nstage.input()",
     ],
 )
@@ -300,23 +300,23 @@ def test_each_figure_of_the_paper_is_saved_by_exactly_one_notebook(figure: str) 
 
 def test_the_embedded_default_is_what_the_demo_file_says() -> None:
     """Opened by hand, a notebook runs what `make demo` runs."""
-    defaults = {name: declarations[0].default for name, declarations in params.all_declared().items()}
-    demo = params.read_yaml(params.ROOT / "params" / "demo.yaml")
+    defaults = {name: declarations[0].default for name, declarations in parameters.all_declared().items()}
+    demo = parameters.read_yaml(parameters.ROOT / "params" / "demo.yaml")
     assert {name: defaults[name] for name in demo} == demo
 
 
-@pytest.mark.parametrize("path", sorted((params.ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", sorted((parameters.ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_parameter_file_is_valid_and_its_names_are_known(path: Path) -> None:
     from nbhelpers import pipeline
 
-    values = params.load(path)
+    values = parameters.load(path)
     assert values["run"] == path.stem
     pipeline.check_names(values, str(path))
 
 
 def test_the_parameter_files_of_the_design_are_there() -> None:
-    assert {"demo", "kermany", "paper"} <= {path.stem for path in (params.ROOT / "params").glob("*.yaml")}
-    paper = params.load(params.ROOT / "params" / "paper.yaml")
+    assert {"demo", "kermany", "paper"} <= {path.stem for path in (parameters.ROOT / "params").glob("*.yaml")}
+    paper = parameters.load(parameters.ROOT / "params" / "paper.yaml")
     assert (paper["backbone"], paper["init"], paper["image_size"]) == ("resnet50", "imagenet", 224)
     assert paper["datasets"] == ["rsna", "rsna_full", "kermany"]
     assert {name: tuple(arm.values()) for name, arm in paper["arms"].items()} == {
@@ -327,11 +327,11 @@ def test_the_parameter_files_of_the_design_are_there() -> None:
 
 
 def test_the_snakefile_runs_each_notebook_of_the_folder() -> None:
-    text = (params.ROOT / "Snakefile").read_text(encoding="utf-8")
-    assert [stage for stage in params.STAGES if f'plan.command("{stage}"' not in text] == []
+    text = (parameters.ROOT / "Snakefile").read_text(encoding="utf-8")
+    assert [stage for stage in parameters.STAGES if f'plan.command("{stage}"' not in text] == []
 
 
-LIBRARY = sorted((params.ROOT / "nbhelpers").glob("*.py"))
+LIBRARY = sorted((parameters.ROOT / "nbhelpers").glob("*.py"))
 
 
 @pytest.mark.parametrize("path", LIBRARY, ids=lambda path: path.stem)
@@ -370,13 +370,13 @@ def test_nothing_that_is_tracked_names_a_private_place() -> None:
     """Neither an absolute home, nor a package index, nor a key, in any text file of the project."""
     import subprocess
 
-    tracked = subprocess.run(["git", "-C", str(params.ROOT), "ls-files"], capture_output=True, text=True)
+    tracked = subprocess.run(["git", "-C", str(parameters.ROOT), "ls-files"], capture_output=True, text=True)
     if tracked.returncode:
         pytest.skip("not a git checkout")
     private = re.compile(r"AIza[0-9A-Za-z_-]{35}|sk-[A-Za-z0-9]{20,}|/home/\w+/|/root/|index-url|files\.pythonhosted")
     found = []
     for name in tracked.stdout.splitlines():
-        path = params.ROOT / name
+        path = parameters.ROOT / name
         if path.suffix in {".png", ".svg"} or name in ("tests/test_contract.py", "Makefile") or not path.is_file():
             continue
         found += [

@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nbhelpers import crop_content, cropping, generation, images, prompts, tables
+from nbhelpers import crop_content, cropping, generation, images, prompts
 from nbhelpers.crop_content import Box
 from nbhelpers.errors import UserError
+from nbhelpers.runs import tables
 
 ARMS = {
     "cropped": {"source": "simulator", "crop": "content"},

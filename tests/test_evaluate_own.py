@@ -14,18 +14,9 @@ import rsna_fixture
 import torch
 import yaml
 
-from nbhelpers import (
-    checklists,
-    execution,
-    flow,
-    model_card,
-    models,
-    own_checkpoint,
-    params,
-    pipeline,
-    saliency_scores,
-)
+from nbhelpers import checklists, execution, flow, model_card, models, own_checkpoint, pipeline, saliency_scores
 from nbhelpers.errors import UserError
+from nbhelpers.runs import parameters
 
 
 @pytest.fixture(scope="module")
@@ -55,13 +46,13 @@ def own_films(folder: Path, n: int = 12) -> Path:
 
 
 def test_packaged_file_holds_a_valid_experiment_without_arms() -> None:
-    values = params.load(params.ROOT / "params" / "evaluate_own.yaml")
+    values = parameters.load(parameters.ROOT / "params" / "evaluate_own.yaml")
     assert values["arms"] == {} and values["checkpoints"] and values["datasets"] == ["folder"]
 
 
 def test_both_evaluating_notebooks_declare_checkpoints_alike() -> None:
     declared = [
-        params.declared(params.NOTEBOOKS / f"{stage}.ipynb")["checkpoints"]
+        parameters.declared(parameters.NOTEBOOKS / f"{stage}.ipynb")["checkpoints"]
         for stage in ("04_external_validation", "05_interpretability")
     ]
     assert len({(entry.annotation, str(entry.default), entry.help) for entry in declared}) == 1
@@ -94,7 +85,7 @@ def test_experiment_that_cannot_be_is_refused(
     tmp_path: Path, checkpoint: Path, values: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(UserError, match=message):
-        params.load(experiment(tmp_path / "own.yaml", checkpoint, **values))
+        parameters.load(experiment(tmp_path / "own.yaml", checkpoint, **values))
 
 
 def test_missing_checkpoint_is_told_before_anything_runs(

@@ -10,7 +10,7 @@ from nbhelpers import baselines, datasets, evaluation, figures, figures_metrics,
 from nbhelpers.errors import UserError
 from nbhelpers.images import write_png
 from nbhelpers.preprocessing import Transform
-from nbhelpers.tables import check_table
+from nbhelpers.runs.tables import check_table
 
 mpl.use("Agg")
 

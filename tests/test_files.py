@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from nbhelpers import files
 from nbhelpers.errors import UserError
+from nbhelpers.runs import files
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_litter(tmp_path: Path) -> None:

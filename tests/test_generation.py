@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import generation, images, prompts, tables
+from nbhelpers import generation, images, prompts
 from nbhelpers.errors import UserError
+from nbhelpers.runs import tables
 
 
 class Painter:

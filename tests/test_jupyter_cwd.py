@@ -14,8 +14,8 @@ import pytest
 import yaml
 from nbclient import NotebookClient
 
-from nbhelpers import params
-from nbhelpers.files import sha256_file
+from nbhelpers.runs import parameters
+from nbhelpers.runs.files import sha256_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 STAGE = "01_prompting"
@@ -27,10 +27,10 @@ ARMS = {"raw": {"source": "simulator", "crop": "none"}}
 def as_jupyterlab(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, nbformat.NotebookNode]:
     """A user edits the parameters cell and runs all cells; JupyterLab starts the kernel in the notebook's folder."""
     outputs = tmp_path_factory.mktemp("lab")
-    notebook = nbformat.read(params.NOTEBOOKS / f"{STAGE}.ipynb", as_version=4)
+    notebook = nbformat.read(parameters.NOTEBOOKS / f"{STAGE}.ipynb", as_version=4)
     edited = "\n".join(f"{name} = {value!r}" for name, value in {**SETTINGS, "arms": ARMS}.items())
     notebook.cells.insert(2, nbformat.v4.new_code_cell(edited))
-    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(params.NOTEBOOKS)}})
+    client = NotebookClient(notebook, timeout=600, resources={"metadata": {"path": str(parameters.NOTEBOOKS)}})
     client.execute(env=os.environ | {"NBHELPERS_OUTPUTS": str(outputs), "JUPYTER_PREFER_ENV_PATH": "1"})
     return outputs / "cwd", notebook
 
@@ -44,7 +44,7 @@ def by_papermill(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     executed = outputs / "out.ipynb"
     subprocess.run(
         [sys.executable, "-m", "papermill", f"notebooks/{STAGE}.ipynb", str(executed), "-f", str(file)],
-        cwd=params.ROOT,
+        cwd=parameters.ROOT,
         env=os.environ | {"NBHELPERS_OUTPUTS": str(outputs), "JUPYTER_PREFER_ENV_PATH": "1"},
         check=True,
         capture_output=True,
@@ -69,8 +69,8 @@ def test_both_draw_the_same_images_and_tables(
 def test_both_write_nothing_beside_the_notebook(
     as_jupyterlab: tuple[Path, nbformat.NotebookNode], by_papermill: tuple[Path, Path]
 ) -> None:
-    allowed = {f"{stage}.ipynb" for stage in params.STAGES} | {".ipynb_checkpoints"}
-    assert {path.name for path in params.NOTEBOOKS.iterdir()} <= allowed
+    allowed = {f"{stage}.ipynb" for stage in parameters.STAGES} | {".ipynb_checkpoints"}
+    assert {path.name for path in parameters.NOTEBOOKS.iterdir()} <= allowed
 
 
 def test_both_say_the_same_parameters(

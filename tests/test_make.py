@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from nbhelpers.params import ROOT
+from nbhelpers.runs.parameters import ROOT
 
 pytestmark = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 TOOLS = ("make", "bash", "sh", "cat", "cut", "grep", "head", "printf", "rm")

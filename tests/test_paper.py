@@ -22,8 +22,9 @@ from gemini_server import GeminiServer, Reply, body, image_body
 from PIL import Image
 from safetensors.torch import save_file
 
-from nbhelpers import dataset_rsna, params, prompts, simulator, tables
+from nbhelpers import dataset_rsna, prompts, simulator
 from nbhelpers.images import write_png
+from nbhelpers.runs import parameters, tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -59,7 +60,7 @@ def png_bytes(film: simulator.Film) -> bytes:
 def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GeminiServer, str]:
     """The executed run's folder, the server, and what the pipeline told."""
     folder = tmp_path_factory.mktemp("paper")
-    values = params.read_yaml(params.ROOT / "params" / "paper.yaml") | TINY
+    values = parameters.read_yaml(parameters.ROOT / "params" / "paper.yaml") | TINY
     design = prompts.design(PAIRS, values["seed"], prompts.load_templates(None))
     films = simulator.draw_films(design, physics="nano_banana", size=256, workers=1)
     pictures = {prompt: png_bytes(film) for prompt, film in zip(design["prompt"], films, strict=True)}
@@ -86,7 +87,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GeminiServer, s
         environment.pop("GOOGLE_API_KEY", None)
         done = subprocess.run(
             [sys.executable, "-m", "nbhelpers.pipeline", str(folder / "paper.yaml")],
-            cwd=params.ROOT,
+            cwd=parameters.ROOT,
             env=environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from nbhelpers import params
 from nbhelpers.errors import UserError
+from nbhelpers.runs import parameters
 
 CELL = """\
 run: str = "demo"  # name of the run
@@ -35,7 +35,7 @@ def write_notebook(path: Path, cell: str, tags: list[str] | None = None) -> None
 def notebooks(tmp_path: Path) -> Path:
     folder = tmp_path / "notebooks"
     folder.mkdir()
-    for stage in params.STAGES:
+    for stage in parameters.STAGES:
         write_notebook(folder / f"{stage}.ipynb", CELL)
     return folder
 
@@ -45,7 +45,7 @@ def load(notebooks: Path, tmp_path: Path) -> Any:
     def load_text(text: str) -> dict[str, Any]:
         path = tmp_path / "mine.yaml"
         path.write_text(text, encoding="utf-8")
-        return params.load(path, notebooks)
+        return parameters.load(path, notebooks)
 
     return load_text
 
@@ -59,7 +59,7 @@ def test_defaults_stand_where_the_file_says_nothing(load: Any) -> None:
 
 
 def test_annotation_and_help_are_read_as_they_are_written(notebooks: Path) -> None:
-    declared = params.declared(notebooks / "01_prompting.ipynb")
+    declared = parameters.declared(notebooks / "01_prompting.ipynb")
     assert (declared["limit"].annotation, declared["limit"].help) == ("int | None", "at most, or None")
     assert declared["label"].help == "a text with = and # in it"
     assert declared["seed"].help == "seeds = everything that draws"
@@ -146,7 +146,7 @@ def test_bad_file_is_one_clear_error(load: Any, text: str, message: str) -> None
 
 def test_missing_file_names_the_ones_that_are_there(notebooks: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"nowhere\.yaml.*demo\.yaml"):
-        params.load(tmp_path / "nowhere.yaml", notebooks)
+        parameters.load(tmp_path / "nowhere.yaml", notebooks)
 
 
 @pytest.mark.parametrize(
@@ -161,15 +161,15 @@ def test_missing_file_names_the_ones_that_are_there(notebooks: Path, tmp_path: P
 def test_parameters_cell_with_anything_else_is_refused(tmp_path: Path, cell: str, message: str) -> None:
     write_notebook(tmp_path / "a.ipynb", cell)
     with pytest.raises(UserError, match=message):
-        params.declared(tmp_path / "a.ipynb")
+        parameters.declared(tmp_path / "a.ipynb")
 
 
 def test_notebook_without_its_parameters_cell_is_refused(tmp_path: Path) -> None:
     write_notebook(tmp_path / "a.ipynb", CELL, tags=[])
     with pytest.raises(UserError):
-        params.declared(tmp_path / "a.ipynb")
+        parameters.declared(tmp_path / "a.ipynb")
 
 
 def test_annotation_that_is_not_understood_is_an_error_and_not_a_pass() -> None:
     with pytest.raises(UserError, match="not understood"):
-        params.matches(1, "Decimal")
+        parameters.matches(1, "Decimal")

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from nbhelpers import params, pipeline
+from nbhelpers import pipeline
 from nbhelpers.errors import UserError
 from nbhelpers.execution import ProgressLines, duration
+from nbhelpers.runs import parameters
 
 ARMS = {
     "cropped": {"source": "simulator", "crop": "content"},
@@ -31,7 +32,7 @@ def outdated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump({"run": "mine", "arms": ARMS} | changes, sort_keys=False))
         plan = pipeline.Plan(path)
-        found = {stage: plan.trigger(stage) for stage in params.STAGES if stage != "03_training"}
+        found = {stage: plan.trigger(stage) for stage in parameters.STAGES if stage != "03_training"}
         return found | {f"03_training/{arm}": plan.trigger("03_training", arm) for arm in plan.values["arms"]}
 
     def compare(changes: dict[str, Any]) -> set[str]:
@@ -41,7 +42,7 @@ def outdated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     return compare
 
 
-ALL = {*params.STAGES} - {"03_training"} | {f"03_training/{arm}" for arm in ARMS}
+ALL = {*parameters.STAGES} - {"03_training"} | {f"03_training/{arm}" for arm in ARMS}
 TRAINING = {f"03_training/{arm}" for arm in ARMS}
 
 
@@ -105,15 +106,15 @@ def test_modules_behind_a_piece_of_code_are_found_through_others_and_by_name() -
     assert "dataset_kermany.py" in found("from nbhelpers import datasets")
 
 
-@pytest.mark.parametrize("stage", params.STAGES)
+@pytest.mark.parametrize("stage", parameters.STAGES)
 def test_a_stage_depends_on_its_notebook_and_not_on_the_report(stage: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("run: mine\n")
     plan = pipeline.Plan(path)
     files = {(plan.folder / name).resolve() for name in plan.code(stage)}
-    assert params.NOTEBOOKS / f"{stage}.ipynb" in files and pipeline.PACKAGE / "runs.py" in files
+    assert parameters.NOTEBOOKS / f"{stage}.ipynb" in files and pipeline.PACKAGE / "runs.py" in files
     assert not files & {pipeline.PACKAGE / f"{name}.py" for name in ("report", "pipeline", "execution")}
-    others = {params.NOTEBOOKS / f"{other}.ipynb" for other in params.STAGES if other != stage}
+    others = {parameters.NOTEBOOKS / f"{other}.ipynb" for other in parameters.STAGES if other != stage}
     assert not files & others
 
 
@@ -200,7 +201,7 @@ def test_images_that_may_still_come_are_asked_for_by_the_next_run(
     calls: list[tuple[str, list[str]]] = []
     monkeypatch.setattr(pipeline, "snakemake", lambda _, target, options: calls.append((target, options)) or 0)
     file = tmp_path / "mine.yaml"
-    file.write_text((params.ROOT / "params/demo.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    file.write_text((parameters.ROOT / "params/demo.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     table = tmp_path / "demo/01_prompting/gemini/images.csv"
     table.parent.mkdir(parents=True)
     told = {}

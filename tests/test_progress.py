@@ -7,8 +7,9 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from nbhelpers import execution, params
-from nbhelpers.progress import progress
+from nbhelpers import execution
+from nbhelpers.runs import parameters
+from nbhelpers.runs.progress import progress
 
 
 def test_a_bar_names_its_end_and_cuts_no_words(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,8 +34,8 @@ def test_an_executed_notebook_keeps_the_last_line_of_a_bar_and_the_log_sees_each
     notebook = nbformat.v4.new_notebook(cells=cells)
     notebook.metadata["kernelspec"] = {"name": "python3", "display_name": "Python 3", "language": "python"}
     nbformat.write(notebook, tmp_path / "03_training.ipynb")
-    monkeypatch.setattr(params, "NOTEBOOKS", tmp_path)
-    monkeypatch.setattr(params, "load", lambda path: {"run": "toy", "seed": 0})
+    monkeypatch.setattr(parameters, "NOTEBOOKS", tmp_path)
+    monkeypatch.setattr(parameters, "load", lambda path: {"run": "toy", "seed": 0})
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
     executed = nbformat.read(execution.execute("03_training", "toy.yaml"), as_version=4)
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]

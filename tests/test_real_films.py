@@ -8,7 +8,7 @@ import pytest
 
 from nbhelpers import baselines, dataset_kermany, datasets, metrics
 from nbhelpers.errors import UserError
-from nbhelpers.runs import data_root
+from nbhelpers.runs.stage import data_root
 
 
 def kermany_is_there():

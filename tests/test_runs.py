@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 import torch
 
-from nbhelpers import params, runs
+from nbhelpers import runs
 from nbhelpers.errors import UserError
-from nbhelpers.files import sha256_file
+from nbhelpers.runs import parameters
+from nbhelpers.runs.files import sha256_file
+from nbhelpers.runs.stage import git_commit, user_path
 
 CELL = 'run: str = "demo"  # name\nseed: int = 0  # seed\ndevice: str = "auto"  # device\nepochs: int = 2  # epochs\n'
 SET = {"run": "mine", "seed": 5, "device": "cpu", "epochs": 3, "something_else": object()}
@@ -26,7 +28,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": CELL}
     (tmp_path / "notebooks").mkdir()
     (tmp_path / "notebooks" / "03_training.ipynb").write_text(json.dumps({"cells": [cell]}))
-    monkeypatch.setattr(params, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setattr(parameters, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
     return tmp_path
 
@@ -82,11 +84,11 @@ def test_run_json_says_with_what_and_from_what(project: Path) -> None:
 
 
 def test_the_commit_is_the_checkouts_own_and_says_when_files_differ() -> None:
-    asked = subprocess.run(["git", "-C", str(params.ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
+    asked = subprocess.run(["git", "-C", str(parameters.ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
     if asked.returncode:
-        assert runs.git_commit() is None
+        assert git_commit() is None
     else:
-        assert (runs.git_commit() or "").removesuffix("+changes") == asked.stdout.strip()
+        assert (git_commit() or "").removesuffix("+changes") == asked.stdout.strip()
 
 
 def test_a_missing_input_says_to_run_the_earlier_notebook(project: Path) -> None:
@@ -100,7 +102,7 @@ def test_printed_a_stage_tells_four_lines() -> None:
 
 
 def test_relative_paths_of_parameters_count_from_the_projects_root(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(params.ROOT / "tests")
-    assert runs.user_path("params/demo.yaml") == params.ROOT / "params" / "demo.yaml"
-    assert runs.user_path("/abs/x.csv") == Path("/abs/x.csv")
-    assert runs.user_path("~/x.csv") == Path.home() / "x.csv"
+    monkeypatch.chdir(parameters.ROOT / "tests")
+    assert user_path("params/demo.yaml") == parameters.ROOT / "params" / "demo.yaml"
+    assert user_path("/abs/x.csv") == Path("/abs/x.csv")
+    assert user_path("~/x.csv") == Path.home() / "x.csv"

@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from nbhelpers import models, scoring
-from nbhelpers.devices import Device
 from nbhelpers.errors import UserError
 from nbhelpers.preprocessing import Transform, to_tensor
+from nbhelpers.runs.devices import Device
 
 TRANSFORM = Transform(48)
 FP32 = Device("cpu", None)

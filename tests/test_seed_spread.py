@@ -25,7 +25,7 @@ from nbhelpers import (
 from nbhelpers.errors import UserError
 from nbhelpers.images import write_png
 from nbhelpers.preprocessing import Transform
-from nbhelpers.tables import read_table
+from nbhelpers.runs.tables import read_table
 
 mpl.use("Agg")
 QUICK = training.Settings(epochs=2, batch_size=8)

@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 import yaml
 
-from nbhelpers import params, tables
-from nbhelpers.files import inside, sha256_file
+from nbhelpers.runs import parameters, tables
+from nbhelpers.runs.files import inside, sha256_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -62,7 +62,7 @@ class Runner:
         self.file.write_text(yaml.safe_dump(TINY | changes, sort_keys=False))
         return subprocess.Popen(
             [sys.executable, "-m", "nbhelpers.pipeline", str(self.file)],
-            cwd=params.ROOT,
+            cwd=parameters.ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,

@@ -30,7 +30,7 @@ from nbhelpers.gemini_prices import PRICES, price_of
 from nbhelpers.gemini_purchases import Settings
 from nbhelpers.ledger import Ledger, replay
 from nbhelpers.originals import note_arrival
-from nbhelpers.params import read_yaml
+from nbhelpers.runs.parameters import read_yaml
 from nbhelpers.source_gemini import GeminiSource
 
 SECRET = "AIzaSECRETSECRETSECRET0123456789abcdef"

@@ -7,8 +7,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from nbhelpers import tables
 from nbhelpers.errors import UserError
+from nbhelpers.runs import tables
 
 
 def images_table(**columns: object) -> pd.DataFrame:

@@ -8,7 +8,7 @@ from nbhelpers import models, scoring, splits, training
 from nbhelpers.errors import UserError
 from nbhelpers.images import write_png
 from nbhelpers.preprocessing import Transform
-from nbhelpers.tables import read_table, write_table
+from nbhelpers.runs.tables import read_table, write_table
 
 ARM = {"name": "cropped", "source": "simulator", "crop": "content"}
 ARMS = {"cropped": {"source": "simulator", "crop": "content"}}

@@ -10,7 +10,7 @@ import pytest
 import run_fixture
 
 from nbhelpers import baselines, datasets, evaluation, model_card, run_facts, statements, subgroups
-from nbhelpers.tables import write_table
+from nbhelpers.runs.tables import write_table
 
 PATIENTS = 60
 

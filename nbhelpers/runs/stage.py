@@ -15,9 +15,10 @@ from typing import Any
 
 import numpy as np
 
-from nbhelpers import __version__, params
+from nbhelpers import __version__
 from nbhelpers.errors import UserError
-from nbhelpers.files import sha256_file, write_json
+from nbhelpers.runs.files import sha256_file, write_json
+from nbhelpers.runs.parameters import NOTEBOOKS, ROOT, declared, matches
 
 PACKAGES = (
     *("torch", "timm", "scikit-learn", "numpy", "pandas", "opencv-python-headless"),
@@ -28,17 +29,17 @@ SHOWN = ("python", "torch", "timm", "scikit-learn")
 
 def outputs_root() -> Path:
     """Folder that holds the runs: `NBHELPERS_OUTPUTS`, or `outputs/` of the project."""
-    return Path(os.environ.get("NBHELPERS_OUTPUTS") or params.ROOT / "outputs")
+    return Path(os.environ.get("NBHELPERS_OUTPUTS") or ROOT / "outputs")
 
 
 def data_root() -> Path:
     """Folder that holds the data sets: `NBHELPERS_DATA`, or `data/` of the project."""
-    return Path(os.environ.get("NBHELPERS_DATA") or params.ROOT / "data")
+    return Path(os.environ.get("NBHELPERS_DATA") or ROOT / "data")
 
 
 def user_path(path: str) -> Path:
     """A path from a parameter: `~` is expanded, and what is relative counts from the project's root."""
-    return params.ROOT / Path(path).expanduser()
+    return ROOT / Path(path).expanduser()
 
 
 def versions() -> dict[str, str]:
@@ -57,7 +58,7 @@ def git_commit() -> str | None:
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(params.ROOT), *words], capture_output=True, text=True, check=True, timeout=20
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True, timeout=20
         ).stdout.strip()
 
     try:
@@ -144,15 +145,15 @@ def open_stage(name: str, namespace: Mapping[str, Any], part: str | None = None)
     UserError
         When a declared parameter is missing, or is of another type than declared.
     """
-    from nbhelpers.devices import pick_device
+    from nbhelpers.runs.devices import pick_device
 
-    declarations = params.declared(params.NOTEBOOKS / f"{name}.ipynb")
+    declarations = declared(NOTEBOOKS / f"{name}.ipynb")
     values: dict[str, Any] = {}
     for key, declaration in declarations.items():
         if key not in namespace:
             raise UserError(f"parameter {key!r} is not set", f"{name}.ipynb", "run the parameters cell first")
         values[key] = namespace[key]
-        if not params.matches(values[key], declaration.annotation):
+        if not matches(values[key], declaration.annotation):
             raise UserError(
                 f"{key} = {values[key]!r} is not of type {declaration.annotation}", f"{name}.ipynb", declaration.help
             )

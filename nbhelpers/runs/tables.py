@@ -8,7 +8,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from nbhelpers.errors import UserError
-from nbhelpers.files import atomic_path
+from nbhelpers.runs.files import atomic_path
 
 LABELS = ("normal", "pneumonia")
 IDENTIFIERS = ("image_id", "patient_id", "pair_id", "prompt_id", "arm", "dataset", "subgroup", "sha256")
