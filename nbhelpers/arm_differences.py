@@ -10,7 +10,8 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers import metrics
-from nbhelpers.bootstrap import interval_groups
+from nbhelpers.metrics import discrimination
+from nbhelpers.metrics.bootstrap import interval_groups
 
 
 def table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -61,7 +62,7 @@ def table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> 
 
 def _without_interval(label: NDArray[np.int64], a: NDArray[np.float64], b: NDArray[np.float64]) -> metrics.Differences:
     nothing = (float("nan"),) * 3
-    measures = zip(metrics.METRICS, (metrics.auroc, metrics.average_precision), strict=True)
+    measures = zip(discrimination.METRICS, (metrics.auroc, metrics.average_precision), strict=True)
     return metrics.Differences(
         {name: metrics.Difference(measure(label, a) - measure(label, b), *nothing) for name, measure in measures}
     )

@@ -17,8 +17,15 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nbhelpers import metrics
-from nbhelpers.bootstrap import distributions, group_codes, interval_groups, percentile_interval, weighted_metrics
 from nbhelpers.datasets import FilmSet
+from nbhelpers.metrics import discrimination
+from nbhelpers.metrics.bootstrap import (
+    distributions,
+    group_codes,
+    interval_groups,
+    percentile_interval,
+    weighted_metrics,
+)
 from nbhelpers.preprocessing import load_images
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import read_table
@@ -242,7 +249,7 @@ def table(
     spreads = distributions(label, columns, patients, method, n_resamples, seed)
     rows = []
     for facts, score, spread in zip(baselines.facts.to_dict("records"), columns, spreads, strict=True):
-        for metric, value, values in zip(metrics.METRICS, weighted_metrics(label, score), spread, strict=True):
+        for metric, value, values in zip(discrimination.METRICS, weighted_metrics(label, score), spread, strict=True):
             low, high = percentile_interval(values)
             rows.append(
                 {

@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from sklearn.model_selection import StratifiedGroupKFold
 
-from nbhelpers.bootstrap import (
+from nbhelpers.errors import UserError
+from nbhelpers.metrics import Interval
+from nbhelpers.metrics.bootstrap import (
     checked_labels,
     checked_scores,
     group_codes,
@@ -18,8 +20,6 @@ from nbhelpers.bootstrap import (
     percentile_interval,
     weight_blocks,
 )
-from nbhelpers.errors import UserError
-from nbhelpers.metrics import Interval
 from nbhelpers.operating_point import decision_curve, wilson
 
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1, where the logit has no value

@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 
 from nbhelpers import baselines, metrics, models, scoring
 from nbhelpers import checkpoints as networks
-from nbhelpers.bootstrap import distributions, interval_groups, percentile_interval
 from nbhelpers.datasets import FilmSet, film_arrays
 from nbhelpers.errors import UserError
 from nbhelpers.film_cache import cache_key
-from nbhelpers.metrics import Interval
+from nbhelpers.metrics import Interval, discrimination
+from nbhelpers.metrics.bootstrap import distributions, interval_groups, percentile_interval
 from nbhelpers.runs.tables import read_table, write_table
 
 FOLDER = "04_external_validation"
@@ -153,7 +153,7 @@ def metrics_table(
             spreads = distributions(label, list(wide.to_numpy().T), groups, method, n_resamples, seed)
             for arm, spread in zip(wide.columns, spreads, strict=True):
                 values = (metrics.auroc(label, wide[arm]), metrics.average_precision(label, wide[arm]))
-                for metric, value, resampled in zip(metrics.METRICS, values, spread, strict=True):
+                for metric, value, resampled in zip(discrimination.METRICS, values, spread, strict=True):
                     found = Interval(value, *percentile_interval(resampled))
                     rows.append(_row(str(arm), dataset, subgroup, metric, films, found, method, method == primary))
         if min(label.sum(), (1 - label).sum()) > 1:

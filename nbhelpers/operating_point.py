@@ -11,7 +11,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtri
 
-from nbhelpers.bootstrap import (
+from nbhelpers.errors import UserError
+from nbhelpers.metrics import Interval
+from nbhelpers.metrics.bootstrap import (
     checked_labels,
     checked_scores,
     group_codes,
@@ -19,8 +21,6 @@ from nbhelpers.bootstrap import (
     percentile_interval,
     weight_blocks,
 )
-from nbhelpers.errors import UserError
-from nbhelpers.metrics import Interval
 from nbhelpers.runs.tables import read_table
 
 RATES = ("sensitivity", "specificity", "ppv", "npv")

@@ -11,10 +11,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from nbhelpers import caveats, flow, handout, published, run_facts, statements, wording
+from nbhelpers import caveats, flow, handout, published, run_facts, statements
 from nbhelpers.errors import UserError
 from nbhelpers.execution import duration, notebook_name
 from nbhelpers.figures import arm_title
+from nbhelpers.metrics import wording
 from nbhelpers.run_facts import RunFacts
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from nbhelpers.datasets import FilmSet
+from nbhelpers.metrics.wording import p_floor, p_text, verdict
 from nbhelpers.saliency_scores import BASELINES, SCORES
-from nbhelpers.wording import p_floor, p_text, verdict
 
 KINDS = {
     "fixed": "direction fixed beforehand",

@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers import metrics, scoring
-from nbhelpers.bootstrap import distributions, interval_groups, percentile_interval
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.evaluation import Arm, Films
 from nbhelpers.images import Gray, resize_gray
+from nbhelpers.metrics.bootstrap import distributions, interval_groups, percentile_interval
 
 
 def blur(image: Gray, strength: float) -> Gray:

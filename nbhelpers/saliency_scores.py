@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from nbhelpers.bootstrap import group_codes
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.features import Network, untrained
 from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
+from nbhelpers.metrics.bootstrap import group_codes
 from nbhelpers.operating_point import wilson
 from nbhelpers.preprocessing import Transform, to_tensor
 from nbhelpers.runs.progress import progress

@@ -9,6 +9,7 @@ import pandas as pd
 
 from nbhelpers import checkpoints, evaluation, metrics, models
 from nbhelpers.datasets import FilmSet
+from nbhelpers.metrics import discrimination
 
 COLUMNS = ["arm", "dataset", "seed", "metric", "value"]
 SUMMARY_COLUMNS = ["arm", "dataset", "metric", "n_seeds", "mean", "sd", "min", "max", "first", "ci_low", "ci_high"]
@@ -78,7 +79,7 @@ def table(
         for (arm, dataset, seed), films in part.groupby(["arm", "dataset", "seed"], sort=False):
             label, score = films["label"].to_numpy(dtype=int), films["score"].to_numpy(dtype=float)
             values = (metrics.auroc(label, score), metrics.average_precision(label, score))
-            rows += [(arm, dataset, seed, *found) for found in zip(metrics.METRICS, values, strict=True)]
+            rows += [(arm, dataset, seed, *found) for found in zip(discrimination.METRICS, values, strict=True)]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
 
 

@@ -10,7 +10,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
 from nbhelpers import metrics
-from nbhelpers.bootstrap import (
+from nbhelpers.errors import UserError
+from nbhelpers.metrics import Interval, discrimination
+from nbhelpers.metrics.bootstrap import (
     Ranking,
     bootstrap_distribution,
     checked_labels,
@@ -20,8 +22,6 @@ from nbhelpers.bootstrap import (
     percentile_interval,
     weight_blocks,
 )
-from nbhelpers.errors import UserError
-from nbhelpers.metrics import Interval
 
 AGE_EDGES = (0, 18, 40, 65, 200)  # years, upper end exclusive
 AGE_NAMES = ("age 0-17", "age 18-39", "age 40-64", "age 65+")
@@ -136,7 +136,7 @@ def _within(
     """For each score of one subgroup: metric, interval, and how the interval was made."""
     label = films["label"].to_numpy()
     if min(_evidence(films, ["label"]).reindex((0, 1), fill_value=0)) < FEW:
-        yield from ([(name, Interval(*[np.nan] * 3), "too_few") for name in metrics.METRICS] for _ in scores)
+        yield from ([(name, Interval(*[np.nan] * 3), "too_few") for name in discrimination.METRICS] for _ in scores)
         return
     patients, method = interval_groups(films["patient_id"])
     spreads = bootstrap_distribution(label, scores, patients, n_resamples, seed)
@@ -144,7 +144,7 @@ def _within(
         values = metrics.auroc(label, score), metrics.average_precision(label, score)
         yield [
             (name, Interval(value, *percentile_interval(resampled)), method)
-            for name, value, resampled in zip(metrics.METRICS, values, spread, strict=True)
+            for name, value, resampled in zip(discrimination.METRICS, values, spread, strict=True)
         ]
 
 

@@ -5,8 +5,9 @@ import pytest
 from scipy.stats import norm, rankdata
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from nbhelpers import delong, metrics
+from nbhelpers import metrics
 from nbhelpers.errors import UserError
+from nbhelpers.metrics import delong
 
 
 def cohort(n=120, seed=0, decimals=None):

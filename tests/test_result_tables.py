@@ -5,7 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from nbhelpers import arm_differences, result_tables, wording
+from nbhelpers import arm_differences, result_tables
+from nbhelpers.metrics import wording
 
 SETS = {"toy": SimpleNamespace(title="Toy films (simulated)")}
 TITLES = {"one": "one (simulated)", "two": "two"}

@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from numpy.typing import ArrayLike
 
-from nbhelpers.bootstrap import (
+from nbhelpers.metrics.bootstrap import (
     bootstrap_distribution,
     checked_labels,
     percentile_interval,
     resample_weights,
     weighted_metrics,
 )
-from nbhelpers.delong import Difference, auroc_difference, auroc_interval, holm
+from nbhelpers.metrics.delong import Difference, auroc_difference, auroc_interval, holm
 
 __all__ = [
     "Difference",
@@ -150,7 +150,7 @@ def bootstrap_ci(
 def delong_ci(y: ArrayLike, s: ArrayLike) -> Interval:
     """AUROC with DeLong's 95 % interval (normal, cut off at 0 and 1), films taken as independent.
 
-    Errors as in `auroc`; each class needs two films. See `nbhelpers.delong` for the formulas.
+    Errors as in `auroc`; each class needs two films. See `nbhelpers.metrics.delong` for the formulas.
     """
     return Interval(*auroc_interval(y, s))
 

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
 
-from nbhelpers.bootstrap import checked_labels, checked_scores
 from nbhelpers.errors import UserError
+from nbhelpers.metrics.bootstrap import checked_labels, checked_scores
 
 Floats = NDArray[np.float64]
 
