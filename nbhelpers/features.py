@@ -15,12 +15,12 @@ from nbhelpers import checkpoints, models, scoring
 from nbhelpers.clustering import SPACES, cluster_seeds, compare_spaces, summarise_seeds
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
-from nbhelpers.figures import arm_title
 from nbhelpers.film_samples import FilmSample, sample_films
 from nbhelpers.models import ModelDescription
 from nbhelpers.runs import Stage
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.progress import progress
+from nbhelpers.style import arm_title
 
 NOT_FINE_TUNED = "not_fine_tuned"
 _STARTS = {"imagenet": "ImageNet weights", "random": "random weights"}

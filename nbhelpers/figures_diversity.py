@@ -9,8 +9,8 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nbhelpers.figures import LABEL_COLOURS, PAGE_WIDTH, two_lines
 from nbhelpers.generation import is_simulated
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, two_lines
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 _GOOD, _LOST, _CHANCE = _PALETTE[2], _PALETTE[3], "#999999"

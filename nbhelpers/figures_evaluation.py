@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nbhelpers import calibration, figures, operating_point, robustness
+from nbhelpers import calibration, operating_point, robustness, style
 from nbhelpers.datasets import FilmSet
 from nbhelpers.figures_metrics import FLOOR
 
@@ -29,12 +29,12 @@ def forest(
     table = pd.concat([results[results["primary"]], subgroup_results], ignore_index=True)
     table = table[table["metric"] == "auroc"]
     names, arms = list(dict.fromkeys(table["dataset"])), list(dict.fromkeys(table["arm"]))
-    colours = figures.arm_colours(arms)
+    colours = style.arm_colours(arms)
     rows = [len(table.loc[table["dataset"] == name, "subgroup"].unique()) for name in names]
     figure, axes = plt.subplots(
         len(names),
         1,
-        figsize=(figures.PAGE_WIDTH, 0.9 * len(names) + 0.12 * (len(arms) + 1.2) * sum(rows)),
+        figsize=(style.PAGE_WIDTH, 0.9 * len(names) + 0.12 * (len(arms) + 1.2) * sum(rows)),
         height_ratios=[count + 1 for count in rows],
         squeeze=False,
         sharex=True,
@@ -73,14 +73,14 @@ def reliability_and_decision(
     the set itself, out of fold. Takes what `calibration.add_recalibrated` gives, and the arms' `titles`.
     """
     names, arms = list(dict.fromkeys(recalibrated["dataset"])), list(dict.fromkeys(recalibrated["arm"]))
-    colours = figures.arm_colours(arms)
-    side = min(figures.PAGE_WIDTH / len(arms), 2.6)
+    colours = style.arm_colours(arms)
+    side = min(style.PAGE_WIDTH / len(arms), 2.6)
     heights = [side + 0.55, 2.3] * len(names)
-    figure = plt.figure(figsize=(figures.PAGE_WIDTH, sum(heights) + 0.5))
+    figure = plt.figure(figsize=(style.PAGE_WIDTH, sum(heights) + 0.5))
     grid = figure.add_gridspec(2 * len(names), len(arms), height_ratios=heights)
     letters = iter(ascii_uppercase)
     for number, name in enumerate(names):
-        letter, title = next(letters), figures.two_lines(sets[name].title)
+        letter, title = next(letters), style.two_lines(sets[name].title)
         below = figure.add_subplot(grid[2 * number + 1, :])
         for column, arm in enumerate(arms):
             part = recalibrated[(recalibrated["dataset"] == name) & (recalibrated["arm"] == arm)]
@@ -93,7 +93,7 @@ def reliability_and_decision(
                 curve = operating_point.decision_curve(part["label"], part[kind])
                 below.plot(curve["threshold"], curve["net_benefit"], color=colours[arm], linestyle=line, linewidth=1.4)
             above.set(xlabel="mean probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), box_aspect=1)
-            above.set_title(figures.two_lines(titles[arm]), fontsize=8)
+            above.set_title(style.two_lines(titles[arm]), fontsize=8)
             if column == 0:
                 above.set_title(letter, loc="left")
                 above.set_ylabel(f"{title}\nshare with pneumonia")
@@ -121,12 +121,12 @@ def _reliability(axis: Axes, films: pd.DataFrame, kind: str, colour: str, face: 
 def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> Figure:
     """AUROC against the strength of each change, by arm, with 95 % intervals: a row a data set, a column a change."""
     names, arms = list(dict.fromkeys(table["dataset"])), list(dict.fromkeys(table["arm"]))
-    colours = figures.arm_colours(arms)
+    colours = style.arm_colours(arms)
     changes = list(dict.fromkeys(table["change"]))
     figure, axes = plt.subplots(
         len(names),
         len(changes),
-        figsize=(figures.PAGE_WIDTH, 2.1 * len(names) + 0.6),
+        figsize=(style.PAGE_WIDTH, 2.1 * len(names) + 0.6),
         squeeze=False,
         sharey=True,
         sharex="col",
@@ -141,7 +141,7 @@ def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet], titles: 
                     part["strength"], part["ci_low"], part["ci_high"], color=colours[arm], alpha=0.15, linewidth=0
                 )
             axis.axhline(0.5, color=FLOOR, linestyle="--", linewidth=1)
-        row[0].set_ylabel(f"{figures.two_lines(sets[name].title)}\nAUROC")
+        row[0].set_ylabel(f"{style.two_lines(sets[name].title)}\nAUROC")
     for axis, change in zip(axes[-1], changes, strict=True):
         axis.set_xlabel(robustness.AXES[change].replace(": ", "\n"), fontsize=8)
     handles, labels = axes[0, 0].get_legend_handles_labels()

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nbhelpers.figures import LABEL_COLOURS, PAGE_WIDTH, two_lines
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, two_lines
 
 _MARKERS = {"normal": "o", "pneumonia": "^"}
 

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from nbhelpers.figures import PAGE_WIDTH
+from nbhelpers.style import PAGE_WIDTH
 
 PER_ROW = 3
 NAMES = {

@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nbhelpers.errors import UserError
-from nbhelpers.figures import PAGE_WIDTH, save_figure
 from nbhelpers.generation import is_simulated
 from nbhelpers.images import read_image, to_gray
 from nbhelpers.runs import Stage
 from nbhelpers.runs.files import inside
+from nbhelpers.style import PAGE_WIDTH, save_figure
 
 TILE = 256  # pixels of a tile's longer side: enough at 200 dpi and 8 tiles a page
 BOX_COLOUR = "#DE8F05"  # orange of the colour-blind-safe palette

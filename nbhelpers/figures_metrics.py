@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from nbhelpers import figures, published
+from nbhelpers import published, style
 from nbhelpers.datasets import FilmSet
 from nbhelpers.evaluation import Films
 
@@ -46,9 +46,9 @@ def figure_2(
     """
     shown = metrics_table[metrics_table["primary"] & (metrics_table["subgroup"] == "all")]
     names, arms = list(dict.fromkeys(shown["dataset"])), list(dict.fromkeys(shown["arm"]))
-    colours = figures.arm_colours(arms)
+    colours = style.arm_colours(arms)
     figure, axes = plt.subplots(
-        len(names), 2, figsize=(figures.PAGE_WIDTH, 2.7 * len(names) + 0.5), squeeze=False, sharey=True
+        len(names), 2, figsize=(style.PAGE_WIDTH, 2.7 * len(names) + 0.5), squeeze=False, sharey=True
     )
     letters = iter(ascii_uppercase)
     marked = False
@@ -112,7 +112,7 @@ def _bars(axis: Axes, part: pd.DataFrame, colours: Mapping[str, str], titles: Ma
         text = axis.text(float(place), height, f"{value:.3f}", ha="center", va="bottom", fontsize=8, zorder=6)
         # Lines of reference run behind the number, not through it.
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.9})
-    axis.set_xticks(places, [figures.two_lines(titles[arm]) for arm in part.index])
+    axis.set_xticks(places, [style.two_lines(titles[arm]) for arm in part.index])
     axis.set_xlim(-0.6, len(part) - 0.4)
     axis.set_ylim(0, 1.1)
     axis.set_yticks(np.linspace(0, 1, 6))
@@ -124,8 +124,8 @@ def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mappi
     The dashed line is a score that knows nothing: the diagonal, and the prevalence. `titles` are the arms'.
     """
     names, arms = list(dict.fromkeys(predictions["dataset"])), list(dict.fromkeys(predictions["arm"]))
-    colours = figures.arm_colours(arms)
-    figure, axes = plt.subplots(len(names), 2, figsize=(figures.PAGE_WIDTH, 3.3 * len(names) + 0.3), squeeze=False)
+    colours = style.arm_colours(arms)
+    figure, axes = plt.subplots(len(names), 2, figsize=(style.PAGE_WIDTH, 3.3 * len(names) + 0.3), squeeze=False)
     letters = iter(ascii_uppercase)
     for row, dataset in zip(axes, names, strict=True):
         for arm in arms:
@@ -152,14 +152,14 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], 
     figure, axes = plt.subplots(
         len(names),
         len(arms),
-        figsize=(figures.PAGE_WIDTH, 1.9 * len(names) + 0.5),
+        figsize=(style.PAGE_WIDTH, 1.9 * len(names) + 0.5),
         squeeze=False,
         sharex=True,
         sharey="row",
     )
     looks: dict[str, dict[str, Any]] = {
-        "normal": {"color": figures.LABEL_COLOURS["normal"], "histtype": "stepfilled"},
-        "pneumonia": {"color": figures.LABEL_COLOURS["pneumonia"], "histtype": "step", "linewidth": 1.6},
+        "normal": {"color": style.LABEL_COLOURS["normal"], "histtype": "stepfilled"},
+        "pneumonia": {"color": style.LABEL_COLOURS["pneumonia"], "histtype": "step", "linewidth": 1.6},
     }
     for row, dataset in zip(axes, names, strict=True):
         for axis, arm in zip(row, arms, strict=True):
@@ -169,7 +169,7 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], 
                 weights = np.full(len(scores), 1 / len(scores))
                 axis.hist(scores, bins=np.linspace(0, 1, 26), weights=weights, label=text, **look)
             axis.set_title(titles[arm], loc="left")
-        row[0].set_ylabel(f"{figures.two_lines(sets[dataset].title)}\nshare of films")
+        row[0].set_ylabel(f"{style.two_lines(sets[dataset].title)}\nshare of films")
     for axis in axes[-1]:
         axis.set_xlabel("score (probability)")
     handles, labels = axes[0, 0].get_legend_handles_labels()
@@ -180,7 +180,7 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], 
 def film_examples(films: Mapping[str, Films], each: int = 6) -> Figure:
     """`each` films of both labels of every set, evenly over its list, as the networks get them (square)."""
     rows = [(name, label) for name in films for label in (0, 1)]
-    figure, axes = plt.subplots(len(rows), each, figsize=(figures.PAGE_WIDTH, 1.25 * len(rows) + 0.2), squeeze=False)
+    figure, axes = plt.subplots(len(rows), each, figsize=(style.PAGE_WIDTH, 1.25 * len(rows) + 0.2), squeeze=False)
     for row, (name, label) in zip(axes, rows, strict=True):
         found = films[name]
         images = found.arrays[max(found.arrays)]

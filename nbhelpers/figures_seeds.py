@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nbhelpers import figures
+from nbhelpers import style
 from nbhelpers.datasets import FilmSet
 from nbhelpers.figures_metrics import METRIC_NAMES
 from nbhelpers.runs import Stage
@@ -22,7 +22,7 @@ def save_spread(
 ) -> None:
     """Save the figure `seeds` (see `draw_spread`); with one seed of every arm a line says so."""
     if (spread["n_seeds"] > 1).any():
-        figures.save_figure(draw_spread(by_seed, spread, sets, titles), stage, "seeds")
+        style.save_figure(draw_spread(by_seed, spread, sets, titles), stage, "seeds")
     else:
         print("one training seed: no spread to show")
 
@@ -35,9 +35,9 @@ def draw_spread(
     Takes what `seed_spread.table` and `seed_spread.summary` give, and the arms' `titles`.
     """
     names, arms = list(dict.fromkeys(spread["dataset"])), list(dict.fromkeys(spread["arm"]))
-    colours = figures.arm_colours(arms)
+    colours = style.arm_colours(arms)
     height = (0.36 * len(arms) + 0.75) * len(names) + 0.5
-    figure, axes = plt.subplots(len(names), 2, figsize=(figures.PAGE_WIDTH, height), squeeze=False)
+    figure, axes = plt.subplots(len(names), 2, figsize=(style.PAGE_WIDTH, height), squeeze=False)
     letters = iter(ascii_uppercase)
     for row, name in zip(axes, names, strict=True):
         for axis, (metric, title) in zip(row, METRIC_NAMES.items(), strict=True):
@@ -53,7 +53,7 @@ def draw_spread(
                 faces = [colours[arm], *["white"] * (len(seeds) - 1)]
                 heights = np.full(len(seeds), place - 0.14)
                 axis.scatter(seeds, heights, s=22, facecolors=faces, edgecolors=colours[arm], linewidths=1.1)
-            axis.set_yticks(range(len(arms)), [figures.two_lines(titles[arm]) for arm in arms])
+            axis.set_yticks(range(len(arms)), [style.two_lines(titles[arm]) for arm in arms])
             axis.set_ylim(len(arms) - 0.5, -0.5)
             axis.set_xlabel(title)
             axis.set_title(f"{next(letters)}   {sets[name].title}", loc="left")

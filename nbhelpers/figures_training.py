@@ -13,7 +13,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from nbhelpers.augmentation import augment, step_seed
-from nbhelpers.figures import LABEL_COLOURS, PAGE_WIDTH
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH
 
 
 def _titled(text: str, simulated: bool) -> str:

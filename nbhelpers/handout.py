@@ -11,7 +11,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from nbhelpers import checklists, figures, figures_flow, flow, model_card
+from nbhelpers import checklists, figures_flow, flow, model_card, style
 from nbhelpers.errors import UserError
 from nbhelpers.runs.files import atomic_path
 from nbhelpers.runs.tables import write_table
@@ -33,7 +33,7 @@ def write(run_folder: Path | str) -> list[Path]:
     table = write_table(counts, folder / "flow.csv")
     written = [card, card.with_suffix(".html"), lists, table]
     if len(counts):
-        figures.style()
+        style.style()
         figure = figures_flow.figure_flow(counts)
         for suffix in (".png", ".svg"):
             path = folder / "figures" / f"flow{suffix}"

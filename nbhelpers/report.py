@@ -14,12 +14,12 @@ import pandas as pd
 from nbhelpers import caveats, flow, handout, published, run_facts, statements
 from nbhelpers.errors import UserError
 from nbhelpers.execution import duration, notebook_name
-from nbhelpers.figures import arm_title
 from nbhelpers.metrics import wording
 from nbhelpers.run_facts import RunFacts
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root
+from nbhelpers.style import arm_title
 
 CAPTIONS = {
     "figure_1": "Images of each source as they were drawn, by class.",

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from nbhelpers import baselines, datasets, evaluation, figures, figures_metrics, models, published
+from nbhelpers import baselines, datasets, evaluation, figures_metrics, models, published, style
 from nbhelpers.errors import UserError
 from nbhelpers.images import write_png
 from nbhelpers.preprocessing import Transform
@@ -175,7 +175,7 @@ def panels(figure):
 
 
 def test_figure_2_has_two_panels_a_set_with_bars_intervals_and_floors():
-    figures.style()
+    style.style()
     predictions = made_predictions()
     other = predictions.assign(dataset="hospital", label=1 - predictions["label"])
     table = evaluation.metrics_table(pd.concat([predictions, other]), n_resamples=50)
@@ -193,7 +193,7 @@ def test_figure_2_has_two_panels_a_set_with_bars_intervals_and_floors():
 
 
 def test_published_mark_is_drawn_on_the_matching_set_alone():
-    figures.style()
+    style.style()
     predictions = made_predictions().replace({"arm": {"good": "cropped"}})
     table = evaluation.metrics_table(predictions, n_resamples=20)
     marks = lambda figure: sum(len(axis.containers) > 1 + 1 for axis in panels(figure))  # noqa: E731
@@ -202,7 +202,7 @@ def test_published_mark_is_drawn_on_the_matching_set_alone():
 
 
 def test_curves_and_distributions_draw_every_arm_and_set():
-    figures.style()
+    style.style()
     predictions = made_predictions()
     figure = figures_metrics.curves(predictions, SETS, TITLES)
     assert len(panels(figure)) == 2 and all(len(axis.lines) == 3 for axis in panels(figure))

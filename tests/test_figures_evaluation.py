@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import calibration, evaluation, figures, figures_evaluation, subgroups
+from nbhelpers import calibration, evaluation, figures_evaluation, style, subgroups
 
 mpl.use("Agg")
 SETS = {
@@ -40,7 +40,7 @@ def predictions():
 
 
 def test_forest_has_a_row_for_all_films_and_each_subgroup_with_its_n(predictions):
-    figures.style()
+    style.style()
     results = evaluation.metrics_table(predictions, n_resamples=20)
     figure = figures_evaluation.forest(results, subgroups.metrics_table(predictions, n_resamples=20), SETS, TITLES)
     names = [[text.get_text() for text in axis.get_yticklabels()] for axis in figure.axes]
@@ -50,7 +50,7 @@ def test_forest_has_a_row_for_all_films_and_each_subgroup_with_its_n(predictions
 
 
 def test_reliability_and_decision_curve_are_drawn_for_every_set_with_and_without_recalibration(predictions):
-    figures.style()
+    style.style()
     recalibrated = calibration.add_recalibrated(predictions)
     figure = figures_evaluation.reliability_and_decision(recalibrated, SETS, TITLES)
     # Of each set the decision curves, then a panel an arm.

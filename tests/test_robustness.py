@@ -3,7 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import datasets, evaluation, figures, figures_evaluation, metrics, models, robustness
+from nbhelpers import datasets, evaluation, figures_evaluation, metrics, models, robustness, style
 from nbhelpers.errors import UserError
 from nbhelpers.images import write_png
 from nbhelpers.preprocessing import Transform
@@ -85,7 +85,7 @@ def test_table_starts_every_curve_at_the_unchanged_films_and_draws(tmp_path):
     titles = {"cropped": "cropped (simulated)"}
     shown = robustness.largest_changes(table, sets, titles)
     assert len(shown) == shown["largest"].nunique() <= 2
-    figures.style()
+    style.style()
     figure = figures_evaluation.robustness_curves(table, sets, titles)
     assert len(figure.axes) == 5 and all(axis.lines for axis in figure.axes)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cropped (simulated)"]

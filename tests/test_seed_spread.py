@@ -13,12 +13,12 @@ from nbhelpers import (
     checkpoints,
     datasets,
     evaluation,
-    figures,
     figures_seeds,
     models,
     report,
     seed_spread,
     splits,
+    style,
     training,
     training_seeds,
 )
@@ -227,7 +227,7 @@ def test_no_arm_of_the_run_gives_empty_tables(run):
 
 
 def test_the_figure_has_a_panel_a_metric_and_a_dot_a_seed(run):
-    figures.style()
+    style.style()
     trained, _, predictions, others = scored(run, 2)
     by_seed = seed_spread.table(["cropped"], trained, predictions, others)
     spread = seed_spread.summary(by_seed, evaluation.metrics_table(predictions, 50))
