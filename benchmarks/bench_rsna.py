@@ -28,7 +28,7 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 import rsna_fixture  # noqa: E402
 
 from nbhelpers import dataset_rsna, film_cache, models, scoring  # noqa: E402
-from nbhelpers.images import resize_gray  # noqa: E402
+from nbhelpers.images.files import resize_gray  # noqa: E402
 from nbhelpers.preprocessing import Transform  # noqa: E402
 
 SIZE = 224

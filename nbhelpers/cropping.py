@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nbhelpers import quality
 from nbhelpers.crop_content import Box, find_content
 from nbhelpers.errors import UserError
-from nbhelpers.images import read_image, to_gray, write_png
+from nbhelpers.images.files import read_image, to_gray, write_png
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress

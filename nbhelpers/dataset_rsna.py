@@ -19,10 +19,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers import dicom
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.film_cache import default_cache
+from nbhelpers.images import dicom
 from nbhelpers.runs import stage
 from nbhelpers.runs.files import read_json
 from nbhelpers.runs.parameters import suggest

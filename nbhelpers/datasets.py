@@ -13,7 +13,7 @@ import pandas as pd
 
 from nbhelpers.errors import UserError
 from nbhelpers.film_cache import film_array, film_arrays, read_film
-from nbhelpers.images import Gray
+from nbhelpers.images.files import Gray
 from nbhelpers.runs.parameters import suggest
 
 __all__ = [

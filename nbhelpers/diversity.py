@@ -16,7 +16,7 @@ from sklearn.preprocessing import StandardScaler
 
 from nbhelpers import models, quality, scoring
 from nbhelpers.generation import is_simulated
-from nbhelpers.images import resize_gray
+from nbhelpers.images.files import resize_gray
 from nbhelpers.preprocessing import Transform, load_images
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import LABELS

@@ -17,7 +17,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
-from nbhelpers.images import Gray, read_gray, resize_gray
+from nbhelpers.images.files import Gray, read_gray, resize_gray
 from nbhelpers.runs.files import atomic_path, inside
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import outputs_root
@@ -36,7 +36,7 @@ def default_cache() -> Path:
 
 def read_film(path: Path) -> Gray:
     """One film as uint8 luminance `(height, width)`, bright where dense; DICOM is told by the file's first bytes."""
-    from nbhelpers import dicom
+    from nbhelpers.images import dicom
 
     return dicom.read_film(path) if dicom.is_dicom(path) else read_gray(path)
 

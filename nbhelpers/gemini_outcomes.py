@@ -14,7 +14,7 @@ from typing import Any
 
 from nbhelpers.errors import UserError
 from nbhelpers.gemini_key import redact
-from nbhelpers.images import decode, sniff_format
+from nbhelpers.images.files import decode, sniff_format
 
 OUTCOMES = {
     "ok": "an image arrived",

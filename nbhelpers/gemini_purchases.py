@@ -14,7 +14,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.gemini_client import Request
 from nbhelpers.gemini_outcomes import REFUSALS, Outcome
 from nbhelpers.gemini_prices import Price, price_of
-from nbhelpers.images import decode
+from nbhelpers.images.files import decode
 from nbhelpers.ledger import Entry, Ledger, image_key
 from nbhelpers.originals import SUFFIXES, arrivals, describe, file_is_whole, forget_arrivals
 from nbhelpers.runs.files import inside

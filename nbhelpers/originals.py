@@ -12,7 +12,7 @@ from typing import Any
 
 from nbhelpers.c2pa import has_manifest
 from nbhelpers.errors import UserError
-from nbhelpers.images import sniff_format
+from nbhelpers.images.files import sniff_format
 from nbhelpers.runs.files import inside, write_bytes
 
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}

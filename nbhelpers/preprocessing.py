@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
-from nbhelpers.images import read_gray, resize_gray
+from nbhelpers.images.files import read_gray, resize_gray
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 
@@ -128,7 +128,7 @@ def load_images(
     Parameters
     ----------
     paths : sequence of path
-        Image files of any size and format that `nbhelpers.images` reads.
+        Image files of any size and format that `nbhelpers.images.files` reads.
     size : int
         Pixels along a side; the aspect ratio is not kept.
     desc : str

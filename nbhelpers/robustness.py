@@ -13,7 +13,7 @@ from nbhelpers import metrics, scoring
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.evaluation import Arm, Films
-from nbhelpers.images import Gray, resize_gray
+from nbhelpers.images.files import Gray, resize_gray
 from nbhelpers.metrics.bootstrap import distributions, interval_groups, percentile_interval
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
-from nbhelpers.images import read_gray
+from nbhelpers.images.files import read_gray
 from nbhelpers.simulator_acquisition import PHYSICS, Box, draw_devices, expose, frame_patient
 from nbhelpers.simulator_anatomy import build_patient, draw_chest
 from nbhelpers.simulator_lesions import draw_lesion

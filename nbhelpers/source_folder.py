@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.images import decode, sniff_format
+from nbhelpers.images.files import decode, sniff_format
 from nbhelpers.runs.files import inside, sha256_file, write_bytes
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress

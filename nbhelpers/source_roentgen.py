@@ -15,7 +15,7 @@ import pandas as pd
 
 from nbhelpers.errors import UserError
 from nbhelpers.generation import Source
-from nbhelpers.images import decode, sniff_format
+from nbhelpers.images.files import decode, sniff_format
 from nbhelpers.runs.files import inside, write_bytes
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import user_path

@@ -9,8 +9,9 @@ from typing import Any
 
 import pandas as pd
 
-from nbhelpers import images, simulator
+from nbhelpers import simulator
 from nbhelpers.errors import UserError
+from nbhelpers.images.files import write_png
 from nbhelpers.runs import files
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import write_table
@@ -100,8 +101,8 @@ def _write_film(row: Mapping[str, Any], folder: str, physics: str, size: int) ->
     film = simulator.draw_film(row, int(row["pair_seed"]), int(row["seed"]), physics, size)
     name = str(row["image_id"])
     path, truth_path = f"images/{name}.png", f"truth/{name}.png"
-    images.write_png(files.inside(folder, truth_path), simulator.pack_truth(film))
-    images.write_png(files.inside(folder, path), film.image)
+    write_png(files.inside(folder, truth_path), simulator.pack_truth(film))
+    write_png(files.inside(folder, path), film.image)
     record: dict[str, Any] = {"image_id": name, "path": path, "status": "ok", "truth_path": truth_path}
     for box, values in zip(_BOXES, (film.field, film.watermark, film.lesion_box), strict=True):
         for edge, value in zip(_EDGES, values or (None,) * 4, strict=True):

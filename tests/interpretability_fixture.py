@@ -9,7 +9,7 @@ import pandas as pd
 
 from nbhelpers import models
 from nbhelpers.datasets import FilmSet
-from nbhelpers.images import write_png
+from nbhelpers.images.files import write_png
 from nbhelpers.preprocessing import Transform
 
 SIDE = 96

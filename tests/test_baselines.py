@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 
 from nbhelpers import baselines, datasets, metrics
-from nbhelpers.images import write_png
+from nbhelpers.images.files import write_png
 from nbhelpers.runs.tables import write_table
 
 

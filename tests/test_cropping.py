@@ -11,9 +11,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nbhelpers import crop_content, cropping, generation, images, prompts
+from nbhelpers import crop_content, cropping, generation, prompts
 from nbhelpers.crop_content import Box
 from nbhelpers.errors import UserError
+from nbhelpers.images import files
 from nbhelpers.runs import tables
 
 ARMS = {
@@ -256,9 +257,9 @@ def test_the_table_has_a_row_for_each_image_and_crop_and_its_box_is_the_file(
     assert {"pair_id", "sex", "age", "view", "prompt", "seed"} <= set(read.columns), "what was known stays known"
     raw = drawn[1].set_index("image_id")["path"]
     for row in read.groupby("crop").head(5).to_dict("records"):
-        gray = images.read_gray(drawn[0] / "simulator" / raw[row["image_id"]])
+        gray = files.read_gray(drawn[0] / "simulator" / raw[row["image_id"]])
         part = gray[int(row["top"]) : int(row["bottom"]), int(row["left"]) : int(row["right"])]
-        np.testing.assert_array_equal(images.read_gray(out / "simulator" / row["path"]), part)
+        np.testing.assert_array_equal(files.read_gray(out / "simulator" / row["path"]), part)
 
 
 def test_pairs_of_the_same_anatomy_are_no_duplicates_and_all_films_pass(cropped: tuple[Path, pd.DataFrame]) -> None:
@@ -278,11 +279,11 @@ def test_what_is_unfit_is_left_out_of_every_crop_with_its_reason_and_nothing_els
         (mine / path).parent.mkdir(parents=True, exist_ok=True)
         (mine / path).write_bytes((folder / "simulator" / path).read_bytes())
     (mine / table["path"][2]).write_bytes(b"\x89PNG\r\n\x1a\ncut short")
-    images.write_png(mine / table["path"][3], film(60))
+    files.write_png(mine / table["path"][3], film(60))
     rgb = np.stack([film(), film()[::-1], 255 - film()], axis=2)
-    images.write_png(mine / table["path"][4], rgb)
-    images.write_png(mine / table["path"][5], np.full((200, 200), 128, np.uint8))
-    again = images.read_gray(mine / table["path"][0])
+    files.write_png(mine / table["path"][4], rgb)
+    files.write_png(mine / table["path"][5], np.full((200, 200), 128, np.uint8))
+    again = files.read_gray(mine / table["path"][0])
     cv2.imwrite(str(mine / table["path"][6]), cv2.convertScaleAbs(again, alpha=0.95, beta=4))
     table.loc[7, "status"] = "refused"
     cropped = cropping.crop_sources({"simulator": table}, ARMS, tmp_path / "01", tmp_path / "02")

@@ -14,8 +14,9 @@ import pydicom
 import pytest
 import rsna_fixture as fixture
 
-from nbhelpers import dataset_rsna, datasets, dicom, film_cache, published
+from nbhelpers import dataset_rsna, datasets, film_cache, published
 from nbhelpers.errors import UserError
+from nbhelpers.images import dicom
 
 
 @pytest.fixture(scope="module")

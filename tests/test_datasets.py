@@ -6,7 +6,7 @@ import pytest
 
 from nbhelpers import dataset_hospital, dataset_kermany, datasets, metrics, subgroups
 from nbhelpers.errors import UserError
-from nbhelpers.images import write_png
+from nbhelpers.images.files import write_png
 from nbhelpers.simulator import read_truth
 
 FILMS = {

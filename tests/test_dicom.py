@@ -13,8 +13,8 @@ from pydicom.dataset import Dataset
 from pydicom.encaps import encapsulate
 from pydicom.sequence import Sequence
 
-from nbhelpers import dicom
 from nbhelpers.errors import UserError
+from nbhelpers.images import dicom
 
 RAMP = np.tile(np.arange(256, dtype=np.uint8), (64, 1))
 DEEP = np.tile(np.arange(4096, dtype=np.uint16), (16, 1))

@@ -9,7 +9,7 @@ from scipy.stats import entropy
 from nbhelpers import diversity, figures_diversity, spending
 from nbhelpers.diversity import Embedding, effective_levels, mean_distance, vendi_score
 from nbhelpers.errors import UserError
-from nbhelpers.images import write_png
+from nbhelpers.images.files import write_png
 from nbhelpers.ledger import Ledger
 
 mpl.use("Agg")

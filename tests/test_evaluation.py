@@ -8,7 +8,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from nbhelpers import baselines, datasets, evaluation, figures_metrics, models, published, style
 from nbhelpers.errors import UserError
-from nbhelpers.images import write_png
+from nbhelpers.images.files import write_png
 from nbhelpers.preprocessing import Transform
 from nbhelpers.runs.tables import check_table
 
@@ -134,7 +134,7 @@ def test_scores_cover_every_readable_film_and_are_kept(run, monkeypatch):
 def test_scores_equal_those_of_the_plain_network_on_the_same_films(run):
     import torch
 
-    from nbhelpers.images import read_gray, resize_gray
+    from nbhelpers.images.files import read_gray, resize_gray
 
     folder, sets = run
     arms = evaluation.load_arms(["cropped"], folder)

@@ -6,7 +6,7 @@ import pytest
 
 from nbhelpers import datasets, film_cache
 from nbhelpers.errors import UserError
-from nbhelpers.images import read_gray, resize_gray, write_png
+from nbhelpers.images.files import read_gray, resize_gray, write_png
 
 
 @pytest.fixture

@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import generation, images, prompts
+from nbhelpers import generation, prompts
 from nbhelpers.errors import UserError
+from nbhelpers.images import files
 from nbhelpers.runs import tables
 
 
@@ -32,7 +33,7 @@ class Painter:
                 continue
             if not (folder / path).exists():
                 values = np.random.default_rng(row["seed"]).integers(0, 255, (30, 20), dtype=np.uint8)
-                images.write_png(folder / path, values)
+                files.write_png(folder / path, values)
                 self.painted += 1
             rows.append({"image_id": row["image_id"], "path": path, "status": "ok", "cost": 0.04})
         return pd.DataFrame(rows).iloc[::-1]

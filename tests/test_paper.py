@@ -23,7 +23,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from nbhelpers import dataset_rsna, prompts, simulator
-from nbhelpers.images import write_png
+from nbhelpers.images.files import write_png
 from nbhelpers.runs import parameters, tables
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]

@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 from scipy.fft import dctn
 
-from nbhelpers import images, prompts, quality, simulator
+from nbhelpers import prompts, quality, simulator
+from nbhelpers.images.files import read_gray, to_gray
 
 
 def films(count: int = 12, physics: str = "nano_banana") -> list[np.ndarray]:
     design = prompts.design(count, 4, prompts.load_templates())
     drawn = simulator.draw_films(design, physics, 160, 1)
-    return [images.to_gray(Image.fromarray(film.image)) for film in drawn]
+    return [to_gray(Image.fromarray(film.image)) for film in drawn]
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +32,7 @@ def shrink(image: np.ndarray) -> np.ndarray:
 
 
 def judge(image: np.ndarray, min_side: int = 100) -> str:
-    gray = images.to_gray(Image.fromarray(image))
+    gray = to_gray(Image.fromarray(image))
     height, width = gray.shape
     return quality.measure(Image.fromarray(image), gray, (0, 0, width, height), min_side).reason
 
@@ -119,7 +120,7 @@ def test_a_coloured_frame_makes_no_coloured_film(pictures: list[np.ndarray]) -> 
     rgb = np.repeat(pictures[0][:, :, None], 3, axis=2)
     framed = cv2.copyMakeBorder(rgb, 30, 30, 30, 30, cv2.BORDER_CONSTANT, value=(200, 20, 20))
     image = Image.fromarray(framed)
-    gray = images.to_gray(image)
+    gray = to_gray(image)
     assert quality.measure(image, gray, (30, 30, 190, 190), 100).reason == ""
     assert quality.colourfulness(image, (0, 0, *image.size)) > quality.COLOUR_LIMIT
 
@@ -167,5 +168,5 @@ def test_what_is_no_radiograph_is_found(name: str) -> None:
 def test_real_films_pass() -> None:
     files = sorted((Path(os.environ["NBHELPERS_DATA"]) / "kermany224").rglob("*.jp*g"))[::60]
     assert files, "kermany224 holds no film"
-    told = [judge(images.read_gray(file), 100) for file in files]
+    told = [judge(read_gray(file), 100) for file in files]
     assert np.mean([reason == "" for reason in told]) >= 0.99

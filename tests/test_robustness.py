@@ -5,7 +5,7 @@ import pytest
 
 from nbhelpers import datasets, evaluation, figures_evaluation, metrics, models, robustness, style
 from nbhelpers.errors import UserError
-from nbhelpers.images import write_png
+from nbhelpers.images.files import write_png
 from nbhelpers.preprocessing import Transform
 
 

@@ -23,7 +23,7 @@ from nbhelpers import (
     training_seeds,
 )
 from nbhelpers.errors import UserError
-from nbhelpers.images import write_png
+from nbhelpers.images.files import write_png
 from nbhelpers.preprocessing import Transform
 from nbhelpers.runs.tables import read_table
 

@@ -6,7 +6,7 @@ from training_fixture import BACKBONE, SIZE, disc_arm
 
 from nbhelpers import models, scoring, splits, training
 from nbhelpers.errors import UserError
-from nbhelpers.images import write_png
+from nbhelpers.images.files import write_png
 from nbhelpers.preprocessing import Transform
 from nbhelpers.runs.tables import read_table, write_table
 

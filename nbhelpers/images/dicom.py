@@ -22,7 +22,7 @@ from pydicom.errors import InvalidDicomError
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
 
 from nbhelpers.errors import UserError
-from nbhelpers.images import MAX_PIXELS, Gray, to_gray
+from nbhelpers.images.files import MAX_PIXELS, Gray, to_gray
 
 MAX_BYTES = 256 * 2**20  # 64 million pixels of 16 bit are 122 MiB; a larger file is no single film
 OLDEST = 120  # years; the public sets hold ages such as 148 and 412, which are slips of the key
