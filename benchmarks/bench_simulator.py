@@ -10,21 +10,21 @@ import time
 import numpy as np
 import pandas as pd
 
-from nbhelpers import simulator
+from nbhelpers.simulator.film import CHOICES, draw_films
 
 ROUNDS = 3
 
 
 def mixed_design(films: int) -> pd.DataFrame:
     rng = np.random.default_rng(0)
-    rows = [{name: str(rng.choice(levels)) for name, levels in simulator.CHOICES.items()} for _ in range(films)]
+    rows = [{name: str(rng.choice(levels)) for name, levels in CHOICES.items()} for _ in range(films)]
     seeds = rng.integers(2**31, size=(2, films))
     return pd.DataFrame(rows).assign(devices="ecg_leads", pair_seed=seeds[0], seed=seeds[1])
 
 
 def draw(design: pd.DataFrame, size: int, physics: str, workers: int) -> tuple[float, str]:
     digest = hashlib.sha256()
-    films = simulator.draw_films(design, physics, size, workers)
+    films = draw_films(design, physics, size, workers)
     digest.update(next(films).image.tobytes())  # the processes have started
     start = time.perf_counter()
     for film in films:

@@ -21,7 +21,7 @@ from nbhelpers.runs.files import inside
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import LABELS, read_table, write_table
-from nbhelpers.simulator import read_truth
+from nbhelpers.simulator.film import read_truth
 
 Gray = NDArray[np.uint8]
 

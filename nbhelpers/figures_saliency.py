@@ -18,7 +18,7 @@ from nbhelpers.runs import Stage
 from nbhelpers.saliency import resize_maps
 from nbhelpers.saliency_examples import CELLS, Examples, notes_without_map
 from nbhelpers.saliency_scores import BASELINES, SCORES
-from nbhelpers.simulator import mask_box
+from nbhelpers.simulator.film import mask_box
 from nbhelpers.style import PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, save_figure, two_lines
 
 _BOX_COLOUR = "#56e0ff"

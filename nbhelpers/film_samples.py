@@ -127,7 +127,7 @@ def truth_of(sample: FilmSample, size: int) -> Truth:
 
 
 def _simulated_truth(sample: FilmSample, film: dict, size: int) -> tuple[Mask, Mask]:  # type: ignore[type-arg]
-    from nbhelpers.simulator import read_truth
+    from nbhelpers.simulator.film import read_truth
 
     lungs, lesion, _ = read_truth(inside(sample.film_set.root, film["truth_path"]))
     box = _crop_box(sample, film)

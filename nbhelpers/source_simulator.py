@@ -9,12 +9,12 @@ from typing import Any
 
 import pandas as pd
 
-from nbhelpers import simulator
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
 from nbhelpers.runs import files
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import write_table
+from nbhelpers.simulator.film import CHOICES, design_rows, draw_film, map_rows, pack_truth
 
 _BOXES = ("field", "watermark", "lesion")
 _EDGES = ("left", "top", "right", "bottom")
@@ -60,10 +60,10 @@ class SimulatorSource:
         """
         folder = Path(folder)
         known = self._known(folder)
-        rows = [dict(row, _key=self._key(row)) for row in simulator.design_rows(design)]
+        rows = [dict(row, _key=self._key(row)) for row in design_rows(design)]
         missing = [row for row in rows if known.get(str(row["image_id"]), {}).get("key") != row["_key"]]
         write = partial(_write_film, folder=str(folder), physics=self.physics, size=self.size)
-        drawn = simulator.map_rows(write, missing, self.workers)
+        drawn = map_rows(write, missing, self.workers)
         try:
             bar = progress(drawn, desc=f"drawing {self.name}", total=len(missing), unit="film")
             for number, record in enumerate(bar, start=1):
@@ -78,7 +78,7 @@ class SimulatorSource:
         return table.drop(columns="key", errors="ignore")
 
     def _key(self, row: Mapping[str, Any]) -> str:
-        wanted = [row.get(name) for name in (*simulator.CHOICES, "age", "devices", "pair_seed", "seed")]
+        wanted = [row.get(name) for name in (*CHOICES, "age", "devices", "pair_seed", "seed")]
         return "|".join(["" if value is None or value != value else str(value) for value in wanted]) + (
             f"|{self.physics}|{self.size}|{_VERSION}"
         )
@@ -98,10 +98,10 @@ class SimulatorSource:
 
 
 def _write_film(row: Mapping[str, Any], folder: str, physics: str, size: int) -> dict[str, Any]:
-    film = simulator.draw_film(row, int(row["pair_seed"]), int(row["seed"]), physics, size)
+    film = draw_film(row, int(row["pair_seed"]), int(row["seed"]), physics, size)
     name = str(row["image_id"])
     path, truth_path = f"images/{name}.png", f"truth/{name}.png"
-    write_png(files.inside(folder, truth_path), simulator.pack_truth(film))
+    write_png(files.inside(folder, truth_path), pack_truth(film))
     write_png(files.inside(folder, path), film.image)
     record: dict[str, Any] = {"image_id": name, "path": path, "status": "ok", "truth_path": truth_path}
     for box, values in zip(_BOXES, (film.field, film.watermark, film.lesion_box), strict=True):

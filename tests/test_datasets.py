@@ -7,7 +7,7 @@ import pytest
 from nbhelpers import dataset_hospital, dataset_kermany, datasets, metrics, subgroups
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
-from nbhelpers.simulator import read_truth
+from nbhelpers.simulator.film import read_truth
 
 FILMS = {
     "train/NORMAL/IM-0115-0001.jpeg": 0,

@@ -22,9 +22,10 @@ from gemini_server import GeminiServer, Reply, body, image_body
 from PIL import Image
 from safetensors.torch import save_file
 
-from nbhelpers import dataset_rsna, prompts, simulator
+from nbhelpers import dataset_rsna, prompts
 from nbhelpers.images.files import write_png
 from nbhelpers.runs import parameters, tables
+from nbhelpers.simulator.film import Film, draw_films
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -50,7 +51,7 @@ TINY = {
 }
 
 
-def png_bytes(film: simulator.Film) -> bytes:
+def png_bytes(film: Film) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(film.image).save(buffer, "PNG")
     return buffer.getvalue()
@@ -62,7 +63,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GeminiServer, s
     folder = tmp_path_factory.mktemp("paper")
     values = parameters.read_yaml(parameters.ROOT / "params" / "paper.yaml") | TINY
     design = prompts.design(PAIRS, values["seed"], prompts.load_templates(None))
-    films = simulator.draw_films(design, physics="nano_banana", size=256, workers=1)
+    films = draw_films(design, physics="nano_banana", size=256, workers=1)
     pictures = {prompt: png_bytes(film) for prompt, film in zip(design["prompt"], films, strict=True)}
     data = folder / "data"
     written = rsna_fixture.write(data, n_films=24, size=128, odd=False)
@@ -102,7 +103,7 @@ def write_films(folder: Path, count: int, seed: int) -> pd.DataFrame:
     """Simulated films in folders NORMAL and PNEUMONIA; gives `image, label`."""
     design = prompts.design(count // 2, seed, prompts.load_templates(None))
     rows = []
-    films = simulator.draw_films(design, physics="hospital_a", size=160, workers=1)
+    films = draw_films(design, physics="hospital_a", size=160, workers=1)
     for row, film in zip(design.to_dict("records"), films, strict=True):
         name = f"{row['label'].upper()}/person{row['pair_id']}_{row['label']}.png"
         write_png(folder / name, film.image)

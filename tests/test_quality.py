@@ -12,13 +12,14 @@ import pytest
 from PIL import Image
 from scipy.fft import dctn
 
-from nbhelpers import prompts, quality, simulator
+from nbhelpers import prompts, quality
 from nbhelpers.images.files import read_gray, to_gray
+from nbhelpers.simulator.film import draw_films
 
 
 def films(count: int = 12, physics: str = "nano_banana") -> list[np.ndarray]:
     design = prompts.design(count, 4, prompts.load_templates())
-    drawn = simulator.draw_films(design, physics, 160, 1)
+    drawn = draw_films(design, physics, 160, 1)
     return [to_gray(Image.fromarray(film.image)) for film in drawn]
 
 

@@ -5,8 +5,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
-from nbhelpers import simulator, simulator_acquisition, simulator_anatomy, simulator_lesions
 from nbhelpers.errors import UserError
+from nbhelpers.simulator import acquisition, anatomy, lesions
+from nbhelpers.simulator.film import CHOICES, DEVICES, DISEASE, PHYSICS, draw_film, draw_films, pack_truth, read_truth
 from nbhelpers.source_simulator import SimulatorSource
 
 PLAIN = {
@@ -26,59 +27,57 @@ SICK = {**PLAIN, "label": "pneumonia", "pattern": "lobar", "side": "right", "lob
 def mixed_design(pairs: int, seed: int = 0) -> pd.DataFrame:
     # Matched as a real design is: a pair shares every attribute but the disease; each film has its own seed.
     rng = np.random.default_rng(seed)
-    shared = [name for name in simulator.CHOICES if name not in (*simulator.DISEASE, "label")]
+    shared = [name for name in CHOICES if name not in (*DISEASE, "label")]
     rows = []
     for pair in range(pairs):
-        patient = {name: str(rng.choice(simulator.CHOICES[name])) for name in shared}
+        patient = {name: str(rng.choice(CHOICES[name])) for name in shared}
         patient["devices"] = str(rng.choice(["none", "none", "ecg_leads", "central_line;ecg_leads", "pacemaker"]))
         patient["pair_seed"] = int(rng.integers(2**31))
         for label in ("normal", "pneumonia"):
             sick = label == "pneumonia"
-            disease = {name: str(rng.choice(simulator.CHOICES[name])) if sick else "" for name in simulator.DISEASE}
+            disease = {name: str(rng.choice(CHOICES[name])) if sick else "" for name in DISEASE}
             image_id = f"{label[0]}{pair:05d}"
             rows.append({"image_id": image_id, **patient, **disease, "label": label, "seed": int(rng.integers(2**31))})
     return pd.DataFrame(rows)
 
 
 def chest_of(attributes, pair_seed, size=128):
-    patient = simulator_anatomy.build_patient(attributes, pair_seed)
-    canvas = simulator_acquisition.frame_patient(
-        patient, simulator_acquisition.PHYSICS["roentgen"], (0, 0, size, size), size, seed=5
-    )
-    return simulator_anatomy.draw_chest(patient, canvas), canvas
+    patient = anatomy.build_patient(attributes, pair_seed)
+    canvas = acquisition.frame_patient(patient, acquisition.PHYSICS["roentgen"], (0, 0, size, size), size, seed=5)
+    return anatomy.draw_chest(patient, canvas), canvas
 
 
 def lesion_of(attributes, pair_seed, seed=3):
     chest, canvas = chest_of(attributes, pair_seed)
-    return simulator_lesions.draw_lesion(chest, canvas, attributes, seed), chest, canvas
+    return lesions.draw_lesion(chest, canvas, attributes, seed), chest, canvas
 
 
 def test_same_seeds_give_the_same_film_and_other_seeds_another():
-    first = simulator.draw_film(SICK, 1, 2, size=128)
-    again = simulator.draw_film(SICK, 1, 2, size=128)
-    other = simulator.draw_film(SICK, 1, 3, size=128)
+    first = draw_film(SICK, 1, 2, size=128)
+    again = draw_film(SICK, 1, 2, size=128)
+    other = draw_film(SICK, 1, 3, size=128)
     assert np.array_equal(first.image, again.image) and np.array_equal(first.lesion, again.lesion)
     assert not np.array_equal(first.image, other.image)
 
 
 def test_films_do_not_depend_on_the_number_of_workers():
     design = mixed_design(20)
-    alone = list(simulator.draw_films(design, "nano_banana", 64, workers=1))
-    shared = list(simulator.draw_films(design, "nano_banana", 64, workers=2))
+    alone = list(draw_films(design, "nano_banana", 64, workers=1))
+    shared = list(draw_films(design, "nano_banana", 64, workers=2))
     assert len(alone) == len(shared) == len(design)
     for one, two in zip(alone, shared, strict=True):
         assert np.array_equal(one.image, two.image)
-        assert np.array_equal(simulator.pack_truth(one), simulator.pack_truth(two))
+        assert np.array_equal(pack_truth(one), pack_truth(two))
 
 
-@pytest.mark.parametrize("physics", sorted(simulator.PHYSICS))
+@pytest.mark.parametrize("physics", sorted(PHYSICS))
 def test_flipping_the_label_changes_nothing_away_from_the_lesion(physics):
     import cv2
 
     changed = 0
     for seed in range(12):
-        sick = simulator.draw_film({**SICK, "extent": "severe"}, seed, 50 + seed, physics, 192)
-        well = simulator.draw_film({**SICK, "label": "normal", "extent": "severe"}, seed, 50 + seed, physics, 192)
+        sick = draw_film({**SICK, "extent": "severe"}, seed, 50 + seed, physics, 192)
+        well = draw_film({**SICK, "label": "normal", "extent": "severe"}, seed, 50 + seed, physics, 192)
         assert not well.lesion.any() and well.lesion_box is None
         assert np.array_equal(sick.lungs, well.lungs) and np.array_equal(sick.overlay, well.overlay)
         differs = sick.image != well.image
@@ -97,7 +96,7 @@ def test_nothing_but_the_disease_predicts_the_label():
     design = pd.concat([design, swapped], ignore_index=True)
     label = (design["label"] == "pneumonia").to_numpy()
     rows = []
-    for film in simulator.draw_films(design, "nano_banana", 80, workers=1):
+    for film in draw_films(design, "nano_banana", 80, workers=1):
         outside = ~film.lungs & ~film.overlay
         border = np.ones_like(film.lungs)
         border[5:-5, 5:-5] = False
@@ -118,7 +117,7 @@ def test_nothing_but_the_disease_predicts_the_label():
 
 
 @pytest.mark.parametrize("side", ["left", "right", "both"])
-@pytest.mark.parametrize("pattern", simulator.CHOICES["pattern"])
+@pytest.mark.parametrize("pattern", CHOICES["pattern"])
 def test_lesions_lie_on_the_side_asked_for(side, pattern):
     for pair_seed in range(4):
         lesion, chest, canvas = lesion_of({**SICK, "side": side, "pattern": pattern, "extent": "severe"}, pair_seed)
@@ -139,7 +138,7 @@ def test_lesions_lie_in_the_lobe_asked_for():
     assert depth["upper"] < 0.45 < 0.55 < depth["middle"] < depth["lower"]
 
 
-@pytest.mark.parametrize("pattern", simulator.CHOICES["pattern"])
+@pytest.mark.parametrize("pattern", CHOICES["pattern"])
 def test_more_extent_means_more_lesion_in_every_patient(pattern):
     for pair_seed in range(8):
         area = [
@@ -205,14 +204,14 @@ def test_the_heart_is_wider_from_the_front_and_lying_down():
 def test_shoulder_blades_lie_further_in_on_ap_films():
     rows = []
     for view in ("PA", "AP"):
-        patients = [simulator_anatomy.build_patient({**PLAIN, "view": view}, seed) for seed in range(20)]
+        patients = [anatomy.build_patient({**PLAIN, "view": view}, seed) for seed in range(20)]
         rows.append(np.mean([patient.blade for patient in patients]))
     assert rows[1] < rows[0] - 0.15
 
 
 def test_children_have_shorter_lungs_and_wider_hearts():
-    child = [simulator_anatomy.build_patient({**PLAIN, "age_group": "child", "age": 3}, seed) for seed in range(40)]
-    adult = [simulator_anatomy.build_patient(PLAIN, seed) for seed in range(40)]
+    child = [anatomy.build_patient({**PLAIN, "age_group": "child", "age": 3}, seed) for seed in range(40)]
+    adult = [anatomy.build_patient(PLAIN, seed) for seed in range(40)]
     assert np.mean([p.lung_height for p in child]) < 0.9 * np.mean([p.lung_height for p in adult])
     assert np.mean([p.heart_ratio for p in child]) > 0.03 + np.mean([p.heart_ratio for p in adult])
 
@@ -223,27 +222,27 @@ def test_habitus_adds_soft_tissue_and_breasts_show_on_women():
         rows = (chest.depth > 0.6) & (chest.depth < 0.9) & (chest.lungs > 0.5)
         return chest.attenuation[rows].mean()
 
-    slim, large = (simulator_anatomy.build_patient({**PLAIN, "habitus": h}, 4).soft_tissue for h in ("slim", "large"))
+    slim, large = (anatomy.build_patient({**PLAIN, "habitus": h}, 4).soft_tissue for h in ("slim", "large"))
     assert large > 2 * slim
     assert overlying({**PLAIN, "sex": "female"}) > overlying(PLAIN) + 0.02
 
 
-@pytest.mark.parametrize("device", simulator.DEVICES)
+@pytest.mark.parametrize("device", DEVICES)
 def test_each_device_adds_attenuation_and_shows_on_the_film(device):
     attributes = {**PLAIN, "view": "AP", "position": "supine"}
     chest, canvas = chest_of(attributes, 1)
-    assert simulator_acquisition.draw_devices(chest, canvas, set(), 2).max() == 0
-    added = simulator_acquisition.draw_devices(chest, canvas, {device}, 2)
+    assert acquisition.draw_devices(chest, canvas, set(), 2).max() == 0
+    added = acquisition.draw_devices(chest, canvas, {device}, 2)
     assert added.min() >= 0 and added.max() > 0.05
-    without = simulator.draw_film(attributes, 1, 2, "roentgen", 128).image.astype(int)
-    with_it = simulator.draw_film({**attributes, "devices": device}, 1, 2, "roentgen", 128).image.astype(int)
+    without = draw_film(attributes, 1, 2, "roentgen", 128).image.astype(int)
+    with_it = draw_film({**attributes, "devices": device}, 1, 2, "roentgen", 128).image.astype(int)
     assert (with_it - without).max() > 12
 
 
 def test_under_exposed_films_are_brighter_than_over_exposed_ones():
     for seed in range(5):
         under, normal, over = (
-            simulator.draw_film({**PLAIN, "exposure": exposure}, seed, seed, "roentgen", 96).image.mean()
+            draw_film({**PLAIN, "exposure": exposure}, seed, seed, "roentgen", 96).image.mean()
             for exposure in ("under", "normal", "over")
         )
         assert under > normal > over
@@ -252,7 +251,7 @@ def test_under_exposed_films_are_brighter_than_over_exposed_ones():
 def test_watermark_is_always_there_at_the_lower_right_and_off_the_lungs():
     design = mixed_design(60, seed=2)
     covered = []
-    for film in simulator.draw_films(design, "nano_banana", 128, workers=1):
+    for film in draw_films(design, "nano_banana", 128, workers=1):
         left, top, right, bottom = film.watermark
         assert 0.8 * 128 < left < right <= 128 and 0.8 * 128 < top < bottom <= 128
         assert film.overlay[top:bottom, left:right].any()
@@ -264,12 +263,12 @@ def test_watermark_is_always_there_at_the_lower_right_and_off_the_lungs():
 @pytest.mark.parametrize("physics", ["roentgen", "hospital_a", "hospital_b"])
 def test_other_physics_have_no_watermark_and_no_frame(physics):
     for seed in range(5):
-        film = simulator.draw_film(PLAIN, seed, seed, physics, 96)
+        film = draw_film(PLAIN, seed, seed, physics, 96)
         assert film.watermark is None and film.field == (0, 0, 96, 96)
 
 
 def test_truth_lies_where_it_must():
-    for seed, film in enumerate(simulator.draw_films(mixed_design(30, seed=5), "nano_banana", 96, workers=1)):
+    for seed, film in enumerate(draw_films(mixed_design(30, seed=5), "nano_banana", 96, workers=1)):
         left, top, right, bottom = film.field
         outside = np.ones_like(film.lungs)
         outside[top:bottom, left:right] = False
@@ -286,8 +285,8 @@ def test_truth_lies_where_it_must():
 def test_a_patient_looks_the_same_at_another_size():
     import cv2
 
-    small = simulator.draw_film(SICK, 7, 8, "roentgen", 128)
-    large = simulator.draw_film(SICK, 7, 8, "roentgen", 512)
+    small = draw_film(SICK, 7, 8, "roentgen", 128)
+    large = draw_film(SICK, 7, 8, "roentgen", 512)
     reduced = cv2.resize(large.lungs.astype(np.float32), (128, 128), interpolation=cv2.INTER_AREA) > 0.5
     assert (reduced & small.lungs).sum() / (reduced | small.lungs).sum() > 0.95
     pixels = cv2.resize(large.image, (128, 128), interpolation=cv2.INTER_AREA)
@@ -295,8 +294,8 @@ def test_a_patient_looks_the_same_at_another_size():
 
 
 def test_gaps_in_the_attributes_are_filled_from_the_seeds():
-    film = simulator.draw_film({"label": "pneumonia", "age": float("nan"), "pattern": "", "sex": None}, 1, 2, size=64)
-    again = simulator.draw_film({"label": "pneumonia"}, 1, 2, size=64)
+    film = draw_film({"label": "pneumonia", "age": float("nan"), "pattern": "", "sex": None}, 1, 2, size=64)
+    again = draw_film({"label": "pneumonia"}, 1, 2, size=64)
     assert film.lesion.any() and np.array_equal(film.image, again.image)
 
 
@@ -313,7 +312,7 @@ def test_gaps_in_the_attributes_are_filled_from_the_seeds():
 )
 def test_bad_input_is_one_clear_error(change, physics, size):
     with pytest.raises(UserError):
-        simulator.draw_film({**PLAIN, **change}, 1, 2, physics, size)
+        draw_film({**PLAIN, **change}, 1, 2, physics, size)
 
 
 def test_the_source_writes_films_and_truth_and_resumes(tmp_path):
@@ -325,8 +324,8 @@ def test_the_source_writes_films_and_truth_and_resumes(tmp_path):
     table = source.draw(design, tmp_path)
     assert table["image_id"].tolist() == design["image_id"].tolist() and (table["status"] == "ok").all()
     assert (tmp_path / table["path"].iloc[0]).stat().st_mtime_ns == kept
-    film = simulator.draw_film(design.iloc[1].to_dict(), design["pair_seed"][1], design["seed"][1], size=96)
-    lungs, lesion, overlay = simulator.read_truth(tmp_path / table["truth_path"].iloc[1])
+    film = draw_film(design.iloc[1].to_dict(), design["pair_seed"][1], design["seed"][1], size=96)
+    lungs, lesion, overlay = read_truth(tmp_path / table["truth_path"].iloc[1])
     assert np.array_equal(lungs, film.lungs) and np.array_equal(lesion, film.lesion)
     assert np.array_equal(overlay, film.overlay)
     boxes = table.iloc[1]
@@ -345,5 +344,5 @@ def test_the_source_draws_again_what_was_changed(tmp_path):
 def test_the_roentgen_source_is_512_and_clean(tmp_path):
     source = SimulatorSource("simulator_roentgen", {"simulator_size": 96, "workers": 1})
     table = source.draw(mixed_design(1), tmp_path)
-    assert source.simulated and simulator.read_truth(tmp_path / table["truth_path"].iloc[0])[0].shape == (512, 512)
+    assert source.simulated and read_truth(tmp_path / table["truth_path"].iloc[0])[0].shape == (512, 512)
     assert table["watermark_left"].isna().all()

@@ -9,7 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nbhelpers.simulator_acquisition import Box, Physics
+from nbhelpers.simulator.acquisition import Box, Physics
 
 Film = NDArray[np.uint8]
 Mask = NDArray[np.bool_]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from nbhelpers.simulator_canvas import Canvas, Map, band_edges, blur_pixels, curve, dome, ramp
+from nbhelpers.simulator.canvas import Canvas, Map, band_edges, blur_pixels, curve, dome, ramp
 
 Points = NDArray[np.float64]
 RIGHT, LEFT = -1, 1  # the patient's sides, as signs of x: the patient's right is on the left of the image

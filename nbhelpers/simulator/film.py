@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import read_gray
-from nbhelpers.simulator_acquisition import PHYSICS, Box, draw_devices, expose, frame_patient
-from nbhelpers.simulator_anatomy import build_patient, draw_chest
-from nbhelpers.simulator_lesions import draw_lesion
-from nbhelpers.simulator_overlays import choose_field, draw_overlays
+from nbhelpers.simulator.acquisition import PHYSICS, Box, draw_devices, expose, frame_patient
+from nbhelpers.simulator.anatomy import build_patient, draw_chest
+from nbhelpers.simulator.lesions import draw_lesion
+from nbhelpers.simulator.overlays import choose_field, draw_overlays
 
 if TYPE_CHECKING:
     from pandas import DataFrame

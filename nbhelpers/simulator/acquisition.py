@@ -8,8 +8,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nbhelpers.simulator_anatomy import LEFT, RIGHT, Chest, Patient
-from nbhelpers.simulator_canvas import Canvas, Map, blur_pixels, curve
+from nbhelpers.simulator.anatomy import LEFT, RIGHT, Chest, Patient
+from nbhelpers.simulator.canvas import Canvas, Map, blur_pixels, curve
 
 Box = tuple[int, int, int, int]
 Range = tuple[float, float]
