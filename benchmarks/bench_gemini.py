@@ -26,7 +26,7 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from nbhelpers.gemini_client import Request, make_client
+from nbhelpers.image_models.gemini.client import Request, make_client
 from nbhelpers.source_gemini import GeminiSource
 
 SERVER = Path(__file__).resolve().parent.parent / "tests" / "gemini_server.py"

@@ -8,13 +8,22 @@ from typing import Any
 
 import pandas as pd
 
-from nbhelpers import gemini_batch, gemini_client
-from nbhelpers.gemini_key import api_key
-from nbhelpers.gemini_online import Run, run_in_thread
-from nbhelpers.gemini_outcomes import REFUSALS
-from nbhelpers.gemini_purchases import Row, Settings, adopt, check_budget, in_jobs, plan_rows, rows_of, settle
-from nbhelpers.ledger import Ledger, replay, spent
-from nbhelpers.originals import file_is_whole, forget_arrivals
+from nbhelpers.image_models.gemini import batch, client
+from nbhelpers.image_models.gemini.key import api_key
+from nbhelpers.image_models.gemini.online import Run, run_in_thread
+from nbhelpers.image_models.gemini.outcomes import REFUSALS
+from nbhelpers.image_models.gemini.purchases import (
+    Row,
+    Settings,
+    adopt,
+    check_budget,
+    in_jobs,
+    plan_rows,
+    rows_of,
+    settle,
+)
+from nbhelpers.image_models.ledger import Ledger, replay, spent
+from nbhelpers.image_models.originals import file_is_whole, forget_arrivals
 
 
 class GeminiSource:
@@ -77,14 +86,14 @@ class GeminiSource:
             settle(ledger, settings)
             adopt(ledger, rows, folder)
             plan = plan_rows(rows, ledger.entries, folder, settings.attempts)
-            if settings.mode == "batch" or gemini_batch.announced(ledger):
-                gemini_batch.run(ledger, plan, folder, settings)
+            if settings.mode == "batch" or batch.announced(ledger):
+                batch.run(ledger, plan, folder, settings)
                 plan = plan_rows(rows, ledger.entries, folder, settings.attempts)
             plan.wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
             if settings.mode == "online" and plan.wanted:
                 check_budget(ledger, plan.wanted, settings)
                 api_key()
-                gemini_client.check_endpoint()
+                client.check_endpoint()
                 run_in_thread(Run(ledger, plan.wanted, folder, settings, proven=bool(plan.here)))
             forget_arrivals(folder)
             return table_of(rows, ledger, folder, settings)

@@ -9,8 +9,8 @@ from scipy.stats import entropy
 from nbhelpers import diversity, figures_diversity, spending
 from nbhelpers.diversity import Embedding, effective_levels, mean_distance, vendi_score
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.ledger import Ledger
 from nbhelpers.images.files import write_png
-from nbhelpers.ledger import Ledger
 
 mpl.use("Agg")
 

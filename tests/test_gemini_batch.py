@@ -14,7 +14,7 @@ from test_source_gemini import SECRET, design, key, lines_of, serve, source  # n
 
 from nbhelpers import generation
 from nbhelpers.errors import UserError
-from nbhelpers.ledger import replay
+from nbhelpers.image_models.ledger import replay
 
 HALF = (1290 * 0.0387 / 1290 + 40 * 0.3e-6) / 2
 
@@ -178,20 +178,20 @@ def test_killed_before_the_job_was_made_it_is_made_once(serve, tmp_path):  # noq
     def die(*_):
         raise KeyboardInterrupt
 
-    from nbhelpers import gemini_batch
+    from nbhelpers.image_models.gemini.batch import _Door
 
-    class Door(gemini_batch._Door):
+    class Door(_Door):
         def call(self, do, before_retry=lambda: None):
             if "create" in do.__code__.co_names:
                 die()
             return super().call(do, before_retry)
 
-    original, gemini_batch._Door = gemini_batch._Door, Door
+    original, _Door = _Door, Door
     try:
         with pytest.raises(KeyboardInterrupt):
             made.draw(design(4), tmp_path)
     finally:
-        gemini_batch._Door = original
+        _Door = original
     assert not server.jobs and real
     assert (batch().draw(design(4), tmp_path)["status"] == "ok").all() and len(server.jobs) == 1
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nbhelpers.errors import UserError
-from nbhelpers.ledger import Ledger, image_key, replay, spent
+from nbhelpers.image_models.ledger import Ledger, image_key, replay, spent
 
 KEY = "k" * 64
 
@@ -83,7 +83,7 @@ def test_a_second_opening_is_refused_and_succeeds_after_the_first_closed(tmp_pat
 
 
 def test_the_lock_ends_with_a_killed_process(tmp_path):
-    code = "import sys, time; from nbhelpers.ledger import Ledger; L=Ledger(sys.argv[1]); print('on', flush=True); "
+    code = "import sys, time; from nbhelpers.image_models.ledger import Ledger; L=Ledger(sys.argv[1]); print('on', flush=True); "
     code += "time.sleep(60)"
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
     assert process.stdout.readline() == b"on\n"

@@ -21,15 +21,15 @@ import pytest
 from gemini_server import REPLIES, GeminiServer, Reply, ok, png
 
 from nbhelpers import generation
-from nbhelpers.c2pa import has_manifest
 from nbhelpers.errors import UserError
-from nbhelpers.gemini_carriers import carriers
-from nbhelpers.gemini_online import DOUBTS, LOST_LIMIT
-from nbhelpers.gemini_outcomes import OUTCOMES, REFUSALS, from_reply, from_status
-from nbhelpers.gemini_prices import PRICES, price_of
-from nbhelpers.gemini_purchases import Settings
-from nbhelpers.ledger import Ledger, replay
-from nbhelpers.originals import note_arrival
+from nbhelpers.image_models.c2pa import has_manifest
+from nbhelpers.image_models.gemini.carriers import carriers
+from nbhelpers.image_models.gemini.online import DOUBTS, LOST_LIMIT
+from nbhelpers.image_models.gemini.outcomes import OUTCOMES, REFUSALS, from_reply, from_status
+from nbhelpers.image_models.gemini.prices import PRICES, price_of
+from nbhelpers.image_models.gemini.purchases import Settings
+from nbhelpers.image_models.ledger import Ledger, replay
+from nbhelpers.image_models.originals import note_arrival
 from nbhelpers.runs.parameters import read_yaml
 from nbhelpers.source_gemini import GeminiSource
 
@@ -584,9 +584,9 @@ def test_second_run_on_the_folder_is_refused(serve, tmp_path):
 
 def test_a_defect_stops_the_run_and_loses_nothing(serve, tmp_path, monkeypatch):
     server = serve()
-    from nbhelpers import gemini_online
+    from nbhelpers.image_models.gemini import online
 
-    real, count = gemini_online.note_outcome, []
+    real, count = online.note_outcome, []
 
     def broken(*arguments, **named):
         count.append(1)
@@ -594,11 +594,11 @@ def test_a_defect_stops_the_run_and_loses_nothing(serve, tmp_path, monkeypatch):
             raise ZeroDivisionError("a defect")
         return real(*arguments, **named)
 
-    monkeypatch.setattr(gemini_online, "note_outcome", broken)
+    monkeypatch.setattr(online, "note_outcome", broken)
     with pytest.raises(ZeroDivisionError):
         source().draw(design(20), tmp_path)
     assert len(server.calls) <= 5 + 4 + 8
-    monkeypatch.setattr(gemini_online, "note_outcome", real)
+    monkeypatch.setattr(online, "note_outcome", real)
     assert (source().draw(design(20), tmp_path)["status"] == "ok").all()
     # Also the image whose outcome was not noted had arrived, and was kept.
     assert len(server.calls) == 20
@@ -610,7 +610,7 @@ def test_full_disk_is_one_user_error(serve, tmp_path, monkeypatch):
     def full(path, data, durable=True):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("nbhelpers.originals.write_bytes", full)
+    monkeypatch.setattr("nbhelpers.image_models.originals.write_bytes", full)
     with pytest.raises(UserError, match="No space left"):
         source().draw(design(30), tmp_path)
     assert len(server.calls) <= 4 + 8
@@ -709,7 +709,9 @@ needs_proc = pytest.mark.skipif(not Path("/proc/self/task").is_dir(), reason="ch
 
 @pytest.fixture
 def two_processes(monkeypatch):
-    monkeypatch.setattr("nbhelpers.gemini_online.carriers", lambda rows, concurrency, requests_per_minute: 2)
+    monkeypatch.setattr(
+        "nbhelpers.image_models.gemini.online.carriers", lambda rows, concurrency, requests_per_minute: 2
+    )
 
 
 def test_processes_bring_what_one_process_brings(serve, tmp_path, two_processes):

@@ -13,12 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from nbhelpers import gemini_client
 from nbhelpers.errors import UserError
-from nbhelpers.gemini_carriers import Carrier, Here, Processes, Ticket, carriers
-from nbhelpers.gemini_outcomes import REFUSALS, TRANSIENT, Outcome
-from nbhelpers.gemini_purchases import Row, Settings, note_outcome
-from nbhelpers.ledger import Ledger
+from nbhelpers.image_models.gemini import client
+from nbhelpers.image_models.gemini.carriers import Carrier, Here, Processes, Ticket, carriers
+from nbhelpers.image_models.gemini.outcomes import REFUSALS, TRANSIENT, Outcome
+from nbhelpers.image_models.gemini.purchases import Row, Settings, note_outcome
+from nbhelpers.image_models.ledger import Ledger
 from nbhelpers.runs.progress import progress
 
 TRANSIENT_LIMIT = 8  # failures of one image that are its own, in one run
@@ -206,7 +206,7 @@ class Run:
     def _heed(self, outcome: Outcome) -> None:
         """What must hold for the very next request: a stop, or the wait that the service asks for."""
         if outcome.fatal:
-            refused = gemini_client.stop_message(outcome, self.settings.request.model)
+            refused = client.stop_message(outcome, self.settings.request.model)
             self.stop(outcome.kind, refused if outcome.kind == "configuration" else None)
         elif outcome.wait is not None:
             self._pause(outcome.wait * random.uniform(1.0, 1.05))

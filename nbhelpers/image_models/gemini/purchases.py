@@ -11,12 +11,12 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.gemini_client import Request
-from nbhelpers.gemini_outcomes import REFUSALS, Outcome
-from nbhelpers.gemini_prices import Price, price_of
+from nbhelpers.image_models.gemini.client import Request
+from nbhelpers.image_models.gemini.outcomes import REFUSALS, Outcome
+from nbhelpers.image_models.gemini.prices import Price, price_of
+from nbhelpers.image_models.ledger import Entry, Ledger, image_key
+from nbhelpers.image_models.originals import SUFFIXES, arrivals, describe, file_is_whole, forget_arrivals
 from nbhelpers.images.files import decode
-from nbhelpers.ledger import Entry, Ledger, image_key
-from nbhelpers.originals import SUFFIXES, arrivals, describe, file_is_whole, forget_arrivals
 from nbhelpers.runs.files import inside
 
 MODES = ("online", "batch")

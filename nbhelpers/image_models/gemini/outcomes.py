@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from nbhelpers.errors import UserError
-from nbhelpers.gemini_key import redact
+from nbhelpers.image_models.gemini.key import redact
 from nbhelpers.images.files import decode, sniff_format
 
 OUTCOMES = {

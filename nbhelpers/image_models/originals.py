@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from nbhelpers.c2pa import has_manifest
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.c2pa import has_manifest
 from nbhelpers.images.files import sniff_format
 from nbhelpers.runs.files import inside, write_bytes
 

@@ -15,8 +15,8 @@ from google import genai
 from google.genai import errors, types
 
 from nbhelpers.errors import UserError
-from nbhelpers.gemini_key import api_key, redact
-from nbhelpers.gemini_outcomes import Outcome, from_reply, from_status
+from nbhelpers.image_models.gemini.key import api_key, redact
+from nbhelpers.image_models.gemini.outcomes import Outcome, from_reply, from_status
 
 
 def _exceptions(*names: str) -> tuple[type[BaseException], ...]:

@@ -14,13 +14,13 @@ from typing import Any, TypeVar
 
 from google.genai import types
 
-from nbhelpers import gemini_client
 from nbhelpers.errors import UserError
-from nbhelpers.gemini_carriers import kept
-from nbhelpers.gemini_key import redact
-from nbhelpers.gemini_outcomes import TRANSIENT, Outcome, from_reply, from_status
-from nbhelpers.gemini_purchases import Plan, Row, Settings, check_budget, in_jobs, note_outcome, plan_rows
-from nbhelpers.ledger import Ledger
+from nbhelpers.image_models.gemini.carriers import kept
+from nbhelpers.image_models.gemini.client import from_error, make_client, stop_message
+from nbhelpers.image_models.gemini.key import redact
+from nbhelpers.image_models.gemini.outcomes import TRANSIENT, Outcome, from_reply, from_status
+from nbhelpers.image_models.gemini.purchases import Plan, Row, Settings, check_budget, in_jobs, note_outcome, plan_rows
+from nbhelpers.image_models.ledger import Ledger
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.progress import progress
 
@@ -42,7 +42,7 @@ def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
     UserError
         For what `GeminiSource.draw` raises, and when a job is not done after `gemini_batch_hours`.
     """
-    client = gemini_client.make_client(settings.request.api_version, settings.deadline_s)
+    client = make_client(settings.request.api_version, settings.deadline_s)
     door = _Door(client, settings)
     jobs = _open_jobs(ledger, door)
     for attempt in range(settings.attempts + 1):
@@ -97,7 +97,7 @@ class _Door:
                 # So the SDK tells of an upload that broke off and of a page of HTML where JSON was expected.
                 outcome = Outcome("transport", redact(f"{type(error).__name__}: {error}")[:300])
             except Exception as error:
-                outcome = gemini_client.from_error(error)
+                outcome = from_error(error)
             if outcome.kind not in TRANSIENT:
                 raise self.refusal(outcome, of)
             wait = outcome.wait if outcome.wait is not None else min(settings.backoff_s * 2.0**tries, 60.0)
@@ -137,7 +137,7 @@ class _Door:
                 "its images count as paid, and the next run asks for them again",
             )
         if outcome.kind == "configuration":
-            return gemini_client.stop_message(outcome, self.settings.request.model)
+            return stop_message(outcome, self.settings.request.model)
         return UserError(f"{outcome.kind}: {outcome.detail}", "gemini batch", "run again when the quota is back")
 
     def job(self, name: str) -> types.BatchJob:
@@ -388,7 +388,7 @@ def _download(name: str, path: Path, door: _Door) -> bool:
             door.client.files.download(file=name, destination=path)
             return True
         except Exception as error:
-            outcome = gemini_client.from_error(error)
+            outcome = from_error(error)
         if outcome.kind not in TRANSIENT:
             raise door.refusal(outcome, of=name)
     if not path.exists():

@@ -2,7 +2,7 @@
 
 One Python process spends some milliseconds of its only lock on each request, most of them in the SDK and its HTTP
 library. That is nothing beside a model that takes seconds, but from about a hundred images a second it is the limit;
-so many requests in flight are shared out over processes (`python -m nbhelpers.gemini_carriers`), which are told what
+so many requests in flight are shared out over processes (`python -m nbhelpers.image_models.gemini.carriers`), which are told what
 to ask for and tell what came, a line of JSON each. They end when their parent does, however that ends.
 """
 
@@ -22,12 +22,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from nbhelpers import gemini_client
 from nbhelpers.errors import UserError
-from nbhelpers.gemini_client import Request
-from nbhelpers.gemini_key import redact
-from nbhelpers.gemini_outcomes import Outcome
-from nbhelpers.originals import keep_original, note_arrival
+from nbhelpers.image_models.gemini import client
+from nbhelpers.image_models.gemini.client import Request
+from nbhelpers.image_models.gemini.key import redact
+from nbhelpers.image_models.gemini.outcomes import Outcome
+from nbhelpers.image_models.originals import keep_original, note_arrival
 
 SHARE = 8  # requests in flight that one process carries
 KEEPING = 2  # threads that decode images and write them, in each process
@@ -96,7 +96,7 @@ class Here:
         self.request, self.deadline_s, self.folder = request, deadline_s, folder
         self._slots = asyncio.Semaphore(in_flight)
         self._hold_until, self._dropped = 0.0, asyncio.Event()
-        self.client = gemini_client.make_client(request.api_version, deadline_s)
+        self.client = client.make_client(request.api_version, deadline_s)
         self._tasks: set[asyncio.Task[None]] = set()
 
     def send(self, key: str, prompt: str, seed: int) -> Ticket:
@@ -131,7 +131,7 @@ class Here:
                 await asyncio.wait_for(self._dropped.wait(), delay)
         if self._dropped.is_set():
             return Outcome("transport", "not sent: the run stopped", billed=False)
-        return await gemini_client.ask(self.client, self.request, prompt, seed, self.deadline_s)
+        return await client.ask(self.client, self.request, prompt, seed, self.deadline_s)
 
     def hold(self, until: float) -> None:
         """Send nothing before this moment; see `Carrier`."""
@@ -147,7 +147,7 @@ class Here:
 
 
 def _keep(body: str, key: str, folder: Path) -> Outcome:
-    return kept(gemini_client.read_body(body), key, folder)
+    return kept(client.read_body(body), key, folder)
 
 
 def kept(outcome: Outcome, key: str, folder: Path) -> Outcome:
@@ -189,7 +189,7 @@ class Processes:
         for place in range(count):
             share = in_flight // count + (place < in_flight % count)
             child = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "nbhelpers.gemini_carriers"),
+                *(sys.executable, "-m", "nbhelpers.image_models.gemini.carriers"),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 limit=LINE,
