@@ -27,9 +27,10 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import rsna_fixture  # noqa: E402
 
-from nbhelpers import dataset_rsna, film_cache, models, scoring  # noqa: E402
+from nbhelpers import dataset_rsna, film_cache
 from nbhelpers.images.files import resize_gray  # noqa: E402
-from nbhelpers.preprocessing import Transform  # noqa: E402
+from nbhelpers.networks import models, scoring  # noqa: E402
+from nbhelpers.networks.preprocessing import Transform  # noqa: E402
 
 SIZE = 224
 

@@ -25,8 +25,9 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
-from nbhelpers import augmentation, models, scoring, splits, training
-from nbhelpers.preprocessing import Transform
+from nbhelpers import augmentation, splits, training
+from nbhelpers.networks import models, scoring
+from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.devices import Device, pick_device
 
 CASES = (("resnet18", 128, 2048, 64), ("resnet50", 224, 256, 16))  # backbone, pixels, images scored, training batch

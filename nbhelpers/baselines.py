@@ -26,7 +26,7 @@ from nbhelpers.metrics.bootstrap import (
     percentile_interval,
     weighted_metrics,
 )
-from nbhelpers.preprocessing import load_images
+from nbhelpers.networks.preprocessing import load_images
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import read_table
 

@@ -14,10 +14,11 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from nbhelpers import models, quality, scoring
+from nbhelpers import quality
 from nbhelpers.generation import is_simulated
 from nbhelpers.images.files import resize_gray
-from nbhelpers.preprocessing import Transform, load_images
+from nbhelpers.networks import models, scoring
+from nbhelpers.networks.preprocessing import Transform, load_images
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import LABELS
 

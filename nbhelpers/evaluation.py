@@ -12,13 +12,14 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers import baselines, metrics, models, scoring
-from nbhelpers import checkpoints as networks
+from nbhelpers import baselines, metrics
 from nbhelpers.datasets import FilmSet, film_arrays
 from nbhelpers.errors import UserError
 from nbhelpers.film_cache import cache_key
 from nbhelpers.metrics import Interval, discrimination
 from nbhelpers.metrics.bootstrap import distributions, interval_groups, percentile_interval
+from nbhelpers.networks import checkpoints as networks
+from nbhelpers.networks import models, scoring
 from nbhelpers.runs.tables import read_table, write_table
 
 FOLDER = "04_external_validation"

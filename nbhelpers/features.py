@@ -11,12 +11,12 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
-from nbhelpers import checkpoints, models, scoring
 from nbhelpers.clustering import SPACES, cluster_seeds, compare_spaces, summarise_seeds
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.film_samples import FilmSample, sample_films
-from nbhelpers.models import ModelDescription
+from nbhelpers.networks import checkpoints, models, scoring
+from nbhelpers.networks.models import ModelDescription
 from nbhelpers.runs import Stage
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.progress import progress

@@ -98,7 +98,7 @@ def thresholds(folders: Mapping[str, Path], sensitivity: float | None = None) ->
 def missing(folders: Mapping[str, Path], chosen: pd.DataFrame) -> list[str]:
     """A line for each network that has no operating point, saying why and what to do; or that all have one."""
     lines = [
-        f"{arm}: no operating point, since its folder holds no {VALIDATION}; python -m nbhelpers.own_checkpoint stores "
+        f"{arm}: no operating point, since its folder holds no {VALIDATION}; python -m nbhelpers.networks.own_checkpoint stores "
         "one with --validation"
         for arm in folders
         if arm not in set(chosen["arm"])

@@ -23,10 +23,10 @@ from typing import Any
 
 import yaml
 
-from nbhelpers import checkpoints
 from nbhelpers.errors import UserError
 from nbhelpers.execution import OWNER, notebook_name, say
 from nbhelpers.image_models.ledger import NOT_YET
+from nbhelpers.networks import checkpoints
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root, user_path

@@ -9,12 +9,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers import metrics, scoring
+from nbhelpers import metrics
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.evaluation import Arm, Films
 from nbhelpers.images.files import Gray, resize_gray
 from nbhelpers.metrics.bootstrap import distributions, interval_groups, percentile_interval
+from nbhelpers.networks import scoring
 
 
 def blur(image: Gray, strength: float) -> Gray:

@@ -15,8 +15,8 @@ from nbhelpers.errors import UserError
 from nbhelpers.features import Network, untrained
 from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
 from nbhelpers.metrics.bootstrap import group_codes
+from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.operating_point import wilson
-from nbhelpers.preprocessing import Transform, to_tensor
 from nbhelpers.runs.progress import progress
 from nbhelpers.saliency import MapLayer, Maps, find_layer, grad_cam, resize_maps
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pandas as pd
 
-from nbhelpers import checkpoints, evaluation, metrics, models
+from nbhelpers import evaluation, metrics
 from nbhelpers.datasets import FilmSet
 from nbhelpers.metrics import discrimination
+from nbhelpers.networks import checkpoints, models
 
 COLUMNS = ["arm", "dataset", "seed", "metric", "value"]
 SUMMARY_COLUMNS = ["arm", "dataset", "metric", "n_seeds", "mean", "sd", "min", "max", "first", "ci_low", "ci_high"]

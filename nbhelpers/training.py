@@ -23,10 +23,11 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional
 
-from nbhelpers import augmentation, models, scoring, splits
+from nbhelpers import augmentation, splits
 from nbhelpers.errors import UserError
-from nbhelpers.models import ModelDescription
-from nbhelpers.preprocessing import Transform, check_images, load_images, standardise
+from nbhelpers.networks import models, scoring
+from nbhelpers.networks.models import ModelDescription
+from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
 from nbhelpers.runs import stage
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import atomic_path, inside, sha256_file

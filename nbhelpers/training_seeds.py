@@ -9,9 +9,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers import training
-from nbhelpers.checkpoints import SEEDS_FILE, seed_folder
 from nbhelpers.errors import UserError
-from nbhelpers.models import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription
+from nbhelpers.networks.checkpoints import SEEDS_FILE, seed_folder
+from nbhelpers.networks.models import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import read_json, sha256_file, write_json
 from nbhelpers.runs.tables import write_table

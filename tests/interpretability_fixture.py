@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nbhelpers import models
 from nbhelpers.datasets import FilmSet
 from nbhelpers.images.files import write_png
-from nbhelpers.preprocessing import Transform
+from nbhelpers.networks import models
+from nbhelpers.networks.preprocessing import Transform
 
 SIDE = 96
 LESION = (48, 24, 72, 60)  # left, top, right, bottom on every film with pneumonia

@@ -14,8 +14,9 @@ import rsna_fixture
 import torch
 import yaml
 
-from nbhelpers import checklists, execution, flow, model_card, models, own_checkpoint, pipeline, saliency_scores
+from nbhelpers import checklists, execution, flow, model_card, pipeline, saliency_scores
 from nbhelpers.errors import UserError
+from nbhelpers.networks import models, own_checkpoint
 from nbhelpers.runs import parameters
 
 

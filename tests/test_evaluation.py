@@ -6,10 +6,11 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from nbhelpers import baselines, datasets, evaluation, figures_metrics, models, published, style
+from nbhelpers import baselines, datasets, evaluation, figures_metrics, published, style
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
-from nbhelpers.preprocessing import Transform
+from nbhelpers.networks import models
+from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.tables import check_table
 
 mpl.use("Agg")

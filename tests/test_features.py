@@ -4,9 +4,10 @@ import pytest
 import torch
 from interpretability_fixture import film_set, save_arm
 
-from nbhelpers import features, models, runs
+from nbhelpers import features, runs
 from nbhelpers.errors import UserError
-from nbhelpers.preprocessing import to_tensor
+from nbhelpers.networks import models
+from nbhelpers.networks.preprocessing import to_tensor
 
 
 @pytest.fixture

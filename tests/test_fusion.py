@@ -3,7 +3,7 @@ import timm
 import torch
 from torch import nn
 
-from nbhelpers import fusion
+from nbhelpers.networks import fusion
 
 SHAPE = (1, 64, 64)
 

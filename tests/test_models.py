@@ -8,10 +8,10 @@ import timm
 import torch
 from torch.nn import functional
 
-from nbhelpers import models
 from nbhelpers.errors import UserError
-from nbhelpers.models import ModelDescription
-from nbhelpers.preprocessing import Transform
+from nbhelpers.networks import models
+from nbhelpers.networks.models import ModelDescription
+from nbhelpers.networks.preprocessing import Transform
 
 BACKBONE = "test_resnet"
 

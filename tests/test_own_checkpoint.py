@@ -10,9 +10,10 @@ import pytest
 import timm
 import torch
 
-from nbhelpers import models, operating_point, own_checkpoint, scoring
+from nbhelpers import operating_point
 from nbhelpers.errors import UserError
-from nbhelpers.preprocessing import to_tensor
+from nbhelpers.networks import models, own_checkpoint, scoring
+from nbhelpers.networks.preprocessing import to_tensor
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 64, 64), dtype=np.uint8)
 

@@ -3,9 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
-from nbhelpers import augmentation, preprocessing
+from nbhelpers import augmentation
 from nbhelpers.errors import UserError
-from nbhelpers.preprocessing import Transform
+from nbhelpers.networks import preprocessing
+from nbhelpers.networks.preprocessing import Transform
 
 
 @pytest.fixture

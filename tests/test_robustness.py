@@ -3,10 +3,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import datasets, evaluation, figures_evaluation, metrics, models, robustness, style
+from nbhelpers import datasets, evaluation, figures_evaluation, metrics, robustness, style
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
-from nbhelpers.preprocessing import Transform
+from nbhelpers.networks import models
+from nbhelpers.networks.preprocessing import Transform
 
 
 @pytest.fixture

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from nbhelpers import models, scoring
 from nbhelpers.errors import UserError
-from nbhelpers.preprocessing import Transform, to_tensor
+from nbhelpers.networks import models, scoring
+from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.runs.devices import Device
 
 TRANSFORM = Transform(48)

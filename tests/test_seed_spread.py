@@ -9,22 +9,11 @@ import safetensors.torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from training_fixture import BACKBONE, SIZE, disc_arm
 
-from nbhelpers import (
-    checkpoints,
-    datasets,
-    evaluation,
-    figures_seeds,
-    models,
-    report,
-    seed_spread,
-    splits,
-    style,
-    training,
-    training_seeds,
-)
+from nbhelpers import datasets, evaluation, figures_seeds, report, seed_spread, splits, style, training, training_seeds
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
-from nbhelpers.preprocessing import Transform
+from nbhelpers.networks import checkpoints, models
+from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.tables import read_table
 
 mpl.use("Agg")

@@ -4,10 +4,11 @@ import pytest
 import safetensors.torch
 from training_fixture import BACKBONE, SIZE, disc_arm
 
-from nbhelpers import models, scoring, splits, training
+from nbhelpers import splits, training
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
-from nbhelpers.preprocessing import Transform
+from nbhelpers.networks import models, scoring
+from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.tables import read_table, write_table
 
 ARM = {"name": "cropped", "source": "simulator", "crop": "content"}

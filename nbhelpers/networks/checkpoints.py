@@ -32,7 +32,7 @@ def folders(arms: Iterable[str], checkpoints: Mapping[str, str] | None, run_fold
             raise UserError(
                 f"checkpoint {name!r} lacks {' and '.join(lacking)}",
                 str(folder),
-                "make the folder from a weights file with python -m nbhelpers.own_checkpoint",
+                "make the folder from a weights file with python -m nbhelpers.networks.own_checkpoint",
             )
         if lacking:
             raise UserError(f"arm {name!r} is not trained", str(folder), "run 03_training for this arm first")

@@ -1,6 +1,6 @@
 """Make a weights file of your own into a checkpoint that notebooks 04 and 05 can evaluate.
 
-`python -m nbhelpers.own_checkpoint weights.pth --backbone resnet50 --to data/my_model` writes `checkpoint.safetensors`
+`python -m nbhelpers.networks.own_checkpoint weights.pth --backbone resnet50 --to data/my_model` writes `checkpoint.safetensors`
 and `model.json`; name the folder in the parameter `checkpoints`. With `--validation table.csv` (columns `label,score`:
 what the network gives to a validation set of yours, none of the films to evaluate) the threshold is chosen on that.
 """
@@ -15,12 +15,12 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from nbhelpers import models
 from nbhelpers.dataset_folder import LABELS
 from nbhelpers.errors import UserError
-from nbhelpers.models import ModelDescription
+from nbhelpers.networks import models
+from nbhelpers.networks.models import ModelDescription
+from nbhelpers.networks.preprocessing import STANDARDISE, Transform
 from nbhelpers.operating_point import VALIDATION
-from nbhelpers.preprocessing import STANDARDISE, Transform
 from nbhelpers.runs.tables import read_table, write_table
 
 SOURCE = "own checkpoint"
@@ -134,7 +134,7 @@ def _one_logit(weights: dict[str, torch.Tensor], head: str, pneumonia: int, wher
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0, or 1 with one message on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m nbhelpers.own_checkpoint", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m nbhelpers.networks.own_checkpoint", description=__doc__)
     parser.add_argument("weights", type=Path)
     parser.add_argument("--backbone", required=True, help="timm's name of the network")
     parser.add_argument("--to", type=Path, required=True, help="folder to write")

@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nbhelpers.errors import UserError
-from nbhelpers.fusion import inference_body
-from nbhelpers.models import evaluating
-from nbhelpers.preprocessing import Transform, check_images, to_tensor
+from nbhelpers.networks.fusion import inference_body
+from nbhelpers.networks.models import evaluating
+from nbhelpers.networks.preprocessing import Transform, check_images, to_tensor
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.progress import progress
 

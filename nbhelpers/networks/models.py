@@ -24,7 +24,7 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 from nbhelpers.errors import UserError
-from nbhelpers.preprocessing import Transform
+from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs import parameters
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import read_json, sha256_file, write_bytes, write_json
