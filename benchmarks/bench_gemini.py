@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from nbhelpers.image_models.gemini.client import Request, make_client
-from nbhelpers.source_gemini import GeminiSource
+from nbhelpers.prompting.sources.gemini import GeminiSource
 
 SERVER = Path(__file__).resolve().parent.parent / "tests" / "gemini_server.py"
 

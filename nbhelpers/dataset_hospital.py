@@ -9,11 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nbhelpers import prompts
 from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
+from nbhelpers.prompting import prompts
+from nbhelpers.prompting.sources.simulator import SimulatorSource
 from nbhelpers.runs.tables import write_table
-from nbhelpers.source_simulator import SimulatorSource
 
 SIZE = 256
 PHYSICS = "hospital_a"

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nbhelpers.errors import UserError
-from nbhelpers.generation import is_simulated
 from nbhelpers.images.files import read_image, to_gray
+from nbhelpers.prompting.drawing import is_simulated
 from nbhelpers.runs import Stage
 from nbhelpers.runs.files import inside
 from nbhelpers.style import PAGE_WIDTH, save_figure

@@ -194,14 +194,15 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
     """
     import timm
 
-    from nbhelpers import cropping, datasets, generation
+    from nbhelpers import cropping, datasets
+    from nbhelpers.prompting import drawing
 
     def check(kind: str, name: str, known: Any) -> None:
         if name not in known:
             raise UserError(f"unknown {kind} {name!r}", where, parameters.suggest(name, known))
 
     for arm, entry in values["arms"].items():
-        check(f"source in arm {arm!r}:", entry["source"], generation.SOURCES)
+        check(f"source in arm {arm!r}:", entry["source"], drawing.SOURCES)
         check(f"crop in arm {arm!r}:", entry["crop"], cropping.METHODS)
     for name in values["datasets"]:
         check("data set", name, datasets.LOADERS)
@@ -221,14 +222,15 @@ def check_inputs(parameter_file: Path | str) -> None:
     UserError
         For the first thing that would stop the run later, perhaps after hours or money.
     """
-    from nbhelpers import datasets, generation
+    from nbhelpers import datasets
+    from nbhelpers.prompting import drawing
 
     values = parameters.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
     check_names(values, str(parameter_file))
     checkpoints.folders([], values.get("checkpoints"), folder)
     for source in dict.fromkeys(arm["source"] for arm in values["arms"].values()):
-        generation.make_source(source, values)
+        drawing.make_source(source, values)
     for name in values["datasets"]:
         if name != "simulated_hospital":  # which is not found but drawn
             datasets.load(name, values, folder)

@@ -11,10 +11,11 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nbhelpers import crop_content, cropping, generation, prompts
+from nbhelpers import crop_content, cropping
 from nbhelpers.crop_content import Box
 from nbhelpers.errors import UserError
 from nbhelpers.images import files
+from nbhelpers.prompting import drawing, prompts
 from nbhelpers.runs import tables
 
 ARMS = {
@@ -58,8 +59,8 @@ def framed(image: np.ndarray, borders: tuple[int, int, int, int], value: int) ->
 def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     folder = tmp_path_factory.mktemp("drawn")
     design = prompts.design(120, 11, prompts.load_templates())
-    source = generation.make_source("simulator", {"simulator_size": 192, "workers": 0})
-    return folder, generation.draw_images(source, design, folder / "simulator")
+    source = drawing.make_source("simulator", {"simulator_size": 192, "workers": 0})
+    return folder, drawing.draw_images(source, design, folder / "simulator")
 
 
 @pytest.fixture(scope="module")

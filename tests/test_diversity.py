@@ -6,11 +6,11 @@ from scipy.linalg import eigvalsh
 from scipy.spatial.distance import pdist
 from scipy.stats import entropy
 
-from nbhelpers import diversity, figures_diversity, spending
-from nbhelpers.diversity import Embedding, effective_levels, mean_distance, vendi_score
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.ledger import Ledger
 from nbhelpers.images.files import write_png
+from nbhelpers.prompting import costs, diversity, figures
+from nbhelpers.prompting.diversity import Embedding, effective_levels, mean_distance, vendi_score
 
 mpl.use("Agg")
 
@@ -109,9 +109,9 @@ def test_too_few_images_are_said_and_stop_nothing(tmp_path):
     embedding = diversity.embed(chosen, tmp_path, "resnet10t", "random", 64)
     spread, visible = diversity.spread(chosen, embedding), diversity.visibility(chosen, embedding)
     assert chosen.empty and spread.empty and visible.empty
-    figure = figures_diversity.figure_diversity(spread, visible)
+    figure = figures.figure_diversity(spread, visible)
     assert "too few" in figure.axes[0].texts[0].get_text()
-    some = figures_diversity.figure_diversity(diversity.spread(few, _fake(6)), visible)
+    some = figures.figure_diversity(diversity.spread(few, _fake(6)), visible)
     assert len(some.axes) == 2
 
 
@@ -164,13 +164,11 @@ def test_spread_falls_when_a_source_repeats_itself(tmp_path):
 def test_figures_name_simulated_sources_and_every_outcome(tmp_path):
     images = table(48, ("simulator", "gemini"))
     embedding = _fake(96)
-    figure = figures_diversity.figure_diversity(
-        diversity.spread(images, embedding), diversity.visibility(images, embedding)
-    )
+    figure = figures.figure_diversity(diversity.spread(images, embedding), diversity.visibility(images, embedding))
     words = " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
     assert "simulator\n(simulated)" in words and "gemini" in words
-    outcomes = spending.request_outcomes(images.assign(status=["ok"] * 90 + ["given up: no_image"] * 6), tmp_path)
-    bars = figures_diversity.figure_outcomes(outcomes)
+    outcomes = costs.request_outcomes(images.assign(status=["ok"] * 90 + ["given up: no_image"] * 6), tmp_path)
+    bars = figures.figure_outcomes(outcomes)
     words = [text.get_text() for text in bars.findobj(mpl.text.Text)]
     assert "gemini: given up: no_image" in words and "simulator (simulated): ok" in words
 
@@ -184,22 +182,22 @@ DESIGN = pd.DataFrame({"image_id": ["a", "b"], "prompt": ["one", "two"], "label"
 def test_expected_cost_has_a_row_a_source_and_needs_no_key(tmp_path, monkeypatch):
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
     monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
-    plan = spending.expected_cost(ARMS, DESIGN, {"gemini_budget_usd": 1.0}, tmp_path).set_index("source")
+    plan = costs.expected_cost(ARMS, DESIGN, {"gemini_budget_usd": 1.0}, tmp_path).set_index("source")
     assert plan.loc["gemini", "still_wanted"] == 2 and 0.07 < plan.loc["gemini", "estimate_usd"] < 0.09
     assert np.isnan(plan.loc["simulator", "usd_per_image"]) and plan.loc["simulator", "images"] == 2
     with pytest.raises(UserError, match="no API key"):
-        spending.check_affordable(plan.reset_index())
+        costs.check_affordable(plan.reset_index())
     monkeypatch.setenv("GEMINI_API_KEY", "k" * 12)
-    assert spending.check_affordable(plan.reset_index()) == "affordable: ok (about 0.08 USD for 2 images)"
-    poor = spending.expected_cost(ARMS, DESIGN, {"gemini_budget_usd": 0.05}, tmp_path)
+    assert costs.check_affordable(plan.reset_index()) == "affordable: ok (about 0.08 USD for 2 images)"
+    poor = costs.expected_cost(ARMS, DESIGN, {"gemini_budget_usd": 0.05}, tmp_path)
     with pytest.raises(UserError, match=r"over the budget: 0\.05 USD"):
-        spending.check_affordable(poor)
+        costs.check_affordable(poor)
 
 
 def test_free_sources_need_neither_key_nor_budget(tmp_path, monkeypatch):
     monkeypatch.delenv("GEMINI_API_KEY", raising=False)
-    plan = spending.expected_cost({"b": ARMS["b"]}, DESIGN, {}, tmp_path)
-    assert spending.check_affordable(plan) == "affordable: ok (about 0.00 USD for 0 images)"
+    plan = costs.expected_cost({"b": ARMS["b"]}, DESIGN, {}, tmp_path)
+    assert costs.check_affordable(plan) == "affordable: ok (about 0.00 USD for 0 images)"
 
 
 def test_request_outcomes_count_the_ledgers_lines(tmp_path):
@@ -216,7 +214,7 @@ def test_request_outcomes_count_the_ledgers_lines(tmp_path):
             ledger.append(asked, done)
         ledger.append(ledger.request("q", 0.05, batch="b"))
     images = table(4, ("gemini", "simulator"))
-    told = spending.request_outcomes(images, tmp_path).set_index(["source", "outcome"])
+    told = costs.request_outcomes(images, tmp_path).set_index(["source", "outcome"])
     assert told["requests"].to_dict() == {
         ("gemini", "ok"): 2,
         ("gemini", "corrupt"): 1,
@@ -229,10 +227,10 @@ def test_request_outcomes_count_the_ledgers_lines(tmp_path):
 
 def test_missing_images_stop_the_run_only_when_they_may_still_come():
     images = table(6)
-    assert spending.check_complete(images) == "complete: ok (6 images)"
+    assert costs.check_complete(images) == "complete: ok (6 images)"
     given_up = images.assign(status=["ok"] * 5 + ["given up: prompt_blocked"])
-    assert spending.check_complete(given_up) == "missing: 1 images (1 x given up: prompt_blocked)"
+    assert costs.check_complete(given_up) == "missing: 1 images (1 x given up: prompt_blocked)"
     not_yet = images.assign(status=["ok"] * 4 + ["not yet: budget"] * 2)
     with pytest.raises(UserError, match=r"2 of 6 images are missing: 2 x not yet: budget.*gemini_partial"):
-        spending.check_complete(not_yet)
-    assert spending.check_complete(not_yet, partial=True).startswith("missing: 2")
+        costs.check_complete(not_yet)
+    assert costs.check_complete(not_yet, partial=True).startswith("missing: 2")

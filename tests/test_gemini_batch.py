@@ -12,9 +12,9 @@ import pytest
 from gemini_server import REPLIES, Reply, ok, png
 from test_source_gemini import SECRET, design, key, lines_of, serve, source  # noqa: F401
 
-from nbhelpers import generation
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.ledger import replay
+from nbhelpers.prompting import drawing
 
 HALF = (1290 * 0.0387 / 1290 + 40 * 0.3e-6) / 2
 
@@ -25,7 +25,7 @@ def batch(**parameters):
 
 def test_batch_brings_every_image_at_half_the_price(serve, tmp_path):  # noqa: F811
     server = serve()
-    images = generation.draw_images(batch(), design(12), tmp_path)
+    images = drawing.draw_images(batch(), design(12), tmp_path)
     assert (images["status"] == "ok").all() and len(server.jobs) == 1
     assert images["cost_usd"].to_numpy() == pytest.approx(HALF, abs=1e-6)
     for prompt, path in zip(images["prompt"], images["path"], strict=True):
@@ -127,7 +127,7 @@ def test_jobs_are_no_larger_than_asked(serve, tmp_path):  # noqa: F811
 WORKER = textwrap.dedent(
     """
     import sys, pandas as pd
-    from nbhelpers.source_gemini import GeminiSource
+    from nbhelpers.prompting.sources.gemini import GeminiSource
     source = GeminiSource("gemini", {"gemini_mode": "batch", "gemini_poll_s": 0.02, "gemini_budget_usd": 100.0})
     print(source.draw(pd.read_csv(sys.argv[1]), sys.argv[2])["status"].value_counts().to_dict())
     """

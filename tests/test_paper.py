@@ -22,8 +22,9 @@ from gemini_server import GeminiServer, Reply, body, image_body
 from PIL import Image
 from safetensors.torch import save_file
 
-from nbhelpers import dataset_rsna, prompts
+from nbhelpers import dataset_rsna
 from nbhelpers.images.files import write_png
+from nbhelpers.prompting import prompts
 from nbhelpers.runs import parameters, tables
 from nbhelpers.simulator.film import Film, draw_films
 

@@ -12,8 +12,8 @@ import yaml
 from scipy.stats import chi2_contingency
 from sklearn.metrics import roc_auc_score
 
-from nbhelpers import prompts
 from nbhelpers.errors import UserError
+from nbhelpers.prompting import prompts
 
 TEMPLATES = prompts.load_templates()
 SIZES = (1, 2, 3, 7, 50, 301)

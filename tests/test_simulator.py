@@ -6,9 +6,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from nbhelpers.errors import UserError
+from nbhelpers.prompting.sources.simulator import SimulatorSource
 from nbhelpers.simulator import acquisition, anatomy, lesions
 from nbhelpers.simulator.film import CHOICES, DEVICES, DISEASE, PHYSICS, draw_film, draw_films, pack_truth, read_truth
-from nbhelpers.source_simulator import SimulatorSource
 
 PLAIN = {
     "label": "normal",

@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nbhelpers import generation
 from nbhelpers.errors import UserError
-from nbhelpers.source_folder import FolderSource
+from nbhelpers.prompting import drawing
+from nbhelpers.prompting.sources.folder import FolderSource
 
 
 def picture(path: Path, seed: int = 0, size: int = 40) -> Path:
@@ -36,8 +36,8 @@ def write(home: Path, text: str) -> Path:
 
 
 def draw(home: Path, text: str, folder: Path) -> pd.DataFrame:
-    source = generation.make_source("folder", {"folder_table": str(write(home, text))})
-    return generation.draw_images(source, pd.DataFrame(), folder)
+    source = drawing.make_source("folder", {"folder_table": str(write(home, text))})
+    return drawing.draw_images(source, pd.DataFrame(), folder)
 
 
 GOOD = (

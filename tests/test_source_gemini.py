@@ -20,7 +20,6 @@ import pandas as pd
 import pytest
 from gemini_server import REPLIES, GeminiServer, Reply, ok, png
 
-from nbhelpers import generation
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.c2pa import has_manifest
 from nbhelpers.image_models.gemini.carriers import carriers
@@ -30,8 +29,9 @@ from nbhelpers.image_models.gemini.prices import PRICES, price_of
 from nbhelpers.image_models.gemini.purchases import Settings
 from nbhelpers.image_models.ledger import Ledger, replay
 from nbhelpers.image_models.originals import note_arrival
+from nbhelpers.prompting import drawing
+from nbhelpers.prompting.sources.gemini import GeminiSource
 from nbhelpers.runs.parameters import read_yaml
-from nbhelpers.source_gemini import GeminiSource
 
 SECRET = "AIzaSECRETSECRETSECRET0123456789abcdef"
 PRICE = 1290 * 0.0387 / 1290 + 40 * 0.3e-6
@@ -120,7 +120,7 @@ def test_image_is_kept_byte_for_byte_and_named_by_its_bytes(serve, tmp_path):
 
 def test_row_carries_provenance(serve, tmp_path):
     serve()
-    images = generation.draw_images(source(), design(2), tmp_path)
+    images = drawing.draw_images(source(), design(2), tmp_path)
     row = images.iloc[0]
     assert row["model"] == "gemini-2.5-flash-image" and row["model_version"] == "gemini-2.5-flash-image-002"
     assert row["prompt"] == "chest radiograph number 0" and row["response_id"].startswith("r-")
@@ -450,7 +450,7 @@ WORKER = textwrap.dedent(
     import signal, sys, pandas as pd
     # A parent that runs in the background hands SIGINT on as ignored.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    from nbhelpers.source_gemini import GeminiSource
+    from nbhelpers.prompting.sources.gemini import GeminiSource
     source = GeminiSource("gemini", {"gemini_concurrency": int(sys.argv[3]), "gemini_requests_per_minute": 0,
                                      "gemini_budget_usd": 100.0, "gemini_attempts": 20, "gemini_deadline_s": 5.0})
     source.settings.backoff_s = 0.005

@@ -7,9 +7,15 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nbhelpers import generation, prompts
 from nbhelpers.errors import UserError
-from nbhelpers.source_roentgen import RoentgenImport, RoentgenPipeline, classify, roentgen_prompt, roentgen_source
+from nbhelpers.prompting import drawing, prompts
+from nbhelpers.prompting.sources.roentgen import (
+    RoentgenImport,
+    RoentgenPipeline,
+    classify,
+    roentgen_prompt,
+    roentgen_source,
+)
 
 
 def image_bytes(seed, kind="PNG", size=16):
@@ -143,17 +149,17 @@ def design():
 
 
 def test_pipeline_draws_a_design_and_a_second_run_draws_nothing(tiny, design, tmp_path, monkeypatch):
-    images = generation.draw_images(pipeline_source(tiny), design, tmp_path)
+    images = drawing.draw_images(pipeline_source(tiny), design, tmp_path)
     assert (images["status"] == "ok").all() and set(images["width"]) == {16}
     assert images["prompt"].tolist() == [roentgen_prompt(item) for item in design.to_dict("records")]
     assert images["sha256"].nunique() == 6
     monkeypatch.setattr(RoentgenPipeline, "_load", lambda self: pytest.fail("the pipeline was loaded again"))
-    again = generation.draw_images(pipeline_source(tiny), design, tmp_path)
+    again = drawing.draw_images(pipeline_source(tiny), design, tmp_path)
     assert again["sha256"].tolist() == images["sha256"].tolist()
 
 
 def test_only_what_is_missing_or_broken_is_drawn_again_and_comes_out_the_same(tiny, design, tmp_path, monkeypatch):
-    images = generation.draw_images(pipeline_source(tiny), design, tmp_path)
+    images = drawing.draw_images(pipeline_source(tiny), design, tmp_path)
     (tmp_path / images["path"][1]).unlink()
     whole = (tmp_path / images["path"][4]).read_bytes()
     (tmp_path / images["path"][4]).write_bytes(whole[: len(whole) // 2])
@@ -162,7 +168,7 @@ def test_only_what_is_missing_or_broken_is_drawn_again_and_comes_out_the_same(ti
     monkeypatch.setattr(
         RoentgenPipeline, "_draw", lambda self, wanted, *a: (drawn.extend(wanted), real(self, wanted, *a))[1]
     )
-    again = generation.draw_images(pipeline_source(tiny), design, tmp_path)
+    again = drawing.draw_images(pipeline_source(tiny), design, tmp_path)
     assert [item[0] for item in drawn] == [design["image_id"][1], design["image_id"][4]]
     # Another place in another batch, the same noise: at most a rounding apart.
     for path in (images["path"][1], images["path"][4]):
@@ -171,8 +177,8 @@ def test_only_what_is_missing_or_broken_is_drawn_again_and_comes_out_the_same(ti
 
 
 def test_an_image_does_not_depend_on_the_batch_that_it_is_drawn_in(tiny, design, tmp_path):
-    alone = generation.draw_images(pipeline_source(tiny, batch=1), design, tmp_path / "1")
-    four = generation.draw_images(pipeline_source(tiny, batch=4), design, tmp_path / "4")
+    alone = drawing.draw_images(pipeline_source(tiny, batch=1), design, tmp_path / "1")
+    four = drawing.draw_images(pipeline_source(tiny, batch=4), design, tmp_path / "4")
     for one, other in zip(alone["path"], four["path"], strict=True):
         first = np.asarray(Image.open(tmp_path / "1" / one), dtype=int)
         second = np.asarray(Image.open(tmp_path / "4" / other), dtype=int)
@@ -247,7 +253,7 @@ def test_parquet_is_imported_byte_for_byte_with_counts(split, tmp_path, capsys):
     else:
         table.to_parquet(root / "a.parquet", row_group_size=5)
     made = RoentgenImport("roentgen_v2", {"roentgen_import": str(root), "images_per_class": 3, "seed": 1})
-    images = generation.draw_images(made, pd.DataFrame(), tmp_path / "out")
+    images = drawing.draw_images(made, pd.DataFrame(), tmp_path / "out")
     assert images["label"].value_counts().to_dict() == {"pneumonia": 3, "normal": 3}
     originals = {item["text"]: item["image"]["bytes"] for item in table.to_dict("records")}
     for prompt, path in zip(images["prompt"], images["path"], strict=True):
@@ -287,7 +293,7 @@ def test_folder_with_image_and_label_is_imported(tmp_path):
         }
     ).to_csv(root / "list.csv", index=False)
     made = roentgen_source("roentgen_v2", {"roentgen_import": str(root)})
-    images = generation.draw_images(made, pd.DataFrame(), tmp_path / "out")
+    images = drawing.draw_images(made, pd.DataFrame(), tmp_path / "out")
     status = dict(zip(images["prompt"], images["status"], strict=True))
     assert status["a"] == status["b"] == status["c"] == "ok"
     assert status["d"].startswith("unreadable") and status["e"] == "missing image"
@@ -303,7 +309,7 @@ def test_import_of_nothing_of_one_class_or_of_a_leaving_path_is_one_error(tmp_pa
         roentgen_source("roentgen_v2", {"roentgen_import": str(path)})
     pd.DataFrame({"image": ["../a.png", "b.png"], "label": ["Pneumonia", "No Finding"]}).to_csv(path, index=False)
     with pytest.raises(UserError, match="leaves its folder"):
-        generation.draw_images(
+        drawing.draw_images(
             roentgen_source("roentgen_v2", {"roentgen_import": str(path)}), pd.DataFrame(), tmp_path / "out"
         )
     with pytest.raises(UserError, match="roentgen_labels"):

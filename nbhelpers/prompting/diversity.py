@@ -15,10 +15,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nbhelpers import quality
-from nbhelpers.generation import is_simulated
 from nbhelpers.images.files import resize_gray
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.preprocessing import Transform, load_images
+from nbhelpers.prompting.drawing import is_simulated
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import LABELS
 

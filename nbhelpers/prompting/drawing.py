@@ -16,7 +16,7 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from nbhelpers.errors import UserError
-from nbhelpers.prompts import matching_table
+from nbhelpers.prompting.prompts import matching_table
 from nbhelpers.runs.files import inside, sha256_file
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress

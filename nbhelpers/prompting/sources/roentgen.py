@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.generation import Source
 from nbhelpers.images.files import decode, sniff_format
+from nbhelpers.prompting.drawing import Source
 from nbhelpers.runs.files import inside, write_bytes
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import user_path

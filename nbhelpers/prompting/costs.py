@@ -10,11 +10,11 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.generation import is_simulated, make_source, sources_of
 from nbhelpers.image_models.gemini.client import check_endpoint
 from nbhelpers.image_models.gemini.key import api_key
 from nbhelpers.image_models.gemini.outcomes import OUTCOMES
 from nbhelpers.image_models.ledger import FILE, NOT_YET, replay
+from nbhelpers.prompting.drawing import is_simulated, make_source, sources_of
 
 
 def expected_cost(

@@ -9,7 +9,7 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nbhelpers.generation import is_simulated
+from nbhelpers.prompting.drawing import is_simulated
 from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, two_lines
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
