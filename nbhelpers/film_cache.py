@@ -152,7 +152,7 @@ def _decode_all(film_set: FilmSet, arrays: dict[int, Path], index: Path, workers
 def _cropped(image: Gray, crop: str) -> Gray:
     if crop == "none":
         return image
-    from nbhelpers.cropping import crop_box
+    from nbhelpers.cropping.crop import crop_box
 
     left, top, right, bottom = crop_box(image, crop)
     return image[top:bottom, left:right]

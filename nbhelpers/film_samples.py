@@ -137,7 +137,7 @@ def _simulated_truth(sample: FilmSample, film: dict, size: int) -> tuple[Mask, M
 def _crop_box(sample: FilmSample, film: dict) -> tuple[int, int, int, int] | None:  # type: ignore[type-arg]
     if sample.crop == "none":
         return None
-    from nbhelpers.cropping import crop_box
+    from nbhelpers.cropping.crop import crop_box
 
     path: Path = inside(sample.film_set.root, film["path"])
     left, top, right, bottom = crop_box(sample.film_set.read(path), sample.crop)

@@ -194,7 +194,8 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
     """
     import timm
 
-    from nbhelpers import cropping, datasets
+    from nbhelpers import datasets
+    from nbhelpers.cropping import crop
     from nbhelpers.prompting import drawing
 
     def check(kind: str, name: str, known: Any) -> None:
@@ -203,7 +204,7 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
 
     for arm, entry in values["arms"].items():
         check(f"source in arm {arm!r}:", entry["source"], drawing.SOURCES)
-        check(f"crop in arm {arm!r}:", entry["crop"], cropping.METHODS)
+        check(f"crop in arm {arm!r}:", entry["crop"], crop.METHODS)
     for name in values["datasets"]:
         check("data set", name, datasets.LOADERS)
     if not timm.is_model(values["backbone"]):

@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from nbhelpers import crop_content, cropping
-from nbhelpers.crop_content import Box
+from nbhelpers.cropping import content, crop
+from nbhelpers.cropping.content import Box
 from nbhelpers.errors import UserError
 from nbhelpers.images import files
 from nbhelpers.prompting import drawing, prompts
@@ -67,7 +67,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]
 def cropped(drawn: tuple[Path, pd.DataFrame], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, pd.DataFrame]:
     folder, table = drawn
     out = tmp_path_factory.mktemp("cropped")
-    return out, cropping.crop_sources({"simulator": table}, ARMS, folder, out, workers=2)
+    return out, crop.crop_sources({"simulator": table}, ARMS, folder, out, workers=2)
 
 
 def test_content_takes_the_watermark_off_99_percent_and_keeps_98_percent_of_the_lungs(
@@ -92,7 +92,7 @@ def test_content_takes_the_watermark_off_99_percent_and_keeps_98_percent_of_the_
 def test_the_truth_table_says_the_same_and_none_keeps_every_watermark(
     drawn: tuple[Path, pd.DataFrame], cropped: tuple[Path, pd.DataFrame]
 ) -> None:
-    truth = cropping.truth_table(cropped[1], drawn[0]).set_index("crop")
+    truth = crop.truth_table(cropped[1], drawn[0]).set_index("crop")
     assert truth.loc["none", ["watermark_gone", "lung_kept", "under_98", "overlay_left", "area"]].tolist() == [
         0,
         1,
@@ -103,7 +103,7 @@ def test_the_truth_table_says_the_same_and_none_keeps_every_watermark(
     assert truth.loc["content", "watermark_gone"] >= 0.99 and truth.loc["content", "lung_kept"] >= 0.98
     assert truth.loc["content", "overlay_left"] < 0.35
     assert truth.loc["content", "lung_kept"] > truth.loc["margins", "lung_kept"] - 0.02
-    assert "ok (240 images)" in cropping.check_crops(truth.reset_index())
+    assert "ok (240 images)" in crop.check_crops(truth.reset_index())
 
 
 def test_a_content_crop_that_fails_stops_the_run() -> None:
@@ -116,10 +116,10 @@ def test_a_content_crop_that_fails_stops_the_run() -> None:
         "under_98": 1.0,
     }
     with pytest.raises(UserError, match=r"90\.0% of lung pixels"):
-        cropping.check_crops(pd.DataFrame([row]))
+        crop.check_crops(pd.DataFrame([row]))
     with pytest.raises(UserError, match=r"gone in 98\.0%"):
-        cropping.check_crops(pd.DataFrame([row | {"watermark_gone": 0.98, "lung_kept": 1.0}]))
-    assert "nothing to check" in cropping.check_crops(pd.DataFrame([row | {"crop": "none"}]))
+        crop.check_crops(pd.DataFrame([row | {"watermark_gone": 0.98, "lung_kept": 1.0}]))
+    assert "nothing to check" in crop.check_crops(pd.DataFrame([row | {"crop": "none"}]))
 
 
 @pytest.mark.parametrize("value", [0, 8, 90, 200, 255])
@@ -128,7 +128,7 @@ def test_a_plain_frame_is_found_to_the_pixel_or_two(value: int, borders: tuple[i
     # The film's own edges are lifted off the frame's gray, or nothing could tell them apart.
     inner = np.maximum(film(), 40) if value < 40 else film()
     image = framed(inner, borders, value)
-    field = crop_content.find_field(image)
+    field = content.find_field(image)
     left, top, right, bottom = borders
     true = Box(left, top, image.shape[1] - right, image.shape[0] - bottom)
     assert holds(true, field), (true, field)
@@ -144,27 +144,27 @@ def test_a_plain_frame_is_found_to_the_pixel_or_two(value: int, borders: tuple[i
 def test_frames_in_frames_and_a_ruled_line_are_found() -> None:
     inner = np.maximum(film(), 40)
     image = framed(framed(framed(inner, (6, 6, 6, 6), 0), (12, 9, 12, 9), 250), (5, 5, 5, 5), 20)
-    assert holds(Box(23, 20, 279, 276), crop_content.find_field(image))
+    assert holds(Box(23, 20, 279, 276), content.find_field(image))
     lined = inner.copy()
     cv2.rectangle(lined, (10, 12), (245, 247), 255, 1)
-    field = crop_content.find_field(lined)
+    field = content.find_field(lined)
     assert holds(Box(11, 13, 245, 247), field) and holds(field, lung_box())
 
 
 def test_a_caption_in_a_frame_does_not_end_the_frame() -> None:
     image = framed(np.maximum(film(), 40), (0, 0, 0, 34), 255)
     cv2.putText(image, "PORTABLE AP 12:40", (30, 280), cv2.FONT_HERSHEY_SIMPLEX, 0.6, 0, 1, cv2.LINE_AA)
-    assert crop_content.find_field(image).bottom <= 256
+    assert content.find_field(image).bottom <= 256
 
 
 def test_noise_in_a_frame_as_jpeg_leaves_it_does_not_hide_it() -> None:
     image = framed(np.maximum(film(), 40), (25, 25, 25, 25), 235)
     image = cv2.imdecode(cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, 60])[1], cv2.IMREAD_GRAYSCALE)
-    assert holds(Box(25, 25, 281, 281), crop_content.find_field(image), slack=2)
+    assert holds(Box(25, 25, 281, 281), content.find_field(image), slack=2)
 
 
 def test_a_film_without_a_frame_keeps_its_lungs_and_most_of_itself() -> None:
-    box = cropping.crop_box(film(), "content")
+    box = crop.crop_box(film(), "content")
     assert holds(box, lung_box())
     assert (box.right - box.left) * (box.bottom - box.top) > 0.7 * 256**2
 
@@ -182,16 +182,16 @@ def test_a_four_pointed_star_is_found_where_it_is(radius: int, value: int) -> No
     cv2.fillPoly(mask, [np.round(points * 16).astype(np.int32)], 255, cv2.LINE_AA, 4)
     image += (value - image) * 0.7 * mask / 255
     gray = image.clip(0, 255).astype(np.uint8)
-    found, score = crop_content.find_sparkle(gray)
-    assert score >= crop_content.SPARKLE_SCORE
+    found, score = content.find_sparkle(gray)
+    assert score >= content.SPARKLE_SCORE
     assert holds(found, Box(centre - radius, centre - radius, centre + radius, centre + radius), slack=1)
-    box = cropping.crop_box(gray, "content")
+    box = crop.crop_box(gray, "content")
     assert box.right <= centre - radius or box.bottom <= centre - radius
     assert holds(box, lung_box())
 
 
 def test_where_no_star_is_seen_its_usual_corner_goes_all_the_same() -> None:
-    box = cropping.crop_box(film(), "content")
+    box = crop.crop_box(film(), "content")
     assert box.right <= 0.9 * 256 or box.bottom <= 0.9 * 256
 
 
@@ -199,9 +199,9 @@ def test_captions_and_markers_near_the_edges_go_and_the_lungs_stay() -> None:
     image = film()
     cv2.putText(image, "CHEST PA", (90, 14), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1, cv2.LINE_AA)
     cv2.putText(image, "R", (2, 40), cv2.FONT_HERSHEY_SIMPLEX, 0.4, 255, 1, cv2.LINE_AA)
-    found = crop_content.find_captions(image)
+    found = content.find_captions(image)
     assert any(holds(box, Box(95, 8, 140, 12), slack=3) for box in found)
-    box = cropping.crop_box(image, "content")
+    box = crop.crop_box(image, "content")
     assert box.top >= 14 and box.left >= 8
     assert holds(box, lung_box())
 
@@ -209,10 +209,10 @@ def test_captions_and_markers_near_the_edges_go_and_the_lungs_stay() -> None:
 @pytest.mark.parametrize("factor", [0.5, 1, 2, 4])
 def test_the_box_scales_with_the_image(factor: float) -> None:
     image = framed(np.maximum(film(), 40), (20, 20, 20, 20), 255)
-    small = np.array(cropping.crop_box(image, "content")) / 296
+    small = np.array(crop.crop_box(image, "content")) / 296
     size = round(296 * factor)
     large = cv2.resize(image, (size, size), interpolation=cv2.INTER_AREA if factor < 1 else cv2.INTER_CUBIC)
-    assert np.abs(np.array(cropping.crop_box(large, "content")) / size - small).max() < 0.05
+    assert np.abs(np.array(crop.crop_box(large, "content")) / size - small).max() < 0.05
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (3, 400), (47, 47), (64, 200), (600, 200), (2000, 1500)])
@@ -225,28 +225,28 @@ def test_a_box_is_never_empty_whatever_the_image(shape: tuple[int, int], fill: s
         image[:] = np.random.default_rng(0).integers(0, 255, shape)
     elif fill == "halves":
         image[:, shape[1] // 2 :] = 255
-    for method in cropping.METHODS:
-        box = cropping.crop_box(image, method)
+    for method in crop.METHODS:
+        box = crop.crop_box(image, method)
         assert 0 <= box.left < box.right <= shape[1] and 0 <= box.top < box.bottom <= shape[0]
 
 
 def test_margins_are_shares_of_each_side_and_none_is_all() -> None:
     image = np.zeros((200, 100), np.uint8)
-    assert cropping.crop_box(image, "margins", [0.1, 0.2, 0.3, 0.05]) == Box(10, 40, 70, 190)
-    assert cropping.crop_box(image, "none") == Box(0, 0, 100, 200)
+    assert crop.crop_box(image, "margins", [0.1, 0.2, 0.3, 0.05]) == Box(10, 40, 70, 190)
+    assert crop.crop_box(image, "none") == Box(0, 0, 100, 200)
 
 
 @pytest.mark.parametrize("margins", [[0.1], [0, 0, 0, 1.5], [-0.1, 0, 0, 0], [0.5, 0, 0.5, 0], [float("nan"), 0, 0, 0]])
 def test_impossible_margins_are_refused(margins: list[float]) -> None:
     with pytest.raises(UserError, match="crop_margins"):
-        cropping.crop_box(film(), "margins", margins)
+        crop.crop_box(film(), "margins", margins)
 
 
 def test_an_unknown_crop_is_named_with_a_suggestion() -> None:
     with pytest.raises(UserError, match=r"unknown crop 'contents'.*did you mean 'content'"):
-        cropping.crop_box(film(), "contents")
+        crop.crop_box(film(), "contents")
     with pytest.raises(UserError, match="arm cropped"):
-        cropping.crops_of({"cropped": {"source": "simulator", "crop": "contents"}})
+        crop.crops_of({"cropped": {"source": "simulator", "crop": "contents"}})
 
 
 def test_the_table_has_a_row_for_each_image_and_crop_and_its_box_is_the_file(
@@ -264,7 +264,7 @@ def test_the_table_has_a_row_for_each_image_and_crop_and_its_box_is_the_file(
 
 
 def test_pairs_of_the_same_anatomy_are_no_duplicates_and_all_films_pass(cropped: tuple[Path, pd.DataFrame]) -> None:
-    told = cropping.exclusions(cropped[1])
+    told = crop.exclusions(cropped[1])
     assert told.loc[0, "images"] == 240
     assert told.loc[0, "near_duplicate"] == 0
     assert told.loc[0, "kept"] >= 238, told
@@ -287,7 +287,7 @@ def test_what_is_unfit_is_left_out_of_every_crop_with_its_reason_and_nothing_els
     again = files.read_gray(mine / table["path"][0])
     cv2.imwrite(str(mine / table["path"][6]), cv2.convertScaleAbs(again, alpha=0.95, beta=4))
     table.loc[7, "status"] = "refused"
-    cropped = cropping.crop_sources({"simulator": table}, ARMS, tmp_path / "01", tmp_path / "02")
+    cropped = crop.crop_sources({"simulator": table}, ARMS, tmp_path / "01", tmp_path / "02")
     expected = [
         "",
         "",
@@ -304,7 +304,7 @@ def test_what_is_unfit_is_left_out_of_every_crop_with_its_reason_and_nothing_els
         assert (rows["status"] == "ok").tolist() == [reason == "" for reason in expected]
         assert (rows["path"] != "").tolist() == [reason == "" for reason in expected]
     assert f"of {table['image_id'][0]}" in cropped["detail"].tolist()
-    told = cropping.exclusions(cropped).iloc[0]
+    told = crop.exclusions(cropped).iloc[0]
     assert (
         told["kept"] == 6
         and told[["unreadable", "too_small", "colour", "near_duplicate", "not drawn"]].tolist() == [1] * 5
@@ -317,19 +317,19 @@ def test_a_class_that_quality_control_empties_stops_the_run_after_the_table_is_w
     table = drawn[1].head(6).copy()
     table.loc[table["label"] == "normal", "status"] = "refused"
     with pytest.raises(UserError, match="no image of class normal"):
-        cropping.crop_source(table, drawn[0] / "simulator", tmp_path / "simulator", ["none"])
+        crop.crop_source(table, drawn[0] / "simulator", tmp_path / "simulator", ["none"])
     assert (tmp_path / "simulator" / "images.csv").is_file()
 
 
 def test_an_earlier_stage_that_has_not_run_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="table not found"):
-        cropping.load_tables(ARMS, tmp_path)
+        crop.load_tables(ARMS, tmp_path)
 
 
 def test_content_boxes_take_milliseconds() -> None:
     pictures = [framed(film(seed=seed), (10, 10, 10, 10), 255) for seed in range(40)]
     started = time.process_time()
     for picture in pictures:
-        cropping.crop_box(picture, "content")
+        crop.crop_box(picture, "content")
     # About 5 ms an image on an idle core; the bound leaves room for a busy one.
     assert (time.process_time() - started) / len(pictures) < 0.05

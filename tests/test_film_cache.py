@@ -57,7 +57,7 @@ def test_a_changed_film_or_another_crop_is_decoded_again(film_set, tmp_path):
 
 
 def test_crop_is_applied_before_resizing(film_set, tmp_path):
-    from nbhelpers.cropping import crop_box
+    from nbhelpers.cropping.crop import crop_box
 
     array, kept = datasets.film_array(film_set, 32, tmp_path, crop="margins")
     image = read_gray(film_set.root / kept["path"][0])

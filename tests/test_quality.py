@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from scipy.fft import dctn
 
-from nbhelpers import quality
+from nbhelpers.cropping import quality
 from nbhelpers.images.files import read_gray, to_gray
 from nbhelpers.prompting import prompts
 from nbhelpers.simulator.film import draw_films

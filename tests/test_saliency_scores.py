@@ -7,7 +7,7 @@ from scipy.stats import binomtest, spearmanr
 from scipy.stats import t as student_t
 
 from nbhelpers import features, figures_saliency, film_samples, result_tables, runs, saliency_examples, saliency_scores
-from nbhelpers.cropping import crop_box
+from nbhelpers.cropping.crop import crop_box
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import read_gray
 

@@ -14,7 +14,7 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from nbhelpers import quality
+from nbhelpers.cropping import quality
 from nbhelpers.images.files import resize_gray
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.preprocessing import Transform, load_images

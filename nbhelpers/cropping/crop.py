@@ -13,8 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers import quality
-from nbhelpers.crop_content import Box, find_content
+from nbhelpers.cropping import quality
+from nbhelpers.cropping.content import Box, find_content
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import read_image, to_gray, write_png
 from nbhelpers.runs.files import inside

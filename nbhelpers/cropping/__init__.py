@@ -1,0 +1,1 @@
+"""cropping: TODO."""
