@@ -25,10 +25,10 @@ import torch
 from sklearn.metrics import roc_auc_score
 from torch.nn import functional
 
-from nbhelpers import augmentation, splits, training
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.training import augmentation, splits, train
 
 CASES = (("resnet18", 128, 2048, 64), ("resnet50", 224, 256, 16))  # backbone, pixels, images scored, training batch
 
@@ -81,12 +81,12 @@ def plain_steps(backbone: str) -> Callable[[np.ndarray, np.ndarray], None]:
 def our_steps(backbone: str, size: int, device: Device) -> Callable[[np.ndarray, np.ndarray], None]:
     model = models.build(backbone).to(device.torch).to(memory_format=torch.channels_last)
     scaler = torch.amp.GradScaler(device.torch.type, enabled=device.autocast == torch.float16)
-    state = training._State(model, torch.optim.AdamW(model.parameters(), fused=True), scaler, [], {})
+    state = train._State(model, torch.optim.AdamW(model.parameters(), fused=True), scaler, [], {})
     bar = SimpleNamespace(update=lambda: None)
 
     def step(images: np.ndarray, labels: np.ndarray) -> None:
         rows = [np.arange(len(images))]
-        training._train_epoch(state, images, labels, rows, Transform(size), training.Settings(), 0, device, bar)
+        train._train_epoch(state, images, labels, rows, Transform(size), train.Settings(), 0, device, bar)
 
     return step
 
@@ -145,14 +145,14 @@ def bench_auroc(backbone: str, size: int, seeds: int, device: Device) -> None:
     table, images = lesions(400, size, seed=0)
     test_table, test = lesions(600, size, seed=1)
     truth = (test_table["label"] == "pneumonia").to_numpy()
-    settings = training.Settings(epochs=8, batch_size=16, patience=0, augmentation="none")
+    settings = train.Settings(epochs=8, batch_size=16, patience=0, augmentation="none")
     found: dict[str, list[float]] = {"float32": [], "ours": []}
     gaps = []
     for seed in range(seeds):
         split = splits.split_groups(table, 0.2, seed)
         for name, chosen in (("float32", Device("cpu", None)), ("ours", device)):
             with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stderr(io.StringIO()):
-                result = training.train_arm(
+                result = train.train_arm(
                     folder,
                     split,
                     images,

@@ -3,10 +3,10 @@ import pytest
 import torch
 from PIL import Image
 
-from nbhelpers import augmentation
 from nbhelpers.errors import UserError
 from nbhelpers.networks import preprocessing
 from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.training import augmentation
 
 
 @pytest.fixture

@@ -9,15 +9,18 @@ import safetensors.torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from training_fixture import BACKBONE, SIZE, disc_arm
 
-from nbhelpers import datasets, evaluation, figures_seeds, report, seed_spread, splits, style, training, training_seeds
+from nbhelpers import datasets, evaluation, figures_seeds, report, seed_spread, style
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
 from nbhelpers.networks import checkpoints, models
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.tables import read_table
+from nbhelpers.training import repeats, splits
+from nbhelpers.training import train as training
+from nbhelpers.training.train import RESUME_FILE, Settings, _train_epoch, train_arm
 
 mpl.use("Agg")
-QUICK = training.Settings(epochs=2, batch_size=8)
+QUICK = Settings(epochs=2, batch_size=8)
 ARM = {"name": "cropped", "source": "simulator", "crop": "content"}
 
 
@@ -27,14 +30,14 @@ class _KilledError(Exception):
 
 def train(folder, split, images, extra_seeds, settings=QUICK):
     """What notebook 03 does."""
-    first = training.train_arm(
+    first = train_arm(
         folder,
         split,
         images,
         **{"arm": ARM, "backbone": BACKBONE, "init": "random", "transform": Transform(SIZE), "settings": settings},
         **{"seed": 3, "device": "cpu", "simulated": True, "keep_resume": extra_seeds > 0},
     )
-    return training_seeds.train_seeds(folder, split, images, first.description, settings, extra_seeds, "cpu")
+    return repeats.train_seeds(folder, split, images, first.description, settings, extra_seeds, "cpu")
 
 
 def weights(folder):
@@ -76,7 +79,7 @@ def scored(run, extra_seeds):
 
 def test_a_further_seed_has_the_weights_of_a_training_with_that_seed_alone(run, arm, tmp_path):
     folder, table, _ = run
-    alone = training.train_arm(
+    alone = train_arm(
         tmp_path,
         *arm,
         **{"arm": ARM, "backbone": BACKBONE, "init": "random", "transform": Transform(SIZE), "settings": QUICK},
@@ -95,31 +98,31 @@ def test_a_finished_seed_is_not_trained_again_and_no_resume_file_is_left(run, ar
     folder, table, _ = run
     first = models.load_checkpoint(folder / "03_training/cropped")[1]
     monkeypatch.setattr(training, "train_arm", None)
-    again = training_seeds.train_seeds(folder / "03_training/cropped", *arm, first, QUICK, 2, "cpu")
+    again = repeats.train_seeds(folder / "03_training/cropped", *arm, first, QUICK, 2, "cpu")
     pd.testing.assert_frame_equal(again, table)
-    assert list(folder.rglob(training.RESUME_FILE)) == []
+    assert list(folder.rglob(RESUME_FILE)) == []
 
 
 @pytest.mark.parametrize("change", ["settings", "images", "weights"])
 def test_a_seed_of_other_settings_images_or_weights_is_trained_again(arm, tmp_path, monkeypatch, change):
     split, images = arm
-    settings = training.Settings(epochs=1, batch_size=8)
+    settings = Settings(epochs=1, batch_size=8)
     train(tmp_path, split, images, 1, settings)
     first = models.load_checkpoint(tmp_path)[1]
     if change == "settings":
-        settings = training.Settings(epochs=1, batch_size=8, learning_rate=2e-3)
+        settings = Settings(epochs=1, batch_size=8, learning_rate=2e-3)
     elif change == "images":
         images = images ^ 1
     else:
         (tmp_path / "seed_4/checkpoint.safetensors").write_bytes(b"half a file")
-    seen, original = [], training.train_arm
+    seen, original = [], train_arm
     monkeypatch.setattr(training, "train_arm", lambda *a, **k: seen.append(k["seed"]) or original(*a, **k))
-    training_seeds.train_seeds(tmp_path, split, images, first, settings, 1, "cpu")
+    repeats.train_seeds(tmp_path, split, images, first, settings, 1, "cpu")
     assert seen == [4]
 
 
 def test_a_kill_in_a_further_seed_costs_neither_it_nor_the_first_their_epochs(run, arm, tmp_path, monkeypatch, capsys):
-    original = training._train_epoch
+    original = _train_epoch
 
     def interrupted(state, *rest):
         if rest[-3] == 4 and len(state.history) == 1:  # second epoch of the second seed
@@ -147,7 +150,7 @@ def test_a_negative_number_of_seeds_is_named(run, arm):
     folder, _, _ = run
     first = models.load_checkpoint(folder / "03_training/cropped")[1]
     with pytest.raises(UserError, match="extra_seeds"):
-        training_seeds.train_seeds(folder / "03_training/cropped", *arm, first, QUICK, -1, "cpu")
+        repeats.train_seeds(folder / "03_training/cropped", *arm, first, QUICK, -1, "cpu")
 
 
 def test_seeds_that_are_too_few_or_of_another_training_are_one_clear_error(run):

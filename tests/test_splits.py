@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import splits
 from nbhelpers.errors import UserError
+from nbhelpers.training import splits
 
 
 def paired(n):

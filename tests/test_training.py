@@ -4,16 +4,30 @@ import pytest
 import safetensors.torch
 from training_fixture import BACKBONE, SIZE, disc_arm
 
-from nbhelpers import splits, training
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.tables import read_table, write_table
+from nbhelpers.training import splits
+from nbhelpers.training import train as training
+from nbhelpers.training.train import (
+    RESUME_FILE,
+    Settings,
+    _train_epoch,
+    balanced_log_loss,
+    best_epoch,
+    epoch_batches,
+    learning_rate_at,
+    load_arm,
+    models,
+    roc_auc_score,
+    train_arm,
+)
 
 ARM = {"name": "cropped", "source": "simulator", "crop": "content"}
 ARMS = {"cropped": {"source": "simulator", "crop": "content"}}
-QUICK = training.Settings(epochs=3, batch_size=8)
+QUICK = Settings(epochs=3, batch_size=8)
 
 
 def train(folder, table, images, settings=QUICK, **changes):
@@ -28,7 +42,7 @@ def train(folder, table, images, settings=QUICK, **changes):
     }
     arguments |= changes
     split = splits.split_groups(table, 0.2, arguments.get("seed", 0))
-    return training.train_arm(folder, split, images, **arguments)
+    return train_arm(folder, split, images, **arguments)
 
 
 def weights(folder):
@@ -52,7 +66,7 @@ def trained(arm, tmp_path_factory):
 
 def test_a_trained_arm_tells_discs_from_noise_it_has_not_seen(tmp_path):
     table, images = disc_arm(32)
-    result = train(tmp_path, table, images, training.Settings(epochs=8, batch_size=16))
+    result = train(tmp_path, table, images, Settings(epochs=8, batch_size=16))
     fresh_table, fresh = disc_arm(20, seed=99)
     scores = scoring.predict(result.model, fresh, Transform(SIZE), "cpu")
     diseased = (fresh_table["label"] == "pneumonia").to_numpy()
@@ -103,7 +117,7 @@ class _KilledError(Exception):
 
 
 def interrupt_in_epoch(monkeypatch, number):
-    original = training._train_epoch
+    original = _train_epoch
 
     def interrupted(state, *rest):
         if len(state.history) + 1 == number:
@@ -119,25 +133,25 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(traine
     with monkeypatch.context() as patch, pytest.raises(_KilledError):
         interrupt_in_epoch(patch, epoch)
         train(tmp_path, *arm)
-    assert (tmp_path / training.RESUME_FILE).is_file()
+    assert (tmp_path / RESUME_FILE).is_file()
     resumed = train(tmp_path, *arm)
     assert resumed.resumed_from == epoch - 1
     assert same(weights(folder), weights(tmp_path))
     pd.testing.assert_frame_equal(resumed.history, whole.history)
-    assert not (tmp_path / training.RESUME_FILE).exists()
+    assert not (tmp_path / RESUME_FILE).exists()
 
 
 def test_a_kill_before_the_checkpoint_is_written_costs_no_epoch(trained, arm, tmp_path, monkeypatch):
     folder, _ = trained
     with monkeypatch.context() as patch, pytest.raises(_KilledError):
-        patch.setattr(training.models, "save_checkpoint", lambda *_: (_ for _ in ()).throw(_KilledError))
+        patch.setattr(models, "save_checkpoint", lambda *_: (_ for _ in ()).throw(_KilledError))
         train(tmp_path, *arm)
     assert train(tmp_path, *arm).resumed_from == 3
     assert same(weights(folder), weights(tmp_path))
 
 
 @pytest.mark.parametrize(
-    "changes", [{"seed": 1}, {"settings": training.Settings(epochs=3, batch_size=8, learning_rate=2e-3)}, {"images": 1}]
+    "changes", [{"seed": 1}, {"settings": Settings(epochs=3, batch_size=8, learning_rate=2e-3)}, {"images": 1}]
 )
 def test_a_changed_training_starts_afresh(arm, tmp_path, monkeypatch, changes):
     table, images = arm
@@ -150,8 +164,8 @@ def test_a_changed_training_starts_afresh(arm, tmp_path, monkeypatch, changes):
 
 
 def test_a_broken_resume_file_starts_afresh(arm, tmp_path):
-    (tmp_path / training.RESUME_FILE).write_bytes(b"half a file")
-    assert train(tmp_path, *arm, training.Settings(epochs=1, batch_size=8)).resumed_from == 0
+    (tmp_path / RESUME_FILE).write_bytes(b"half a file")
+    assert train(tmp_path, *arm, Settings(epochs=1, batch_size=8)).resumed_from == 0
 
 
 def test_a_finished_arm_is_trained_again_when_asked(trained, arm):
@@ -163,13 +177,13 @@ def test_a_finished_arm_is_trained_again_when_asked(trained, arm):
 
 def test_training_stops_after_patience_and_keeps_the_best_epoch(arm, tmp_path, monkeypatch):
     aurocs = iter([0.6, 0.9, 0.8, 0.7, 0.95, 0.99])
-    original = training.roc_auc_score
+    original = roc_auc_score
 
     def scripted(labels, scores):
         return next(aurocs) if len(labels) < 10 else original(labels, scores)
 
     monkeypatch.setattr(training, "roc_auc_score", scripted)
-    result = train(tmp_path, *arm, training.Settings(epochs=6, batch_size=8, patience=2))
+    result = train(tmp_path, *arm, Settings(epochs=6, batch_size=8, patience=2))
     assert result.history["epoch"].tolist() == [1, 2, 3, 4]
     assert result.description.training["best_epoch"] == 2
 
@@ -177,12 +191,12 @@ def test_training_stops_after_patience_and_keeps_the_best_epoch(arm, tmp_path, m
 def test_the_best_epoch_is_the_highest_auroc_and_then_the_lowest_loss():
     rows = [(1, 0.8, 0.5), (2, 0.9, 0.4), (3, 0.90001, 0.3), (4, 0.85, 0.1)]
     history = [{"epoch": e, "val_auroc": a, "val_loss": v} for e, a, v in rows]
-    assert training.best_epoch(history) == 3
+    assert best_epoch(history) == 3
 
 
 def test_the_learning_rate_rises_then_falls_to_a_hundredth():
-    settings = training.Settings(epochs=10, warmup_epochs=2, learning_rate=1.0)
-    rates = [training.learning_rate_at(t / 10, settings) for t in range(101)]
+    settings = Settings(epochs=10, warmup_epochs=2, learning_rate=1.0)
+    rates = [learning_rate_at(t / 10, settings) for t in range(101)]
     assert np.all(np.diff(rates[:21]) > 0)
     assert np.all(np.diff(rates[20:]) < 0)
     assert rates[20] == pytest.approx(1)
@@ -192,11 +206,11 @@ def test_the_learning_rate_rises_then_falls_to_a_hundredth():
 
 def test_an_epoch_shows_every_couple_once_in_whole_pairs():
     pairs = np.arange(46).reshape(-1, 2)
-    batches = training.epoch_batches(pairs, 8, seed=0, epoch=1)
+    batches = epoch_batches(pairs, 8, seed=0, epoch=1)
     assert sorted(np.concatenate(batches).tolist()) == list(range(46))
     assert {len(batch) for batch in batches} <= {6, 8}
     assert all((batch[::2] + 1 == batch[1::2]).all() for batch in batches)
-    assert not np.array_equal(np.concatenate(batches), np.concatenate(training.epoch_batches(pairs, 8, 0, 2)))
+    assert not np.array_equal(np.concatenate(batches), np.concatenate(epoch_batches(pairs, 8, 0, 2)))
 
 
 def test_the_balanced_loss_equals_scikit_learn_with_class_weights():
@@ -205,12 +219,12 @@ def test_the_balanced_loss_equals_scikit_learn_with_class_weights():
     rng = np.random.default_rng(0)
     labels, scores = (rng.random(50) < 0.2).astype(np.int64), rng.uniform(0.01, 0.99, 50)
     share = np.where(labels == 1, 1 / labels.sum(), 1 / (1 - labels).sum())
-    assert training.balanced_log_loss(labels, scores) == pytest.approx(log_loss(labels, scores, sample_weight=share))
+    assert balanced_log_loss(labels, scores) == pytest.approx(log_loss(labels, scores, sample_weight=share))
 
 
 def test_a_loss_that_is_not_finite_names_the_learning_rate(arm, tmp_path):
     with pytest.raises(UserError, match=r"learning_rate|not finite"):
-        train(tmp_path, *arm, training.Settings(epochs=4, batch_size=8, learning_rate=1e30, warmup_epochs=0))
+        train(tmp_path, *arm, Settings(epochs=4, batch_size=8, learning_rate=1e30, warmup_epochs=0))
 
 
 def test_a_split_with_a_pair_in_both_parts_is_not_trained_on(arm, tmp_path):
@@ -219,7 +233,7 @@ def test_a_split_with_a_pair_in_both_parts_is_not_trained_on(arm, tmp_path):
     first = split.index[split["split"] == "train"][0]
     split.loc[first, "split"] = "validation"
     with pytest.raises(UserError, match="both parts"):
-        training.train_arm(
+        train_arm(
             tmp_path,
             split,
             images,
@@ -236,7 +250,7 @@ def test_a_split_with_a_pair_in_both_parts_is_not_trained_on(arm, tmp_path):
 )
 def test_settings_that_cannot_be_are_named(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):
-        training.Settings(**wrong)
+        Settings(**wrong)
 
 
 def cropped_run(folder, table, images, status="ok"):
@@ -265,7 +279,7 @@ def cropped_run(folder, table, images, status="ok"):
 def test_an_arm_is_read_by_its_crop_and_in_the_order_of_its_table(arm, tmp_path):
     table, images = arm
     cropped_run(tmp_path, table, images)
-    kept, read = training.load_arm(tmp_path, ARMS, "cropped", SIZE)
+    kept, read = load_arm(tmp_path, ARMS, "cropped", SIZE)
     assert kept["image_id"].tolist() == table["image_id"].tolist()
     assert np.array_equal(read, images)
 
@@ -273,7 +287,7 @@ def test_an_arm_is_read_by_its_crop_and_in_the_order_of_its_table(arm, tmp_path)
 def test_an_arm_of_which_all_is_excluded_says_why(arm, tmp_path):
     cropped_run(tmp_path, *arm, status="excluded")
     with pytest.raises(UserError, match=r"all 24 images were left out: too_small \(24\)"):
-        training.load_arm(tmp_path, ARMS, "cropped", SIZE)
+        load_arm(tmp_path, ARMS, "cropped", SIZE)
 
 
 @pytest.mark.parametrize(
@@ -287,4 +301,4 @@ def test_an_arm_of_which_all_is_excluded_says_why(arm, tmp_path):
 def test_an_arm_that_is_not_there_is_one_clear_error(arm, tmp_path, arms, name, message):
     cropped_run(tmp_path, *arm)
     with pytest.raises(UserError, match=message):
-        training.load_arm(tmp_path, arms, name, SIZE)
+        load_arm(tmp_path, arms, name, SIZE)

@@ -23,7 +23,6 @@ from sklearn.metrics import roc_auc_score
 from torch import nn
 from torch.nn import functional
 
-from nbhelpers import augmentation, splits
 from nbhelpers.errors import UserError
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.models import ModelDescription
@@ -34,6 +33,8 @@ from nbhelpers.runs.files import atomic_path, inside, sha256_file
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
+from nbhelpers.training import splits
+from nbhelpers.training.augmentation import POLICIES, augment, step_seed
 
 RESUME_FILE = ".resume.safetensors"
 GRADIENT_NORM = 1.0  # where a step's gradient is cut; a few odd films must not undo an epoch
@@ -57,7 +58,7 @@ class Settings:
         Epochs without a better validation AUROC (or, at the same AUROC, loss) after which training stops; 0 never
         stops. The best epoch's weights are kept in any case.
     augmentation : str
-        A policy of `nbhelpers.augmentation`.
+        A policy of `nbhelpers.training.augmentation`.
     """
 
     epochs: int = 12
@@ -74,11 +75,11 @@ class Settings:
                 raise UserError(f"{name} = {getattr(self, name)}", name, f"use {low} or more")
         if not 0 < self.learning_rate < math.inf:
             raise UserError(f"learning_rate = {self.learning_rate}", "learning_rate", "use more than 0, e.g. 1e-3")
-        if self.augmentation not in augmentation.POLICIES:
+        if self.augmentation not in POLICIES:
             raise UserError(
                 f"unknown augmentation {self.augmentation!r}",
                 "augmentation",
-                suggest(self.augmentation, augmentation.POLICIES),
+                suggest(self.augmentation, POLICIES),
             )
 
 
@@ -287,12 +288,10 @@ def _train_epoch(
             group["lr"] = rate
         raw = torch.from_numpy(images[rows]).to(device.torch, non_blocking=True)
         target = torch.from_numpy(labels[rows]).to(device.torch, torch.float32)
-        films = augmentation.augment(
-            raw.unsqueeze(1).float() / 255, augmentation.step_seed(seed, epoch, step), settings.augmentation
-        )
+        films = augment(raw.unsqueeze(1).float() / 255, step_seed(seed, epoch, step), settings.augmentation)
         batch = standardise(films, transform).contiguous(memory_format=torch.channels_last)
         # Dropout and stochastic depth draw from the global state.
-        torch.manual_seed(augmentation.step_seed(seed, epoch, step))
+        torch.manual_seed(step_seed(seed, epoch, step))
         with device.mixed_precision():
             logits = state.model(batch)
         logits = logits.float().reshape(-1)

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers import training
 from nbhelpers.errors import UserError
 from nbhelpers.networks.checkpoints import SEEDS_FILE, seed_folder
 from nbhelpers.networks.models import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescription
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import read_json, sha256_file, write_json
 from nbhelpers.runs.tables import write_table
+from nbhelpers.training import train
 
 FINISHED_FILE = "finished.json"
 
@@ -24,7 +24,7 @@ def train_seeds(
     split: pd.DataFrame,
     images: NDArray[np.uint8],
     first: ModelDescription,
-    settings: training.Settings,
+    settings: train.Settings,
     extra_seeds: int = 0,
     device: Device | str = "auto",
 ) -> pd.DataFrame:
@@ -65,13 +65,11 @@ def train_seeds(
     found = [first]
     for seed in range(first.seed + 1, first.seed + 1 + extra_seeds):
         place = seed_folder(folder, seed)
-        made_of = training.fingerprint(
-            split, images, first.backbone, first.init, first.transform, settings, seed, chosen
-        )
+        made_of = train.fingerprint(split, images, first.backbone, first.init, first.transform, settings, seed, chosen)
         description = _finished(place, first, made_of)
         if description is None:
             print(f"seed {seed}")
-            description = training.train_arm(
+            description = train.train_arm(
                 place,
                 split,
                 images,
@@ -86,7 +84,7 @@ def train_seeds(
                 keep_resume=True,
             ).description
             write_json(place / FINISHED_FILE, {"fingerprint": made_of})
-            (place / training.RESUME_FILE).unlink(missing_ok=True)
+            (place / train.RESUME_FILE).unlink(missing_ok=True)
         found.append(description)
     table = pd.DataFrame(
         {
@@ -98,7 +96,7 @@ def train_seeds(
     )
     write_table(table, folder / SEEDS_FILE)
     # Until here the first training's stays too: a kill among the further ones must not cost it all its epochs.
-    (folder / training.RESUME_FILE).unlink(missing_ok=True)
+    (folder / train.RESUME_FILE).unlink(missing_ok=True)
     return table
 
 

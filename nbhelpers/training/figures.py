@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from nbhelpers.augmentation import augment, step_seed
 from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH
+from nbhelpers.training.augmentation import augment, step_seed
 
 
 def _titled(text: str, simulated: bool) -> str:
