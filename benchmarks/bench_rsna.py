@@ -27,7 +27,8 @@ sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
 import rsna_fixture  # noqa: E402
 
-from nbhelpers import dataset_rsna, film_cache
+from nbhelpers.films import rsna
+from nbhelpers.films.cache import film_array
 from nbhelpers.images.files import resize_gray  # noqa: E402
 from nbhelpers.networks import models, scoring  # noqa: E402
 from nbhelpers.networks.preprocessing import Transform  # noqa: E402
@@ -74,15 +75,15 @@ def main() -> None:
         os.environ["NBHELPERS_DATA"], os.environ["NBHELPERS_OUTPUTS"] = folder, f"{folder}/outputs"
         print(f"{os.cpu_count()} cores; writing {chosen.films} films")
         rsna_fixture.write(Path(folder), n_films=chosen.films, odd=False)
-        films = dataset_rsna.load({"rsna_cohort": "full"}, Path(folder))
+        films = rsna.load({"rsna_cohort": "full"}, Path(folder))
         paths = [films.root / path for path in films.films["path"]]
         plain, cached, again = [], [], []
         for turn in range(chosen.rounds):
             cache = Path(folder) / f"cache{turn}"
             plain.append(seconds(lambda: plain_loop(paths)))
-            cached.append(seconds(lambda cache=cache: film_cache.film_array(films, SIZE, cache)))
-            again.append(seconds(lambda cache=cache: film_cache.film_array(films, SIZE, cache)))
-        array, _ = film_cache.film_array(films, SIZE, cache)
+            cached.append(seconds(lambda cache=cache: film_array(films, SIZE, cache)))
+            again.append(seconds(lambda cache=cache: film_array(films, SIZE, cache)))
+        array, _ = film_array(films, SIZE, cache)
         same = int(np.abs(array.astype(int) - plain_loop(paths)).max())
         rates = {name: len(paths) / statistics.median(times) for name, times in (("p", plain), ("c", cached))}
         print(f"plain pydicom loop    {rates['p']:8.0f} films/s")
@@ -90,7 +91,7 @@ def main() -> None:
         ratio = statistics.median(plain) / statistics.median(again)
         print(f"film_array, again     {statistics.median(again) * 1e3:8.1f} ms for all, {ratio:.0f} x")
         print(f"largest difference from the plain loop: {same} of 255")
-        headers = seconds(lambda: dataset_rsna.load({"rsna_cohort": "full"}, Path(folder)))
+        headers = seconds(lambda: rsna.load({"rsna_cohort": "full"}, Path(folder)))
         print(f"loading the set again {headers * 1e3:8.1f} ms, headers from the cache")
 
         model = models.build(chosen.backbone, "random", seed=0)

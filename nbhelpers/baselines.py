@@ -17,7 +17,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nbhelpers import metrics
-from nbhelpers.datasets import FilmSet
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.metrics import discrimination
 from nbhelpers.metrics.bootstrap import (
     distributions,

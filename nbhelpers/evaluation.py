@@ -13,9 +13,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers import baselines, metrics
-from nbhelpers.datasets import FilmSet, film_arrays
 from nbhelpers.errors import UserError
-from nbhelpers.film_cache import cache_key
+from nbhelpers.films.cache import cache_key
+from nbhelpers.films.registry import FilmSet, film_arrays
 from nbhelpers.metrics import Interval, discrimination
 from nbhelpers.metrics.bootstrap import distributions, interval_groups, percentile_interval
 from nbhelpers.networks import checkpoints as networks

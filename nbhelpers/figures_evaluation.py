@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nbhelpers import calibration, operating_point, robustness, style
-from nbhelpers.datasets import FilmSet
 from nbhelpers.figures_metrics import FLOOR
+from nbhelpers.films.registry import FilmSet
 
 
 def forest(

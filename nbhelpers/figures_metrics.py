@@ -15,8 +15,8 @@ from matplotlib.lines import Line2D
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from nbhelpers import published, style
-from nbhelpers.datasets import FilmSet
 from nbhelpers.evaluation import Films
+from nbhelpers.films.registry import FilmSet
 
 METRIC_NAMES = {"auroc": "AUROC", "aupr": "AUPR"}
 MARK, FLOOR, TRIVIAL = "#222222", "#777777", "#a03030"

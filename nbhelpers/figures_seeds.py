@@ -12,8 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nbhelpers import style
-from nbhelpers.datasets import FilmSet
 from nbhelpers.figures_metrics import METRIC_NAMES
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.runs import Stage
 
 

@@ -11,9 +11,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
-from nbhelpers.film_cache import film_arrays
+from nbhelpers.films.cache import film_arrays
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.runs.files import inside
 
 Images = NDArray[np.uint8]
@@ -118,7 +118,7 @@ def truth_of(sample: FilmSample, size: int) -> Truth:
             lungs[row], lesion[row] = _simulated_truth(sample, film, size)
             lungs_known[row] = lungs[row].any()
         elif isinstance(film.get("boxes"), str):
-            from nbhelpers.dataset_rsna import box_mask
+            from nbhelpers.films.rsna import box_mask
 
             crop = _crop_box(sample, film)
             lesion[row] = box_mask(film["boxes"], int(film["width"]), int(film["height"]), size, crop)

@@ -194,8 +194,8 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
     """
     import timm
 
-    from nbhelpers import datasets
     from nbhelpers.cropping import crop
+    from nbhelpers.films import registry
     from nbhelpers.prompting import drawing
 
     def check(kind: str, name: str, known: Any) -> None:
@@ -206,7 +206,7 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
         check(f"source in arm {arm!r}:", entry["source"], drawing.SOURCES)
         check(f"crop in arm {arm!r}:", entry["crop"], crop.METHODS)
     for name in values["datasets"]:
-        check("data set", name, datasets.LOADERS)
+        check("data set", name, registry.LOADERS)
     if not timm.is_model(values["backbone"]):
         raise UserError(
             f"unknown backbone {values['backbone']!r}",
@@ -223,7 +223,7 @@ def check_inputs(parameter_file: Path | str) -> None:
     UserError
         For the first thing that would stop the run later, perhaps after hours or money.
     """
-    from nbhelpers import datasets
+    from nbhelpers.films import registry
     from nbhelpers.prompting import drawing
 
     values = parameters.load(parameter_file)
@@ -234,7 +234,7 @@ def check_inputs(parameter_file: Path | str) -> None:
         drawing.make_source(source, values)
     for name in values["datasets"]:
         if name != "simulated_hospital":  # which is not found but drawn
-            datasets.load(name, values, folder)
+            registry.load(name, values, folder)
 
 
 def write_arm_tables(parameter_file: Path | str) -> None:

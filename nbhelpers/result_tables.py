@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nbhelpers.datasets import FilmSet
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.metrics.wording import p_floor, p_text, verdict
 from nbhelpers.saliency_scores import BASELINES, SCORES
 

@@ -10,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers import metrics
-from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.evaluation import Arm, Films
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.images.files import Gray, resize_gray
 from nbhelpers.metrics.bootstrap import distributions, interval_groups, percentile_interval
 from nbhelpers.networks import scoring

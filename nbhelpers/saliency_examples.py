@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.features import Network
 from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.networks.preprocessing import to_tensor
 from nbhelpers.saliency import Maps, find_layer, grad_cam_by_package
 

@@ -10,10 +10,10 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
-from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
 from nbhelpers.features import Network, untrained
 from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.metrics.bootstrap import group_codes
 from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.operating_point import wilson

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from nbhelpers import evaluation, metrics
-from nbhelpers.datasets import FilmSet
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.metrics import discrimination
 from nbhelpers.networks import checkpoints, models
 

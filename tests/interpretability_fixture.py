@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from nbhelpers.datasets import FilmSet
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.images.files import write_png
 from nbhelpers.networks import models
 from nbhelpers.networks.preprocessing import Transform

@@ -2,7 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import baselines, datasets, metrics
+from nbhelpers import baselines, metrics
+from nbhelpers.films import registry
 from nbhelpers.images.files import write_png
 from nbhelpers.runs.tables import write_table
 
@@ -22,7 +23,7 @@ def made_set(tmp_path, n=40, size=224):
                 **{"view": "AP" if label else "PA", "sex": ("female", "male")[number % 2], "age": 50.0},
             }
         )
-    film_set = datasets.FilmSet("own", "Own", False, tmp_path / "films", pd.DataFrame(rows))
+    film_set = registry.FilmSet("own", "Own", False, tmp_path / "films", pd.DataFrame(rows))
     return film_set, film_set.kept(), np.stack(images)
 
 

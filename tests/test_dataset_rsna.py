@@ -14,8 +14,24 @@ import pydicom
 import pytest
 import rsna_fixture as fixture
 
-from nbhelpers import dataset_rsna, datasets, film_cache, published
+from nbhelpers import published
 from nbhelpers.errors import UserError
+from nbhelpers.films import cache, registry
+from nbhelpers.films.rsna import (
+    CLASSES,
+    COHORTS,
+    CROSS_REFERENCE,
+    HARD_NEGATIVE,
+    IMAGES,
+    LABELS,
+    PUBLISHED,
+    box_mask,
+    compare_counts,
+    find_root,
+    read_headers,
+    read_patients,
+    read_tables,
+)
 from nbhelpers.images import dicom
 
 
@@ -47,7 +63,7 @@ def test_cohort_holds_its_classes_with_their_labels_boxes_and_headers(
     rsna: fixture.Fixture, places: Path, cohort: str
 ) -> None:
     films = load(places, rsna_cohort=cohort, rsna_patients=str(rsna.mapping)).films.set_index("image_id")
-    expected = truth(rsna, dataset_rsna.COHORTS[cohort])
+    expected = truth(rsna, COHORTS[cohort])
     readable = films.drop(index=rsna.cut, errors="ignore")  # its header is whole: the decoder finds it
     assert set(readable.index) == set(expected.index)
     expected = expected.loc[readable.index]
@@ -63,7 +79,7 @@ def test_cohort_holds_its_classes_with_their_labels_boxes_and_headers(
 
 
 def test_every_listed_film_is_kept_or_excluded_with_a_reason(rsna: fixture.Fixture, places: Path) -> None:
-    for cohort, classes in dataset_rsna.COHORTS.items():
+    for cohort, classes in COHORTS.items():
         found = load(places, rsna_cohort=cohort)
         both = pd.concat([found.films["image_id"], found.excluded["image_id"]])
         assert sorted(both) == sorted(rsna.films["patientId"])
@@ -95,12 +111,12 @@ def test_differences_from_the_published_counts_are_noted(places: Path) -> None:
 
 
 def test_published_counts_are_recognised() -> None:
-    names = [name for name, count in dataset_rsna.PUBLISHED.items() for _ in range(count)]
+    names = [name for name, count in PUBLISHED.items() for _ in range(count)]
     listed = pd.DataFrame({"class": names, "reason": ""})
     assert len(listed) == 26_684
-    (note,) = dataset_rsna.compare_counts(listed)
+    (note,) = compare_counts(listed)
     assert "26,684" in note and "published" in note
-    (note,) = dataset_rsna.compare_counts(listed[1:])
+    (note,) = compare_counts(listed[1:])
     assert note == "Normal: 8,850 films listed, 8,851 published"
 
 
@@ -112,10 +128,10 @@ def test_patients_unknown_without_and_known_with_the_cross_reference(rsna: fixtu
 
 
 def test_both_cohorts_stand_side_by_side_from_the_same_files(rsna: fixture.Fixture, places: Path) -> None:
-    sets = datasets.load_all(["rsna", "rsna_full"], {"rsna_cohort": "paper"}, places / "demo")
+    sets = registry.load_all(["rsna", "rsna_full"], {"rsna_cohort": "paper"}, places / "demo")
     assert [found.title for found in sets.values()] == ["RSNA 2018", "RSNA 2018 (all classes)"]
     assert {name: found.name for name, found in sets.items()} == {"rsna": "rsna", "rsna_full": "rsna_full"}
-    hard = set(rsna.films.loc[rsna.films["class"] == dataset_rsna.HARD_NEGATIVE, "patientId"])
+    hard = set(rsna.films.loc[rsna.films["class"] == HARD_NEGATIVE, "patientId"])
     paper, full = (set(found.films["image_id"]) for found in sets.values())
     assert hard and not hard & paper and full == paper | hard
     negatives = sets["rsna_full"].films.set_index("image_id").loc[sorted(hard), "label"]
@@ -132,7 +148,7 @@ def test_cross_reference_in_the_data_sets_folder_is_found(
     shutil.copytree(rsna.root, root)
     monkeypatch.setenv("NBHELPERS_DATA", str(root.parent))
     assert load(places, rsna_patients=None).n_patients is None
-    shutil.copy(rsna.mapping, root / dataset_rsna.CROSS_REFERENCE)
+    shutil.copy(rsna.mapping, root / CROSS_REFERENCE)
     found = load(places, rsna_patients=None)
     by_hand = load(places, rsna_patients=str(rsna.mapping))
     pd.testing.assert_series_equal(found.films["patient_id"], by_hand.films["patient_id"])
@@ -140,14 +156,14 @@ def test_cross_reference_in_the_data_sets_folder_is_found(
 
 
 def test_cross_reference_is_read_from_json_and_from_csv(rsna: fixture.Fixture, tmp_path: Path) -> None:
-    patients = dataset_rsna.read_patients(rsna.mapping)
+    patients = read_patients(rsna.mapping)
     rsna.films[["patientId", "nih_file"]].to_csv(tmp_path / "a.csv", index=False)
     renamed = {"patientId": "subset_img_id", "nih_file": "img_id"}
     rsna.films.rename(columns=renamed).to_csv(tmp_path / "b.csv", index=False)
     expected = dict(zip(rsna.films["patientId"], rsna.films["nih_file"].str[:8], strict=True))
     assert patients == expected
-    assert dataset_rsna.read_patients(tmp_path / "a.csv") == expected
-    assert dataset_rsna.read_patients(tmp_path / "b.csv") == expected
+    assert read_patients(tmp_path / "a.csv") == expected
+    assert read_patients(tmp_path / "b.csv") == expected
 
 
 @pytest.mark.parametrize(
@@ -163,7 +179,7 @@ def test_cross_reference_is_read_from_json_and_from_csv(rsna: fixture.Fixture, t
 def test_odd_cross_reference_is_a_clear_error(tmp_path: Path, name: str, text: str, message: str) -> None:
     (tmp_path / name).write_text(text)
     with pytest.raises(UserError, match=message):
-        dataset_rsna.read_patients(tmp_path / name)
+        read_patients(tmp_path / name)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -171,7 +187,7 @@ def test_second_arm_and_second_run_read_no_dicom(
     rsna: fixture.Fixture, places: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = load(places, rsna_cohort="full")
-    pixels, kept = film_cache.film_array(first, 32)
+    pixels, kept = cache.film_array(first, 32)
     assert len(pixels) == len(kept) == len(rsna.films) - 3
 
     def refuse(*arguments: Any, **options: Any) -> None:
@@ -179,7 +195,7 @@ def test_second_arm_and_second_run_read_no_dicom(
 
     monkeypatch.setattr(pydicom, "dcmread", refuse)
     second = dataset_rsna.load({"rsna_cohort": "full"}, places / "another_run")
-    again, kept_again = film_cache.film_array(second, 32)
+    again, kept_again = cache.film_array(second, 32)
     pd.testing.assert_frame_equal(first.films, second.films)
     pd.testing.assert_frame_equal(first.excluded, second.excluded)
     pd.testing.assert_frame_equal(kept, kept_again)
@@ -188,8 +204,8 @@ def test_second_arm_and_second_run_read_no_dicom(
 
 @pytest.mark.filterwarnings("ignore")
 def test_film_cut_short_is_found_by_the_decoder_and_listed(rsna: fixture.Fixture, places: Path) -> None:
-    found = datasets.load("rsna", {"rsna_cohort": "paper"}, places / "demo")
-    film_cache.film_array(found, 32)
+    found = registry.load("rsna", {"rsna_cohort": "paper"}, places / "demo")
+    cache.film_array(found, 32)
     reasons = found.excluded.set_index("image_id")["reason"]
     assert reasons[rsna.cut].startswith("unreadable: ") and rsna.cut not in set(found.kept()["image_id"])
 
@@ -197,7 +213,7 @@ def test_film_cut_short_is_found_by_the_decoder_and_listed(rsna: fixture.Fixture
 @pytest.mark.filterwarnings("ignore")
 def test_cached_array_holds_each_film_as_pydicom_and_an_area_mean_give_it(rsna: fixture.Fixture, places: Path) -> None:
     found = load(places, rsna_cohort="paper", rsna_patients=str(rsna.mapping))
-    pixels, kept = film_cache.film_array(found, 64)
+    pixels, kept = cache.film_array(found, 64)
     for image, row in zip(pixels, kept.to_dict("records"), strict=True):
         if row["image_id"] in (rsna.monochrome1, rsna.sixteen_bit):
             continue
@@ -206,27 +222,27 @@ def test_cached_array_holds_each_film_as_pydicom_and_an_area_mean_give_it(rsna: 
 
 
 def test_changed_film_is_read_again(rsna: fixture.Fixture, tmp_path: Path) -> None:
-    folder = tmp_path / dataset_rsna.IMAGES
+    folder = tmp_path / IMAGES
     folder.mkdir()
     film = fixture.dataset("a", np.zeros((16, 16), np.uint8))
     fixture.set_header(film, "PA", "F", "58", 0.1)
     fixture.save(film, folder / "a.dcm")
-    path = f"{dataset_rsna.IMAGES}/a.dcm"
-    assert dataset_rsna.read_headers([path], tmp_path, tmp_path / "cache")["view"].tolist() == ["PA"]
+    path = f"{IMAGES}/a.dcm"
+    assert read_headers([path], tmp_path, tmp_path / "cache")["view"].tolist() == ["PA"]
     fixture.set_header(film, "AP", "F", "58", 0.1)
     fixture.save(film, folder / "a.dcm")
     os.utime(folder / "a.dcm", ns=(1, 1))
-    assert dataset_rsna.read_headers([path], tmp_path, tmp_path / "cache")["view"].tolist() == ["AP"]
+    assert read_headers([path], tmp_path, tmp_path / "cache")["view"].tolist() == ["AP"]
 
 
 def _tables(folder: Path, labels: str, classes: str) -> pd.DataFrame:
-    (folder / dataset_rsna.LABELS).write_text("patientId,x,y,width,height,Target\n" + labels)
-    (folder / dataset_rsna.CLASSES).write_text("patientId,class\n" + classes)
-    return dataset_rsna.read_tables(folder).set_index("image_id")
+    (folder / LABELS).write_text("patientId,x,y,width,height,Target\n" + labels)
+    (folder / CLASSES).write_text("patientId,class\n" + classes)
+    return read_tables(folder).set_index("image_id")
 
 
 def test_tables_that_do_not_settle_a_film_exclude_it_alone(tmp_path: Path) -> None:
-    hard = dataset_rsna.HARD_NEGATIVE
+    hard = HARD_NEGATIVE
     films = _tables(
         tmp_path,
         "good,1,2,3,4,1\ngood,5,6,7,8,1\nalone,,,,,0\nboth,,,,,0\nlie,,,,,0\nturn,1,2,3,4,1\nturn,,,,,0\n"
@@ -237,12 +253,12 @@ def test_tables_that_do_not_settle_a_film_exclude_it_alone(tmp_path: Path) -> No
     assert films["reason"].to_dict() == {
         "good": "",
         "numb": "",
-        "alone": f"not in {dataset_rsna.CLASSES}",
+        "alone": f"not in {CLASSES}",
         "both": "of two classes, or of an unknown one",
         "lie": "class and target disagree",
         "turn": "class and target disagree",
         "odd": "of two classes, or of an unknown one",
-        "extra": f"not in {dataset_rsna.LABELS}",
+        "extra": f"not in {LABELS}",
         "../up": "no film can have this name",
     }
     assert json.loads(films.loc["good", "boxes"]) == [[1, 2, 3, 4], [5, 6, 7, 8]]
@@ -251,29 +267,29 @@ def test_tables_that_do_not_settle_a_film_exclude_it_alone(tmp_path: Path) -> No
 
 def test_missing_parts_say_what_to_do(rsna: fixture.Fixture, tmp_path: Path, places: Path) -> None:
     with pytest.raises(UserError, match=r"nbhelpers\.fetch rsna"):
-        dataset_rsna.find_root(tmp_path)
+        find_root(tmp_path)
     with pytest.raises(UserError, match=r"stage_2_train_labels\.csv.*fetch rsna"):
-        dataset_rsna.read_tables(tmp_path)
-    (tmp_path / dataset_rsna.LABELS).write_text("patientId,x\n")
+        read_tables(tmp_path)
+    (tmp_path / LABELS).write_text("patientId,x\n")
     with pytest.raises(UserError, match="lacks y, width, height, Target"):
-        dataset_rsna.read_tables(tmp_path)
+        read_tables(tmp_path)
     with pytest.raises(UserError, match="did you mean 'full'"):
         load(places, rsna_cohort="ful")
 
 
 def test_zipped_tables_are_read_as_kaggle_gives_them(rsna: fixture.Fixture, tmp_path: Path) -> None:
-    for name in (dataset_rsna.LABELS, dataset_rsna.CLASSES):
+    for name in (LABELS, CLASSES):
         pd.read_csv(rsna.root / name).to_csv(tmp_path / f"{name}.zip", index=False, compression="zip")
-    pd.testing.assert_frame_equal(dataset_rsna.read_tables(tmp_path), dataset_rsna.read_tables(rsna.root))
+    pd.testing.assert_frame_equal(read_tables(tmp_path), read_tables(rsna.root))
 
 
 def test_box_mask_marks_pixels_whose_centre_lies_in_a_box() -> None:
-    mask = dataset_rsna.box_mask("[[256, 512, 256, 128]]", 1024, 1024, 8)
+    mask = box_mask("[[256, 512, 256, 128]]", 1024, 1024, 8)
     expected = np.zeros((8, 8), bool)
     expected[4, 2:4] = True
     np.testing.assert_array_equal(mask, expected)
     # The right half of the film, stretched to the same size: only what the crop shows is left.
-    cropped = dataset_rsna.box_mask("[[256, 512, 512, 128]]", 1024, 1024, 8, crop=(512, 0, 1024, 1024))
+    cropped = box_mask("[[256, 512, 512, 128]]", 1024, 1024, 8, crop=(512, 0, 1024, 1024))
     expected = np.zeros((8, 8), bool)
     expected[4, 0:4] = True
     np.testing.assert_array_equal(cropped, expected)
@@ -291,12 +307,12 @@ def test_real_metadata_is_understood(tmp_path: Path) -> None:
             rows.append([row["patientId"], *box, row["Target"]])
             classes.append([row["patientId"], row["class"]])
     columns = ["patientId", "x", "y", "width", "height", "Target"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / dataset_rsna.LABELS, index=False)
-    pd.DataFrame(classes, columns=["patientId", "class"]).to_csv(tmp_path / dataset_rsna.CLASSES, index=False)
-    films = dataset_rsna.read_tables(tmp_path).set_index("image_id")
+    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / LABELS, index=False)
+    pd.DataFrame(classes, columns=["patientId", "class"]).to_csv(tmp_path / CLASSES, index=False)
+    films = read_tables(tmp_path).set_index("image_id")
     assert (films["reason"] == "").all() and len(films) == len(sample)
     sample = sample.set_index("patientId").loc[films.index]
     assert films["label"].tolist() == sample["Target"].tolist()
     assert [json.loads(text) for text in films["boxes"]] == [json.loads(text) for text in sample["boxes_json"]]
-    patients = dataset_rsna.read_patients(SAMPLE)
+    patients = read_patients(SAMPLE)
     assert [patients[name] for name in films.index] == sample["nih_file"].str[:8].tolist()

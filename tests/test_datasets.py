@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import dataset_hospital, dataset_kermany, datasets, metrics, subgroups
+from nbhelpers import metrics, subgroups
 from nbhelpers.errors import UserError
+from nbhelpers.films import hospital, kermany, registry
 from nbhelpers.images.files import write_png
 from nbhelpers.simulator.film import read_truth
 
@@ -41,14 +42,14 @@ def write_layout(root):
 def test_kermany_reads_the_original_layout_under_any_of_its_names(tmp_path, monkeypatch, folder):
     monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path))
     write_layout(tmp_path / folder)
-    found = datasets.load("kermany", {}, tmp_path / "run")
+    found = registry.load("kermany", {}, tmp_path / "run")
     assert dict(zip(found.films["path"], found.films["label"], strict=True)) == FILMS
     assert not found.simulated and found.films["image_id"].is_unique
     assert set(found.films["view"]) == {"AP"}
 
 
 def test_kermany_patients_are_read_from_names_with_separate_numberings():
-    read = dataset_kermany.patient_of
+    read = kermany.patient_of
     assert read("person12_bacteria_34.jpeg") == read("person12_bacteria_35.jpeg") == "bacteria-12"
     assert read("person12_virus_36.jpeg") == "virus-12"
     assert read("person1628_virus_2.jpeg") != read("person162_virus_82.jpeg")
@@ -61,7 +62,7 @@ def test_kermany_patients_are_read_from_names_with_separate_numberings():
 def test_kermany_says_how_its_counts_differ_from_the_published_ones(tmp_path, monkeypatch):
     monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path))
     write_layout(tmp_path / "chest_xray")
-    notes = " ".join(datasets.load("kermany", {}, tmp_path).notes)
+    notes = " ".join(registry.load("kermany", {}, tmp_path).notes)
     assert "3 normal films found, 1583 published" in notes
     assert "5 pneumonia films found, 4273 published" in notes
     assert "1 file names tell no patient" in notes
@@ -70,26 +71,26 @@ def test_kermany_says_how_its_counts_differ_from_the_published_ones(tmp_path, mo
 def test_a_missing_data_set_is_one_error_that_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path / "nowhere"))
     with pytest.raises(UserError, match=r"'kermany' is not found.*download.*NBHELPERS_DATA"):
-        datasets.load("kermany", {}, tmp_path)
+        registry.load("kermany", {}, tmp_path)
 
 
 def test_an_empty_layout_and_one_class_only_are_errors(tmp_path, monkeypatch):
     monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path))
     (tmp_path / "chest_xray/train/NORMAL").mkdir(parents=True)
     with pytest.raises(UserError, match="no film"):
-        datasets.load("kermany", {}, tmp_path)
+        registry.load("kermany", {}, tmp_path)
     write_png(tmp_path / "chest_xray/train/NORMAL/IM-0001-0001.png", np.zeros((40, 40), np.uint8))
     with pytest.raises(UserError, match="one class only"):
-        datasets.load("kermany", {}, tmp_path)
+        registry.load("kermany", {}, tmp_path)
 
 
 def test_unknown_and_doubly_named_sets_are_errors(tmp_path):
     with pytest.raises(UserError, match="did you mean 'kermany'"):
-        datasets.load("kermani", {}, tmp_path)
+        registry.load("kermani", {}, tmp_path)
     with pytest.raises(UserError, match="named twice"):
-        datasets.load_all(["kermany", "kermany"], {}, tmp_path)
+        registry.load_all(["kermany", "kermany"], {}, tmp_path)
     with pytest.raises(UserError, match="no data set is named"):
-        datasets.load_all([], {}, tmp_path)
+        registry.load_all([], {}, tmp_path)
 
 
 def write_folder(root, table, files):
@@ -109,45 +110,45 @@ def test_folder_takes_labels_as_numbers_or_words_and_lists_missing_files(tmp_pat
             "age": [3, 40, None, 61],
         }
     )
-    found = datasets.load("folder", write_folder(tmp_path / "own", table, ["a.png", "sub/b.png", "d.png"]), tmp_path)
+    found = registry.load("folder", write_folder(tmp_path / "own", table, ["a.png", "sub/b.png", "d.png"]), tmp_path)
     assert list(found.films["label"]) == [1, 0, 1, 0]
     assert list(found.films["image_id"]) == ["a", "sub/b", "gone", "d"]
     assert list(found.films["patient_id"].dropna()) == ["007", "7", "007"] and found.n_patients == 2
     assert found.excluded.to_dict("records") == [{"image_id": "gone", "reason": "file missing"}]
     assert len(found.kept()) == 3
-    summary = datasets.summary({"folder": found}).iloc[0]
+    summary = registry.summary({"folder": found}).iloc[0]
     assert (summary["n"], summary["n_positive"], summary["excluded"], summary["n_patients"]) == (3, 1, 1, 2)
-    assert datasets.exclusions({"folder": found}).iloc[0].to_dict() == {
+    assert registry.exclusions({"folder": found}).iloc[0].to_dict() == {
         **{"dataset": "folder", "reason": "file missing", "films": 1, "example": "gone"}
     }
 
 
 def test_every_film_that_is_left_out_is_a_row_with_its_whole_reason(tmp_path):
     table = pd.DataFrame({"path": ["a.png", "b.png", "gone.png", "lost.png"], "label": [0, 1, 1, 0]})
-    found = datasets.load("folder", write_folder(tmp_path / "own", table, ["a.png", "b.png"]), tmp_path)
+    found = registry.load("folder", write_folder(tmp_path / "own", table, ["a.png", "b.png"]), tmp_path)
     found.exclude({"b": "unreadable: cut short after 12 bytes"})
-    assert datasets.excluded_films({"folder": found}).to_dict("records") == [
+    assert registry.excluded_films({"folder": found}).to_dict("records") == [
         {"dataset": "folder", "image_id": "gone", "reason": "file missing"},
         {"dataset": "folder", "image_id": "lost", "reason": "file missing"},
         {"dataset": "folder", "image_id": "b", "reason": "unreadable: cut short after 12 bytes"},
     ]
-    grouped = datasets.exclusions({"folder": found})
+    grouped = registry.exclusions({"folder": found})
     assert grouped["films"].tolist() == [2, 1]
 
 
 def test_patients_of_films_that_are_left_out_are_not_counted():
     films = pd.DataFrame({"image_id": list("abc"), "path": "x", "label": [0, 1, 1], "patient_id": ["p", "q", "r"]})
-    found = datasets.FilmSet("own", "Own", False, Path(), films)
+    found = registry.FilmSet("own", "Own", False, Path(), films)
     found.exclude({"c": "file missing"})
     assert found.n_patients == 2 and "2 patients" in str(found)
-    assert datasets.summary({"own": found})["n_patients"][0] == 2
+    assert registry.summary({"own": found})["n_patients"][0] == 2
 
 
 def test_views_and_sexes_are_taken_as_people_write_them(tmp_path):
     views = [" ap ", "PA", "AP supine", "Pa", "LL", None, "posteroanterior", "AP_portable"]
     sexes = ["F", " female", "Woman", "m", "Male ", "X", "", None]
     table = pd.DataFrame({"path": [f"{n}.png" for n in range(8)], "label": [0, 1] * 4, "view": views, "sex": sexes})
-    found = datasets.load("folder", write_folder(tmp_path / "own", table, list(table["path"])), tmp_path)
+    found = registry.load("folder", write_folder(tmp_path / "own", table, list(table["path"])), tmp_path)
     told = found.films[["view", "sex"]].astype(object).where(found.films[["view", "sex"]].notna(), None)
     assert told["view"].tolist() == ["AP", "PA", "AP", "PA", None, None, "PA", "AP"]
     assert told["sex"].tolist() == ["female", "female", "female", "male", "male", None, None, None]
@@ -175,18 +176,18 @@ def test_views_and_sexes_are_taken_as_people_write_them(tmp_path):
 def test_a_bad_folder_table_is_one_clear_error(tmp_path, table, message):
     parameters = write_folder(tmp_path / "own", pd.DataFrame(table), ["a.png", "b.png"])
     with pytest.raises(UserError, match=message):
-        datasets.load("folder", parameters, tmp_path)
+        registry.load("folder", parameters, tmp_path)
 
 
 def test_folder_without_a_table_says_what_to_set(tmp_path):
     with pytest.raises(UserError, match="folder_films"):
-        datasets.load("folder", {"folder_films": None}, tmp_path)
+        registry.load("folder", {"folder_films": None}, tmp_path)
     with pytest.raises(UserError, match="table not found"):
-        datasets.load("folder", {"folder_films": str(tmp_path / "none.csv")}, tmp_path)
+        registry.load("folder", {"folder_films": str(tmp_path / "none.csv")}, tmp_path)
 
 
 def test_hospital_design_has_the_planted_shortcut_and_nothing_else_that_tells_the_label():
-    design = dataset_hospital.design(1500, seed=0)
+    design = hospital.design(1500, seed=0)
     label = (design["label"] == "pneumonia").astype(int)
     assert 0.35 < label.mean() < 0.5
     assert 0.70 < metrics.auroc(label, design["view"] == "AP") < 0.80
@@ -197,7 +198,7 @@ def test_hospital_design_has_the_planted_shortcut_and_nothing_else_that_tells_th
 
 
 def test_hospital_patients_keep_sex_age_and_anatomy_over_their_films():
-    design = dataset_hospital.design(200, seed=1)
+    design = hospital.design(200, seed=1)
     grouped = design.groupby("patient_id")
     assert grouped.ngroups == 200 and grouped.size().max() > 3
     for name in ("sex", "age", "habitus", "pair_seed"):
@@ -208,14 +209,14 @@ def test_hospital_patients_keep_sex_age_and_anatomy_over_their_films():
 
 def test_hospital_of_any_allowed_size_has_both_classes_and_smaller_ones_are_refused():
     for seed in range(5):
-        assert dataset_hospital.design(10, seed)["label"].nunique() == 2
+        assert hospital.design(10, seed)["label"].nunique() == 2
     with pytest.raises(UserError, match="use 10 or more"):
-        dataset_hospital.design(9, 0)
+        hospital.design(9, 0)
 
 
 def test_hospital_is_drawn_once_with_truth_and_goes_on_after_a_stop(tmp_path):
     parameters = {"hospital_patients": 10, "seed": 0, "workers": 1}
-    first = datasets.load("simulated_hospital", parameters, tmp_path)
+    first = registry.load("simulated_hospital", parameters, tmp_path)
     assert first.simulated and "(simulated)" in first.title
     images = sorted((first.root / "images").iterdir())
     assert len(images) == len(first.films)
@@ -225,7 +226,7 @@ def test_hospital_is_drawn_once_with_truth_and_goes_on_after_a_stop(tmp_path):
     kept, lost = images[0], images[1]
     before, pixels = kept.stat().st_mtime_ns, lost.read_bytes()
     lost.unlink()
-    again = datasets.load("simulated_hospital", parameters, tmp_path)
+    again = registry.load("simulated_hospital", parameters, tmp_path)
     assert kept.stat().st_mtime_ns == before and lost.read_bytes() == pixels
     pd.testing.assert_frame_equal(
         again.films[["image_id", "label", "path"]], first.films[["image_id", "label", "path"]]

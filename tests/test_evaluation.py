@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from nbhelpers import baselines, datasets, evaluation, figures_metrics, published, style
+from nbhelpers import baselines, evaluation, figures_metrics, published, style
 from nbhelpers.errors import UserError
+from nbhelpers.films import registry
 from nbhelpers.images.files import write_png
 from nbhelpers.networks import models
 from nbhelpers.networks.preprocessing import Transform
@@ -115,7 +116,7 @@ def run(tmp_path):
         write_png(tmp_path / "films" / f"{number}.png", image)
         rows.append({"image_id": f"f{number}", "path": f"{number}.png", "label": number % 2})
     (tmp_path / "films/3.png").write_bytes(b"broken")
-    return tmp_path, {"own": datasets.FilmSet("own", "Own", False, tmp_path / "films", pd.DataFrame(rows))}
+    return tmp_path, {"own": registry.FilmSet("own", "Own", False, tmp_path / "films", pd.DataFrame(rows))}
 
 
 def test_scores_cover_every_readable_film_and_are_kept(run, monkeypatch):

@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 import rsna_fixture
 
-from nbhelpers import dataset_rsna, fetch
 from nbhelpers.errors import UserError
+from nbhelpers.films import fetch, rsna
 
 Download = Callable[[str], str]
 
@@ -42,7 +42,7 @@ def test_rsna_lands_where_the_loader_looks_for_it(
     root = tmp_path / "data"
     assert fetch.main(["rsna", "--to", str(root)]) == 0
     assert "attribution" in capsys.readouterr().out
-    assert len(dataset_rsna.read_tables(dataset_rsna.find_root(root))) == 12
+    assert len(rsna.read_tables(rsna.find_root(root))) == 12
     assert [path.name for path in root.iterdir()] == ["rsna"]
     assert "KAGGLEHUB_CACHE" not in os.environ
 
@@ -137,5 +137,5 @@ def test_missing_package_full_disk_and_odd_archive_are_clear(
 
 
 def test_data_sets_how_to_get_lines_name_this_command() -> None:
-    assert "python -m nbhelpers.fetch rsna" in dataset_rsna.HOW_TO_GET
+    assert "python -m nbhelpers.films.fetch rsna" in rsna.HOW_TO_GET
     assert set(fetch.RECIPES) == {"rsna", "kermany"}

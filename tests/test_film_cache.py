@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import datasets, film_cache
 from nbhelpers.errors import UserError
+from nbhelpers.films import cache, registry
 from nbhelpers.images.files import read_gray, resize_gray, write_png
 
 
@@ -17,11 +17,11 @@ def film_set(tmp_path):
         image = generator.integers(0, 256, (60 + number, 50), dtype=np.uint8)
         write_png(tmp_path / "films" / f"f{number}.png", image)
         rows.append({"image_id": f"f{number}", "path": f"f{number}.png", "label": number % 2})
-    return datasets.FilmSet("own", "Own", False, tmp_path / "films", pd.DataFrame(rows))
+    return registry.FilmSet("own", "Own", False, tmp_path / "films", pd.DataFrame(rows))
 
 
 def test_array_holds_each_film_resized_in_the_order_of_the_table(film_set, tmp_path):
-    array, kept = datasets.film_array(film_set, 32, tmp_path / "cache")
+    array, kept = registry.film_array(film_set, 32, tmp_path / "cache")
     assert array.shape == (7, 32, 32) and array.dtype == np.uint8 and not array.flags.writeable
     for image, path in zip(array, kept["path"], strict=True):
         np.testing.assert_array_equal(image, resize_gray(read_gray(film_set.root / path), 32))
@@ -35,23 +35,23 @@ def test_second_call_decodes_nothing_and_another_size_decodes_once_for_all(film_
         return read_gray(path)
 
     film_set.read = read
-    first, _ = datasets.film_array(film_set, 32, tmp_path)
+    first, _ = registry.film_array(film_set, 32, tmp_path)
     assert len(calls) == 7
-    second, _ = datasets.film_array(film_set, 32, tmp_path)
+    second, _ = registry.film_array(film_set, 32, tmp_path)
     assert len(calls) == 7
     np.testing.assert_array_equal(first, second)
-    datasets.film_arrays(film_set, (32, 16, 24), tmp_path)
+    registry.film_arrays(film_set, (32, 16, 24), tmp_path)
     assert len(calls) == 14
 
 
 def test_a_changed_film_or_another_crop_is_decoded_again(film_set, tmp_path):
-    key = film_cache.cache_key(film_set, "none")
-    assert film_cache.cache_key(film_set, "margins") != key
-    before, _ = datasets.film_array(film_set, 32, tmp_path)
+    key = cache.cache_key(film_set, "none")
+    assert cache.cache_key(film_set, "margins") != key
+    before, _ = registry.film_array(film_set, 32, tmp_path)
     write_png(film_set.root / "f3.png", np.full((60, 60), 200, np.uint8))
     os.utime(film_set.root / "f3.png", ns=(1, 1))
-    assert film_cache.cache_key(film_set, "none") != key
-    after, _ = datasets.film_array(film_set, 32, tmp_path)
+    assert cache.cache_key(film_set, "none") != key
+    after, _ = registry.film_array(film_set, 32, tmp_path)
     assert (after[3] == 200).all()
     np.testing.assert_array_equal(after[:3], before[:3])
 
@@ -59,7 +59,7 @@ def test_a_changed_film_or_another_crop_is_decoded_again(film_set, tmp_path):
 def test_crop_is_applied_before_resizing(film_set, tmp_path):
     from nbhelpers.cropping.crop import crop_box
 
-    array, kept = datasets.film_array(film_set, 32, tmp_path, crop="margins")
+    array, kept = registry.film_array(film_set, 32, tmp_path, crop="margins")
     image = read_gray(film_set.root / kept["path"][0])
     left, top, right, bottom = crop_box(image, "margins")
     np.testing.assert_array_equal(array[0], resize_gray(image[top:bottom, left:right], 32))
@@ -70,18 +70,18 @@ def test_broken_films_are_listed_and_the_rest_is_kept_in_order(film_set, tmp_pat
     (film_set.root / "f4.png").write_text("not an image")
     (film_set.root / "f6.png").unlink()
     for _ in range(2):  # the second time from the cache
-        array, kept = datasets.film_array(film_set, 32, tmp_path / "cache")
+        array, kept = registry.film_array(film_set, 32, tmp_path / "cache")
         assert list(kept["image_id"]) == ["f1", "f2", "f3", "f5"] and len(array) == 4
         np.testing.assert_array_equal(array[3], resize_gray(read_gray(film_set.root / "f5.png"), 32))
         assert list(film_set.excluded["image_id"]) == ["f0", "f4", "f6"]
         assert film_set.excluded["reason"].str.startswith("unreadable").all()
-    assert datasets.summary({"own": film_set})["n"].iloc[0] == 4
+    assert registry.summary({"own": film_set})["n"].iloc[0] == 4
 
 
 def test_films_that_the_set_leaves_out_are_not_read(film_set, tmp_path):
     film_set.exclude({"f2": "file missing"})
     (film_set.root / "f2.png").unlink()
-    array, kept = datasets.film_array(film_set, 32, tmp_path / "cache")
+    array, kept = registry.film_array(film_set, 32, tmp_path / "cache")
     assert len(array) == len(kept) == 6 and "f2" not in set(kept["image_id"])
 
 
@@ -89,7 +89,7 @@ def test_no_readable_film_is_one_error(film_set, tmp_path):
     for path in film_set.root.iterdir():
         path.write_text("not an image")
     with pytest.raises(UserError, match="no film of 'own' can be read: unreadable: not an image"):
-        datasets.film_array(film_set, 32, tmp_path / "cache")
+        registry.film_array(film_set, 32, tmp_path / "cache")
 
 
 def test_nothing_half_written_stays_when_decoding_stops(film_set, tmp_path):
@@ -100,12 +100,12 @@ def test_nothing_half_written_stays_when_decoding_stops(film_set, tmp_path):
 
     film_set.read = read
     with pytest.raises(KeyboardInterrupt):
-        datasets.film_array(film_set, 32, tmp_path / "cache", workers=1)
+        registry.film_array(film_set, 32, tmp_path / "cache", workers=1)
     assert not list((tmp_path / "cache").iterdir())
 
 
 def test_paths_do_not_leave_the_set(film_set, tmp_path):
     film_set.films.loc[0, "path"] = "../outside.png"
     write_png(tmp_path / "outside.png", np.zeros((40, 40), np.uint8))
-    _, kept = datasets.film_array(film_set, 32, tmp_path / "cache")
+    _, kept = registry.film_array(film_set, 32, tmp_path / "cache")
     assert "f0" not in set(kept["image_id"])

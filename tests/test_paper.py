@@ -22,7 +22,7 @@ from gemini_server import GeminiServer, Reply, body, image_body
 from PIL import Image
 from safetensors.torch import save_file
 
-from nbhelpers import dataset_rsna
+from nbhelpers.films import rsna
 from nbhelpers.images.files import write_png
 from nbhelpers.prompting import prompts
 from nbhelpers.runs import parameters, tables
@@ -68,7 +68,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GeminiServer, s
     pictures = {prompt: png_bytes(film) for prompt, film in zip(design["prompt"], films, strict=True)}
     data = folder / "data"
     written = rsna_fixture.write(data, n_films=24, size=128, odd=False)
-    written.mapping.rename(written.root / dataset_rsna.CROSS_REFERENCE)
+    written.mapping.rename(written.root / rsna.CROSS_REFERENCE)
     write_films(data / "chest_xray" / "test", 12, seed=5)
     imported = folder / "roentgen"
     listed = write_films(imported, 2 * PAIRS, seed=7)

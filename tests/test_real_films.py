@@ -6,14 +6,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nbhelpers import baselines, dataset_kermany, datasets, metrics
+from nbhelpers import baselines, metrics
 from nbhelpers.errors import UserError
+from nbhelpers.films import registry
+from nbhelpers.films.kermany import find
 from nbhelpers.runs.stage import data_root
 
 
 def kermany_is_there():
     try:
-        return bool(os.environ.get("NBHELPERS_DATA")) and dataset_kermany.find(data_root()) is not None
+        return bool(os.environ.get("NBHELPERS_DATA")) and find(data_root()) is not None
     except UserError:
         return False
 
@@ -25,12 +27,12 @@ pytestmark = pytest.mark.skipif(
 
 @pytest.fixture(scope="module")
 def kermany():
-    return datasets.load("kermany", {}, Path("unused"))
+    return registry.load("kermany", {}, Path("unused"))
 
 
 @pytest.fixture(scope="module")
 def films(kermany, tmp_path_factory):
-    return datasets.film_array(kermany, baselines.SIZE, tmp_path_factory.mktemp("cache"))
+    return registry.film_array(kermany, baselines.SIZE, tmp_path_factory.mktemp("cache"))
 
 
 def test_kermany_counts_are_the_published_ones_with_or_without_the_val_folder(kermany):
@@ -56,7 +58,7 @@ def test_every_kermany_film_can_be_read(kermany, films):
 
 
 copy_only = pytest.mark.skipif(
-    kermany_is_there() and (dataset_kermany.find(data_root()) / "val").is_dir(),
+    kermany_is_there() and (find(data_root()) / "val").is_dir(),
     reason="the figure is that of the 224 x 224 copy, which has no val/",
 )
 

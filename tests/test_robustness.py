@@ -3,8 +3,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import datasets, evaluation, figures_evaluation, metrics, robustness, style
+from nbhelpers import evaluation, figures_evaluation, metrics, robustness, style
 from nbhelpers.errors import UserError
+from nbhelpers.films import registry
 from nbhelpers.images.files import write_png
 from nbhelpers.networks import models
 from nbhelpers.networks.preprocessing import Transform
@@ -68,7 +69,7 @@ def test_table_starts_every_curve_at_the_unchanged_films_and_draws(tmp_path):
     for number in range(24):
         write_png(tmp_path / f"films/{number}.png", generator.integers(0, 256, (40, 40), dtype=np.uint8))
         rows.append({"image_id": str(number), "path": f"{number}.png", "label": number % 2, "patient_id": number // 2})
-    sets = {"own": datasets.FilmSet("own", "Own", False, tmp_path / "films", pd.DataFrame(rows))}
+    sets = {"own": registry.FilmSet("own", "Own", False, tmp_path / "films", pd.DataFrame(rows))}
     films = evaluation.decode(sets, {"cropped": arm}, cache=tmp_path / "cache")
     alone = {"own": evaluation.Films(sets["own"], films["own"].table.assign(patient_id="one"), films["own"].arrays)}
     of_one = robustness.table({"cropped": arm}, alone, "cpu", 64, count=50, n_resamples=20)

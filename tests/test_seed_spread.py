@@ -9,8 +9,9 @@ import safetensors.torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from training_fixture import BACKBONE, SIZE, disc_arm
 
-from nbhelpers import datasets, evaluation, figures_seeds, report, seed_spread, style
+from nbhelpers import evaluation, figures_seeds, report, seed_spread, style
 from nbhelpers.errors import UserError
+from nbhelpers.films import registry
 from nbhelpers.images.files import write_png
 from nbhelpers.networks import checkpoints, models
 from nbhelpers.networks.preprocessing import Transform
@@ -64,7 +65,7 @@ def run(arm, tmp_path_factory):
         write_png(folder / "films" / f"{name}.png", image)
     rows = films.assign(path=films["image_id"] + ".png", label=(films["label"] == "pneumonia").astype(int))
     rows.loc[::5, "label"] = 1 - rows.loc[::5, "label"]  # so that no seed is right about all
-    own = datasets.FilmSet("own", "Own", False, folder / "films", rows[["image_id", "path", "label"]])
+    own = registry.FilmSet("own", "Own", False, folder / "films", rows[["image_id", "path", "label"]])
     return folder, table, {"own": own}
 
 

@@ -20,7 +20,6 @@ from nbhelpers.training.train import (
     epoch_batches,
     learning_rate_at,
     load_arm,
-    models,
     roc_auc_score,
     train_arm,
 )

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 import run_fixture
 
-from nbhelpers import baselines, datasets, evaluation, model_card, run_facts, statements, subgroups
+from nbhelpers import baselines, evaluation, model_card, run_facts, statements, subgroups
+from nbhelpers.films import registry
 from nbhelpers.runs.tables import write_table
 
 PATIENTS = 60
@@ -20,11 +21,11 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Notebook 04 without a network: one arm's scores know the view alone, the other's the disease alone."""
     folder = tmp_path_factory.mktemp("outputs") / "hospital"
     parameters = {"hospital_patients": PATIENTS, "seed": 3, "workers": 1}
-    sets = datasets.load_all(["simulated_hospital"], parameters, folder)
+    sets = registry.load_all(["simulated_hospital"], parameters, folder)
     decoded = {
         name: evaluation.Films(found, table, arrays)
         for name, found in sets.items()
-        for arrays, table in [datasets.film_arrays(found, (baselines.SIZE,), folder / "cache", 1)]
+        for arrays, table in [registry.film_arrays(found, (baselines.SIZE,), folder / "cache", 1)]
     }
     films = decoded["simulated_hospital"].table
     rng = np.random.default_rng(0)
@@ -45,8 +46,8 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     stage = folder / "04_external_validation"
     for name, table in {
-        "datasets": datasets.summary(sets),
-        "exclusions": datasets.exclusions(sets),
+        "datasets": registry.summary(sets),
+        "exclusions": registry.exclusions(sets),
         "predictions": predictions,
         "metrics": evaluation.joined(results, by_group),
         "baselines": evaluation.baselines_tables(trivial, decoded, 200),

@@ -15,8 +15,8 @@ from pathlib import Path
 import pandas as pd
 import torch
 
-from nbhelpers.dataset_folder import LABELS
 from nbhelpers.errors import UserError
+from nbhelpers.films.folder import LABELS
 from nbhelpers.networks import models
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import STANDARDISE, Transform

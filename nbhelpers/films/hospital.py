@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.prompting import prompts
 from nbhelpers.prompting.sources.simulator import SimulatorSource
 from nbhelpers.runs.tables import write_table

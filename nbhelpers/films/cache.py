@@ -24,7 +24,7 @@ from nbhelpers.runs.stage import outputs_root
 from nbhelpers.runs.tables import read_table, write_table
 
 if TYPE_CHECKING:
-    from nbhelpers.datasets import FilmSet
+    from nbhelpers.films.registry import FilmSet
 
 VERSION = 1  # raised when decoding, cropping or resizing changes, so that older arrays are not taken
 

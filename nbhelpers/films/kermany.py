@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.runs.stage import data_root
 
 FOLDERS = ("kermany", "chest_xray", "kermany224")

@@ -19,9 +19,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
-from nbhelpers.film_cache import default_cache
+from nbhelpers.films.cache import default_cache
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.images import dicom
 from nbhelpers.runs import stage
 from nbhelpers.runs.files import read_json
@@ -43,7 +43,7 @@ LICENCE = (
     "and Wang et al. 2017. The films are not redistributed here."
 )
 HOW_TO_GET = (
-    "python -m nbhelpers.fetch rsna (needs a Kaggle account that has accepted the challenge's rules), "
+    "python -m nbhelpers.films.fetch rsna (needs a Kaggle account that has accepted the challenge's rules), "
     f"or unpack the challenge's zip to data/rsna so that it holds {IMAGES}/, {LABELS} and {CLASSES}"
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")

@@ -1,4 +1,4 @@
-"""Get a public data set from Kaggle and put it where it is looked for: `python -m nbhelpers.fetch rsna` (or `kermany`).
+"""Get a public data set from Kaggle and put it where it is looked for: `python -m nbhelpers.films.fetch rsna` (or `kermany`).
 
 Needs the optional package kagglehub (`pip install -e ".[data]"`) and a Kaggle account. Nothing is fetched unasked.
 """
@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from nbhelpers import dataset_rsna
 from nbhelpers.errors import UserError
+from nbhelpers.films import rsna
 from nbhelpers.runs.stage import data_root
 
 TOKEN = (
@@ -51,9 +51,9 @@ RECIPES = {
         handle="rsna-pneumonia-detection-challenge",
         competition=True,
         folder="rsna",
-        parts=(dataset_rsna.IMAGES, dataset_rsna.LABELS, dataset_rsna.CLASSES),
+        parts=(rsna.IMAGES, rsna.LABELS, rsna.CLASSES),
         gibibytes=8.5,
-        terms=dataset_rsna.LICENCE,
+        terms=rsna.LICENCE,
     ),
     "kermany": Recipe(
         handle="paultimothymooney/chest-xray-pneumonia",
@@ -179,7 +179,7 @@ def _find(folder: Path, recipe: Recipe) -> Path:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0, or 1 with one message on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m nbhelpers.fetch", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m nbhelpers.films.fetch", description=__doc__)
     parser.add_argument("name", choices=sorted(RECIPES), help="the data set")
     parser.add_argument("--to", type=Path, help="data root; data/ or NBHELPERS_DATA when not given")
     chosen = parser.parse_args(arguments)

@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from nbhelpers.datasets import FilmSet
 from nbhelpers.errors import UserError
+from nbhelpers.films.registry import FilmSet
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import read_table

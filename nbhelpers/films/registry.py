@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.film_cache import film_array, film_arrays, read_film
+from nbhelpers.films.cache import film_array, film_arrays, read_film
 from nbhelpers.images.files import Gray
 from nbhelpers.runs.parameters import suggest
 
