@@ -11,7 +11,7 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from nbhelpers import caveats, flow, handout, published, run_facts, statements
+from nbhelpers import caveats, flow, handout, run_facts, statements
 from nbhelpers.errors import UserError
 from nbhelpers.execution import duration, notebook_name
 from nbhelpers.metrics import wording
@@ -20,6 +20,7 @@ from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root
 from nbhelpers.style import arm_title
+from nbhelpers.validation import published
 
 CAPTIONS = {
     "figure_1": "Images of each source as they were drawn, by class.",

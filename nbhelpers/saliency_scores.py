@@ -16,9 +16,9 @@ from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
 from nbhelpers.films.registry import FilmSet
 from nbhelpers.metrics.bootstrap import group_codes
 from nbhelpers.networks.preprocessing import Transform, to_tensor
-from nbhelpers.operating_point import wilson
 from nbhelpers.runs.progress import progress
 from nbhelpers.saliency import MapLayer, Maps, find_layer, grad_cam, resize_maps
+from nbhelpers.validation.operating_point import wilson
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]

@@ -2,10 +2,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import baselines, metrics
+from nbhelpers import metrics
 from nbhelpers.films import registry
 from nbhelpers.images.files import write_png
 from nbhelpers.runs.tables import write_table
+from nbhelpers.validation import baselines
 
 
 def made_set(tmp_path, n=40, size=224):

@@ -5,8 +5,8 @@ from scipy.optimize import brentq
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
-from nbhelpers import calibration
 from nbhelpers.errors import UserError
+from nbhelpers.validation import calibration
 
 
 def cohort(n=600, seed=0, slope=1.0, intercept=0.0):

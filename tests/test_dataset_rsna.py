@@ -14,7 +14,6 @@ import pydicom
 import pytest
 import rsna_fixture as fixture
 
-from nbhelpers import published
 from nbhelpers.errors import UserError
 from nbhelpers.films import cache, registry
 from nbhelpers.films.rsna import (
@@ -33,6 +32,7 @@ from nbhelpers.films.rsna import (
     read_tables,
 )
 from nbhelpers.images import dicom
+from nbhelpers.validation import published
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import metrics, subgroups
+from nbhelpers import metrics
 from nbhelpers.errors import UserError
 from nbhelpers.films import hospital, kermany, registry
 from nbhelpers.images.files import write_png
 from nbhelpers.simulator.film import read_truth
+from nbhelpers.validation import subgroups
 
 FILMS = {
     "train/NORMAL/IM-0115-0001.jpeg": 0,

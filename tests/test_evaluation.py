@@ -6,13 +6,14 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from nbhelpers import baselines, evaluation, figures_metrics, published, style
+from nbhelpers import style
 from nbhelpers.errors import UserError
 from nbhelpers.films import registry
 from nbhelpers.images.files import write_png
 from nbhelpers.networks import models
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.tables import check_table
+from nbhelpers.validation import baselines, evaluation, figures, published
 
 mpl.use("Agg")
 
@@ -182,7 +183,7 @@ def test_figure_2_has_two_panels_a_set_with_bars_intervals_and_floors():
     other = predictions.assign(dataset="hospital", label=1 - predictions["label"])
     table = evaluation.metrics_table(pd.concat([predictions, other]), n_resamples=50)
     sets = {**SETS, "hospital": SimpleNamespace(title="Other hospital (simulated)")}
-    figure = figures_metrics.figure_2(table, sets, TITLES)
+    figure = figures.figure_2(table, sets, TITLES)
     assert len(panels(figure)) == 4
     titles = [axis.get_title(loc="left") for axis in panels(figure)]
     assert [title[0] for title in titles] == list("ABCD") and all("(simulated)" in title for title in titles[2:])
@@ -199,17 +200,17 @@ def test_published_mark_is_drawn_on_the_matching_set_alone():
     predictions = made_predictions().replace({"arm": {"good": "cropped"}})
     table = evaluation.metrics_table(predictions, n_resamples=20)
     marks = lambda figure: sum(len(axis.containers) > 1 + 1 for axis in panels(figure))  # noqa: E731
-    assert marks(figures_metrics.figure_2(table, SETS, TITLES)) == 0
-    assert marks(figures_metrics.figure_2(table.assign(n=5840), SETS, TITLES)) == 2
+    assert marks(figures.figure_2(table, SETS, TITLES)) == 0
+    assert marks(figures.figure_2(table.assign(n=5840), SETS, TITLES)) == 2
 
 
 def test_curves_and_distributions_draw_every_arm_and_set():
     style.style()
     predictions = made_predictions()
-    figure = figures_metrics.curves(predictions, SETS, TITLES)
+    figure = figures.curves(predictions, SETS, TITLES)
     assert len(panels(figure)) == 2 and all(len(axis.lines) == 3 for axis in panels(figure))
     assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["good (simulated)", "bad"]
-    figure = figures_metrics.score_distributions(predictions, SETS, TITLES)
+    figure = figures.score_distributions(predictions, SETS, TITLES)
     assert len(panels(figure)) == 2
 
 

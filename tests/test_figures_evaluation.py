@@ -5,7 +5,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import calibration, evaluation, figures_evaluation, style, subgroups
+from nbhelpers import style
+from nbhelpers.validation import calibration, evaluation, figures_evaluation, subgroups
 
 mpl.use("Agg")
 SETS = {

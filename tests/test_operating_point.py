@@ -4,8 +4,8 @@ import pytest
 from scipy.stats import binomtest
 from sklearn.metrics import confusion_matrix, roc_curve
 
-from nbhelpers import operating_point
 from nbhelpers.errors import UserError
+from nbhelpers.validation import operating_point
 
 
 def cohort(n=300, seed=0):

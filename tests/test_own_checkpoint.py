@@ -10,10 +10,10 @@ import pytest
 import timm
 import torch
 
-from nbhelpers import operating_point
 from nbhelpers.errors import UserError
 from nbhelpers.networks import models, own_checkpoint, scoring
 from nbhelpers.networks.preprocessing import to_tensor
+from nbhelpers.validation import operating_point
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (5, 64, 64), dtype=np.uint8)
 

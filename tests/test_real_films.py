@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from nbhelpers import baselines, metrics
+from nbhelpers import metrics
 from nbhelpers.errors import UserError
 from nbhelpers.films import registry
 from nbhelpers.films.kermany import find
 from nbhelpers.runs.stage import data_root
+from nbhelpers.validation import baselines
 
 
 def kermany_is_there():

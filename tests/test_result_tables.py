@@ -5,8 +5,8 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 
-from nbhelpers import arm_differences, result_tables
 from nbhelpers.metrics import wording
+from nbhelpers.validation import arm_differences, tables
 
 SETS = {"toy": SimpleNamespace(title="Toy films (simulated)")}
 TITLES = {"one": "one (simulated)", "two": "two"}
@@ -25,7 +25,7 @@ def test_a_bootstrap_that_never_crosses_zero_is_at_its_floor_and_delong_is_not()
     rng = np.random.default_rng(0)
     scores = {"one": label + 0.2 * rng.random(120), "two": rng.random(120)}
     predictions = pd.concat([films.assign(arm=name, score=score) for name, score in scores.items()])
-    shown = result_tables.arm_pairs(arm_differences.table(predictions, 2000), TITLES, 2000)
+    shown = tables.arm_pairs(arm_differences.table(predictions, 2000), TITLES, 2000)
     told = dict(zip(shown["method"] + " " + shown["metric"], shown["p"], strict=True))
     assert told["paired bootstrap image AUROC"] == "<= 0.001" and told["paired delong AUROC"] == "< 0.001"
     assert set(shown["arms"]) == {"one (simulated) minus two"}
@@ -40,7 +40,7 @@ def test_each_verdict_stands_beside_its_difference() -> None:
             row | {"arm": "two", "kind": "trained", "verdict": "neither"},
         ]
     )
-    shown = result_tables.against_baselines(comparison, SETS, TITLES)
+    shown = tables.against_baselines(comparison, SETS, TITLES)
     assert list(shown["verdict"]) == ["beats", "not distinguishable from"]
     assert list(shown["arm"]) == ["one (simulated)", "two"]
     assert shown["difference (95 %)"].iloc[0] == "+0.050 (-0.010 to +0.110)"
@@ -51,6 +51,6 @@ def test_clusters_stand_beside_the_majority() -> None:
     row = {"arm": "one", "dataset": "toy", "n": 393, "majority": 0.6361}
     row |= {"accuracy": 0.5842, "accuracy_low": 0.575, "accuracy_high": 0.5903}
     row |= {"ari": -0.0001, "ari_low": -0.001, "ari_high": 0.0}
-    shown = result_tables.clusters(pd.DataFrame([row]), TITLES).iloc[0]
+    shown = tables.clusters(pd.DataFrame([row]), TITLES).iloc[0]
     assert (shown["accuracy"], shown["majority"]) == ("0.584 (0.575 to 0.590)", "0.636")
     assert shown["network"] == "one (simulated)" and list(shown.index)[2:4] == ["accuracy", "majority"]

@@ -3,12 +3,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from nbhelpers import evaluation, figures_evaluation, metrics, robustness, style
+from nbhelpers import metrics, style
 from nbhelpers.errors import UserError
 from nbhelpers.films import registry
 from nbhelpers.images.files import write_png
 from nbhelpers.networks import models
 from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.validation import evaluation, figures_evaluation, robustness
 
 
 @pytest.fixture

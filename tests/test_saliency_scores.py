@@ -6,10 +6,11 @@ from interpretability_fixture import LESION, SIDE, film_set, save_arm
 from scipy.stats import binomtest, spearmanr
 from scipy.stats import t as student_t
 
-from nbhelpers import features, figures_saliency, film_samples, result_tables, runs, saliency_examples, saliency_scores
+from nbhelpers import features, figures_saliency, film_samples, runs, saliency_examples, saliency_scores
 from nbhelpers.cropping.crop import crop_box
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import read_gray
+from nbhelpers.validation import tables
 
 matplotlib.use("Agg")
 
@@ -271,11 +272,11 @@ def test_tables_of_maps_name_arms_and_controls_in_words(networks, tmp_path):
     films = saliency_scores.localise_sets(networks, {"toy": film_set(tmp_path / "films")}, n=0)
     summary = saliency_scores.summarise_scores(films, 20)
     titles = {"one": "one (simulated)", "two": "two"}
-    shown = result_tables.saliency(summary, titles)
+    shown = tables.saliency(summary, titles)
     assert list(shown["map"]) == ["centre prior", "random map", "randomised weights", "one (simulated)", "two"]
     assert set(shown["films_lesion"]) == {6} and set(shown["films_lungs"]) == {12}
     assert shown["energy"].str.fullmatch(r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)").all()
-    apart = result_tables.saliency_differences(summary, titles)
+    apart = tables.saliency_differences(summary, titles)
     assert list(apart.columns[3:]) == ["minus centre prior", "minus random map", "minus randomised weights"]
     assert len(apart) == 2 * len(saliency_scores.SCORES)
 

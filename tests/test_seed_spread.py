@@ -9,7 +9,7 @@ import safetensors.torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from training_fixture import BACKBONE, SIZE, disc_arm
 
-from nbhelpers import evaluation, figures_seeds, report, seed_spread, style
+from nbhelpers import report, style
 from nbhelpers.errors import UserError
 from nbhelpers.films import registry
 from nbhelpers.images.files import write_png
@@ -19,6 +19,7 @@ from nbhelpers.runs.tables import read_table
 from nbhelpers.training import repeats, splits
 from nbhelpers.training import train as training
 from nbhelpers.training.train import RESUME_FILE, Settings, _train_epoch, train_arm
+from nbhelpers.validation import evaluation, figures_seeds, seed_spread
 
 mpl.use("Agg")
 QUICK = Settings(epochs=2, batch_size=8)

@@ -3,8 +3,9 @@ import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from nbhelpers import arm_differences, metrics, subgroups
+from nbhelpers import metrics
 from nbhelpers.errors import UserError
+from nbhelpers.validation import arm_differences, subgroups
 
 
 def made_predictions(n=1200, shortcut=True, seed=0):

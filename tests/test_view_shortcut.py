@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import run_fixture
 
-from nbhelpers import baselines, evaluation, model_card, run_facts, statements, subgroups
+from nbhelpers import model_card, run_facts, statements
 from nbhelpers.films import registry
 from nbhelpers.runs.tables import write_table
+from nbhelpers.validation import baselines, evaluation, subgroups
 
 PATIENTS = 60
 

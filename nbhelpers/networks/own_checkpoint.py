@@ -20,8 +20,8 @@ from nbhelpers.films.folder import LABELS
 from nbhelpers.networks import models
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import STANDARDISE, Transform
-from nbhelpers.operating_point import VALIDATION
 from nbhelpers.runs.tables import read_table, write_table
+from nbhelpers.validation.operating_point import VALIDATION
 
 SOURCE = "own checkpoint"
 

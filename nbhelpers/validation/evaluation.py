@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers import baselines, metrics
+from nbhelpers import metrics
 from nbhelpers.errors import UserError
 from nbhelpers.films.cache import cache_key
 from nbhelpers.films.registry import FilmSet, film_arrays
@@ -21,6 +21,7 @@ from nbhelpers.metrics.bootstrap import distributions, interval_groups, percenti
 from nbhelpers.networks import checkpoints as networks
 from nbhelpers.networks import models, scoring
 from nbhelpers.runs.tables import read_table, write_table
+from nbhelpers.validation import baselines
 
 FOLDER = "04_external_validation"
 INTERVALS = {

@@ -13,9 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from nbhelpers import calibration, operating_point, robustness, style
-from nbhelpers.figures_metrics import FLOOR
+from nbhelpers import style
 from nbhelpers.films.registry import FilmSet
+from nbhelpers.validation import calibration, operating_point, robustness
+from nbhelpers.validation.figures import FLOOR
 
 
 def forest(

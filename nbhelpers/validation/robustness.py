@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 
 from nbhelpers import metrics
 from nbhelpers.errors import UserError
-from nbhelpers.evaluation import Arm, Films
 from nbhelpers.films.registry import FilmSet
 from nbhelpers.images.files import Gray, resize_gray
 from nbhelpers.metrics.bootstrap import distributions, interval_groups, percentile_interval
 from nbhelpers.networks import scoring
+from nbhelpers.validation.evaluation import Arm, Films
 
 
 def blur(image: Gray, strength: float) -> Gray:

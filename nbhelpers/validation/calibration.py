@@ -20,7 +20,7 @@ from nbhelpers.metrics.bootstrap import (
     percentile_interval,
     weight_blocks,
 )
-from nbhelpers.operating_point import decision_curve, wilson
+from nbhelpers.validation.operating_point import decision_curve, wilson
 
 EDGE = 1e-6  # probabilities are kept this far from 0 and 1, where the logit has no value
 FOLDS = 5

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from nbhelpers import evaluation, metrics
+from nbhelpers import metrics
 from nbhelpers.films.registry import FilmSet
 from nbhelpers.metrics import discrimination
 from nbhelpers.networks import checkpoints, models
+from nbhelpers.validation import evaluation
 
 COLUMNS = ["arm", "dataset", "seed", "metric", "value"]
 SUMMARY_COLUMNS = ["arm", "dataset", "metric", "n_seeds", "mean", "sd", "min", "max", "first", "ci_low", "ci_high"]

@@ -14,9 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from sklearn.metrics import precision_recall_curve, roc_curve
 
-from nbhelpers import published, style
-from nbhelpers.evaluation import Films
+from nbhelpers import style
 from nbhelpers.films.registry import FilmSet
+from nbhelpers.validation import published
+from nbhelpers.validation.evaluation import Films
 
 METRIC_NAMES = {"auroc": "AUROC", "aupr": "AUPR"}
 MARK, FLOOR, TRIVIAL = "#222222", "#777777", "#a03030"

@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from nbhelpers import style
-from nbhelpers.figures_metrics import METRIC_NAMES
 from nbhelpers.films.registry import FilmSet
 from nbhelpers.runs import Stage
+from nbhelpers.validation.figures import METRIC_NAMES
 
 
 def save_spread(
