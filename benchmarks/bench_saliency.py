@@ -12,7 +12,7 @@ import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-from nbhelpers import saliency
+from nbhelpers.interpretability import grad_cam
 
 
 def package_loop(model, films, layer):
@@ -39,13 +39,13 @@ def main():
             # An untrained classifier's maps are so faint that the package's 1e-7 in its divisor would show.
             model.get_classifier().weight.mul_(1e4)
         films = torch.randn(arguments.films, 1, arguments.size, arguments.size)
-        layer = saliency.map_layer(model, 1, arguments.size)
+        layer = grad_cam.map_layer(model, 1, arguments.size)
         seconds = {"package": [], "batched": []}
         for _ in range(arguments.rounds + 1):
             start = time.perf_counter()
             expected = package_loop(model, films, layer)
             middle = time.perf_counter()
-            found = saliency.grad_cam(model, films, layer, scaled=True)
+            found = grad_cam.grad_cam(model, films, layer, scaled=True)
             seconds["package"].append(middle - start)
             seconds["batched"].append(time.perf_counter() - middle)
         package, batched = (min(times[1:]) for times in seconds.values())  # the first round warms up

@@ -8,8 +8,8 @@ import pandas as pd
 import pytest
 from sklearn.metrics import adjusted_rand_score
 
-from nbhelpers import clustering
 from nbhelpers.errors import UserError
+from nbhelpers.interpretability import clustering
 
 
 def two_clouds(n=60, distance=8.0, d=6, seed=0):
@@ -132,7 +132,9 @@ def test_labels_that_do_not_fit_are_one_clear_error():
 
 
 def test_importing_clustering_does_not_import_umap():
-    code = "import sys, nbhelpers.clustering; sys.exit('umap' in sys.modules or 'numba' in sys.modules)"
+    code = (
+        "import sys, nbhelpers.interpretability.clustering; sys.exit('umap' in sys.modules or 'numba' in sys.modules)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

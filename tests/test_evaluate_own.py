@@ -14,8 +14,9 @@ import rsna_fixture
 import torch
 import yaml
 
-from nbhelpers import checklists, execution, flow, model_card, pipeline, saliency_scores
+from nbhelpers import checklists, execution, flow, model_card, pipeline
 from nbhelpers.errors import UserError
+from nbhelpers.interpretability import localisation
 from nbhelpers.networks import models, own_checkpoint
 from nbhelpers.runs import parameters
 
@@ -152,11 +153,11 @@ def test_grad_cam_is_scored_against_the_boxes_of_rsna_in_the_notebook(
     lost = [rsna.broken, rsna.cut, rsna.missing]
     ill = rsna.films[(rsna.films["target"] == 1) & ~rsna.films["patientId"].isin(lost)].set_index("patientId")
     assert set(films["image_id"]) == set(ill.index) and len(ill) > 3
-    assert set(films["map"]) == {*saliency_scores.BASELINES, "mine"}
+    assert set(films["map"]) == {*localisation.BASELINES, "mine"}
     assert films[["pointing", "energy", "iou"]].notna().all(axis=None) and films["in_lungs"].isna().all()
     # The centre prior's share inside the boxes, from the boxes themselves, at the 64 pixels that the network sees.
     centres = (np.arange(64) + 0.5) / 64
-    bell = np.exp(-((centres - 0.5) ** 2) / (2 * saliency_scores.CENTRE_SD**2))
+    bell = np.exp(-((centres - 0.5) ** 2) / (2 * localisation.CENTRE_SD**2))
     prior = films[films["map"] == "centre_prior"].set_index("image_id")["energy"]
     for name, boxes in ill["boxes"].items():
         inside = np.zeros((64, 64), bool)

@@ -4,8 +4,9 @@ import pytest
 import torch
 from interpretability_fixture import film_set, save_arm
 
-from nbhelpers import features, runs
+from nbhelpers import runs
 from nbhelpers.errors import UserError
+from nbhelpers.interpretability import features
 from nbhelpers.networks import models
 from nbhelpers.networks.preprocessing import to_tensor
 

@@ -6,8 +6,8 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
-from nbhelpers import saliency
 from nbhelpers.errors import UserError
+from nbhelpers.interpretability import grad_cam
 
 CONVOLUTIONAL = ["resnet10t", "convnext_atto", "efficientnet_b0", "mobilenetv3_small_050", "regnety_002"]
 # With a class token and without one; channels last, by convolutions and in windows; no attention at all.
@@ -61,54 +61,54 @@ def test_a_network_worked_out_by_hand_has_the_map_of_the_formula():
     # alpha = weight / positions; map = relu((3 / 16) x + (-2 / 16)(-x)) = relu(5 x / 16).
     film = torch.arange(-8.0, 8.0).reshape(1, 1, 4, 4)
     expected = np.maximum(5 * film[0, 0].numpy() / 16, 0)
-    np.testing.assert_allclose(saliency.grad_cam(ByHand(), film)[0], expected, atol=1e-6)
-    np.testing.assert_allclose(saliency.grad_cam_by_package(ByHand(), film)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(grad_cam.grad_cam(ByHand(), film)[0], expected, atol=1e-6)
+    np.testing.assert_allclose(grad_cam.grad_cam_by_package(ByHand(), film)[0], expected, atol=1e-6)
 
 
 def test_positive_evidence_sums_to_the_logit_where_pooling_and_one_linear_layer_end_the_network():
     film = torch.rand(3, 1, 4, 4)
-    maps = saliency.grad_cam(ByHand(), film, upsample=False)
+    maps = grad_cam.grad_cam(ByHand(), film, upsample=False)
     np.testing.assert_allclose(maps.sum(axis=(1, 2)), ByHand()(film)[:, 0].detach().numpy(), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_batched_maps_equal_those_of_the_grad_cam_package(name):
     model, x = network(name), films()
-    layer = model.get_submodule(saliency.convolutional_layer(model, 1, 128))
+    layer = model.get_submodule(grad_cam.convolutional_layer(model, 1, 128))
     with GradCAM(model, [layer]) as package:
         expected = np.concatenate([package(x[i : i + 1], [ClassifierOutputTarget(0)]) for i in range(len(x))])
-    assert np.abs(saliency.grad_cam(model, x, batch_size=2, scaled=True) - expected).max() <= 1e-5
-    np.testing.assert_allclose(saliency.grad_cam_by_package(model, x, scaled=True), expected, atol=1e-6)
+    assert np.abs(grad_cam.grad_cam(model, x, batch_size=2, scaled=True) - expected).max() <= 1e-5
+    np.testing.assert_allclose(grad_cam.grad_cam_by_package(model, x, scaled=True), expected, atol=1e-6)
 
 
 @pytest.mark.parametrize("name", CONVOLUTIONAL)
 def test_unscaled_maps_are_the_same_batched_and_by_the_package(name):
     model, x = network(name), films()
-    maps = saliency.grad_cam(model, x)
+    maps = grad_cam.grad_cam(model, x)
     assert maps.shape == (5, 128, 128) and maps.dtype == np.float32 and maps.min() >= 0 and maps.max() > 0
-    np.testing.assert_allclose(maps, saliency.grad_cam_by_package(model, x), atol=1e-5 * max(1.0, float(maps.max())))
+    np.testing.assert_allclose(maps, grad_cam.grad_cam_by_package(model, x), atol=1e-5 * max(1.0, float(maps.max())))
 
 
 def test_a_map_keeps_its_own_strength():
     model, x = network(), films()
-    once = saliency.grad_cam(model, x)
+    once = grad_cam.grad_cam(model, x)
     with torch.no_grad():
         model.get_classifier().weight.mul_(3)
-    np.testing.assert_allclose(saliency.grad_cam(model, x), 3 * once, rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(grad_cam.grad_cam(model, x), 3 * once, rtol=1e-4, atol=1e-6)
 
 
 def test_batch_size_changes_no_map():
     model, x = network(), films(7)
-    one, many = (saliency.grad_cam(model, x, batch_size=size) for size in (1, 7))
+    one, many = (grad_cam.grad_cam(model, x, batch_size=size) for size in (1, 7))
     np.testing.assert_allclose(one, many, atol=1e-5)
 
 
 def test_the_grid_is_that_of_the_last_layer_and_upsampling_is_bilinear():
     model, x = network(), films(2)
-    grids = saliency.grad_cam(model, x, upsample=False)
+    grids = grad_cam.grad_cam(model, x, upsample=False)
     assert grids.shape == (2, 4, 4)
     full = torch.nn.functional.interpolate(torch.from_numpy(grids)[:, None], size=128, mode="bilinear")[:, 0]
-    np.testing.assert_allclose(saliency.grad_cam(model, x), full.numpy(), atol=1e-5)
+    np.testing.assert_allclose(grad_cam.grad_cam(model, x), full.numpy(), atol=1e-5)
 
 
 def test_the_network_is_left_as_it_was():
@@ -117,7 +117,7 @@ def test_the_network_is_left_as_it_was():
     mode = {name: module.training for name, module in model.named_modules()}
     trained = [p.requires_grad for p in model.parameters()]
     before = [p.clone() for p in model.state_dict().values()]
-    for maps in (saliency.grad_cam, saliency.grad_cam_by_package):
+    for maps in (grad_cam.grad_cam, grad_cam.grad_cam_by_package):
         maps(model, films(2))
         assert {name: module.training for name, module in model.named_modules()} == mode
         assert [p.requires_grad for p in model.parameters()] == trained
@@ -129,7 +129,7 @@ def test_the_network_is_left_as_it_was():
 @pytest.mark.parametrize("name", TOKENS)
 def test_maps_of_token_networks_equal_those_of_the_grad_cam_package(name):
     model, x = token_network(name)
-    layer = saliency.map_layer(model, 1, x.shape[-1])
+    layer = grad_cam.map_layer(model, 1, x.shape[-1])
     assert ".norm" in layer.name
     kept = [model.get_submodule(layer.name)]
     side = model.forward_intermediates(x, indices=1, intermediates_only=True)[-1].shape[-1]
@@ -142,17 +142,17 @@ def test_maps_of_token_networks_equal_those_of_the_grad_cam_package(name):
     with GradCAM(model, kept, reshape_transform=by_hand) as package:
         expected = np.concatenate([package(x[i : i + 1], [ClassifierOutputTarget(0)]) for i in range(len(x))])
     assert expected.max() > 0.9
-    assert np.abs(saliency.grad_cam(model, x, batch_size=2, scaled=True) - expected).max() <= 1e-5
-    np.testing.assert_allclose(saliency.grad_cam_by_package(model, x, scaled=True), expected, atol=1e-6)
-    maps = saliency.grad_cam(model, x)
+    assert np.abs(grad_cam.grad_cam(model, x, batch_size=2, scaled=True) - expected).max() <= 1e-5
+    np.testing.assert_allclose(grad_cam.grad_cam_by_package(model, x, scaled=True), expected, atol=1e-6)
+    maps = grad_cam.grad_cam(model, x)
     assert maps.max() > 0
-    np.testing.assert_allclose(maps, saliency.grad_cam_by_package(model, x), atol=1e-5 * max(1.0, float(maps.max())))
+    np.testing.assert_allclose(maps, grad_cam.grad_cam_by_package(model, x), atol=1e-5 * max(1.0, float(maps.max())))
 
 
 @pytest.mark.parametrize("name", TOKENS)
 def test_places_of_tokens_are_those_of_timm_and_only_prefix_tokens_are_dropped(name):
     model, x = token_network(name)
-    layer = saliency.map_layer(model, 1, x.shape[-1])
+    layer = grad_cam.map_layer(model, 1, x.shape[-1])
     block = model.feature_info[-1]["module"]
     outputs = []
     model.get_submodule(block).register_forward_hook(lambda module, inputs, output: outputs.append(output))
@@ -164,14 +164,14 @@ def test_places_of_tokens_are_those_of_timm_and_only_prefix_tokens_are_dropped(n
 def test_a_network_of_two_token_grids_has_no_map():
     sizes = {"img_scale": (1.0, 1.0), "embed_dim": (16, 24), "num_heads": (2, 2), "depth": ((1, 1, 0),)}
     model = timm.create_model("crossvit_tiny_240", num_classes=1, in_chans=1, **sizes)
-    assert saliency.find_layer(model, 1, 240) is None
+    assert grad_cam.find_layer(model, 1, 240) is None
 
 
 def test_films_too_small_for_a_map_are_one_clear_error():
-    assert saliency.find_layer(network(), 1, 32) is None
+    assert grad_cam.find_layer(network(), 1, 32) is None
     with pytest.raises(UserError, match="32 pixels"):
-        saliency.grad_cam(network(), films(1, 32))
+        grad_cam.grad_cam(network(), films(1, 32))
 
 
 def test_no_films_give_no_maps():
-    assert saliency.grad_cam(network(), films(0)).shape == (0, 128, 128)
+    assert grad_cam.grad_cam(network(), films(0)).shape == (0, 128, 128)

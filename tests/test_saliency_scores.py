@@ -6,10 +6,11 @@ from interpretability_fixture import LESION, SIDE, film_set, save_arm
 from scipy.stats import binomtest, spearmanr
 from scipy.stats import t as student_t
 
-from nbhelpers import features, figures_saliency, film_samples, runs, saliency_examples, saliency_scores
+from nbhelpers import runs
 from nbhelpers.cropping.crop import crop_box
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import read_gray
+from nbhelpers.interpretability import chosen_films, features, figures_saliency, localisation, sampling
 from nbhelpers.validation import tables
 
 matplotlib.use("Agg")
@@ -34,61 +35,61 @@ def hand_made():
 
 
 def test_the_pointing_game_asks_where_the_peak_is():
-    np.testing.assert_array_equal(saliency_scores.pointing_game(*hand_made()), [1, 0, 0])
+    np.testing.assert_array_equal(localisation.pointing_game(*hand_made()), [1, 0, 0])
 
 
 def test_peaks_that_tie_count_by_their_share():
     maps = np.array([[[5, 5], [5, 1]]])
     masks = np.array([[[True, False], [True, False]]])
-    assert saliency_scores.pointing_game(maps, masks) == pytest.approx(2 / 3)
+    assert localisation.pointing_game(maps, masks) == pytest.approx(2 / 3)
 
 
 def test_energy_is_the_share_of_the_sum_inside():
-    np.testing.assert_allclose(saliency_scores.energy_inside(*hand_made()), [4 / 8, 2 / 10, np.nan])
+    np.testing.assert_allclose(localisation.energy_inside(*hand_made()), [4 / 8, 2 / 10, np.nan])
 
 
 def test_iou_is_cut_at_a_share_of_each_maps_own_maximum():
     # Cut at half the maximum: {4, 3}, {8}, nothing; the mask has two pixels.
-    np.testing.assert_allclose(saliency_scores.iou(*hand_made()), [1 / 3, 0, 0])
-    np.testing.assert_allclose(saliency_scores.iou(*hand_made(), threshold=1.0), [1 / 2, 0, 0])
+    np.testing.assert_allclose(localisation.iou(*hand_made()), [1 / 3, 0, 0])
+    np.testing.assert_allclose(localisation.iou(*hand_made(), threshold=1.0), [1 / 2, 0, 0])
     maps, masks = hand_made()
-    np.testing.assert_allclose(saliency_scores.iou(maps * 1000, masks), saliency_scores.iou(maps, masks))
+    np.testing.assert_allclose(localisation.iou(maps * 1000, masks), localisation.iou(maps, masks))
 
 
 def test_a_map_equal_to_the_mask_scores_one_everywhere():
     _, masks = hand_made()
-    for score in (saliency_scores.pointing_game, saliency_scores.energy_inside, saliency_scores.iou):
+    for score in (localisation.pointing_game, localisation.energy_inside, localisation.iou):
         np.testing.assert_allclose(score(masks.astype(float), masks), 1)
 
 
 def test_a_flat_map_has_the_energy_of_the_masks_area():
     masks = np.random.default_rng(0).random((4, 9, 9)) < 0.3
-    np.testing.assert_allclose(saliency_scores.energy_inside(np.ones((4, 9, 9)), masks), masks.mean(axis=(1, 2)))
+    np.testing.assert_allclose(localisation.energy_inside(np.ones((4, 9, 9)), masks), masks.mean(axis=(1, 2)))
 
 
 @pytest.mark.parametrize("maps", [-np.ones((1, 2, 2)), np.full((1, 2, 2), np.nan), np.ones((1, 3, 3)), np.ones((2, 2))])
 def test_maps_that_cannot_be_scored_are_one_clear_error(maps):
     with pytest.raises(UserError):
-        saliency_scores.energy_inside(maps, np.ones((1, 2, 2), bool))
+        localisation.energy_inside(maps, np.ones((1, 2, 2), bool))
 
 
 def test_rank_similarity_equals_spearman_of_scipy_with_ties():
     rng = np.random.default_rng(0)
     a, b = rng.integers(0, 4, (5, 4, 4)), rng.integers(0, 4, (5, 4, 4))
     expected = [spearmanr(x.ravel(), y.ravel()).statistic for x, y in zip(a, b, strict=True)]
-    np.testing.assert_allclose(saliency_scores.rank_similarity(a, b), expected)
-    assert np.isnan(saliency_scores.rank_similarity(np.zeros((1, 2, 2)), np.ones((1, 2, 2)))).all()
+    np.testing.assert_allclose(localisation.rank_similarity(a, b), expected)
+    assert np.isnan(localisation.rank_similarity(np.zeros((1, 2, 2)), np.ones((1, 2, 2)))).all()
 
 
 def test_the_centre_prior_peaks_at_the_centre_and_is_symmetric():
-    prior = saliency_scores.centre_prior(2, 8)
+    prior = localisation.centre_prior(2, 8)
     assert prior.shape == (2, 8, 8) and prior[0].max() == prior[0, 3:5, 3:5].min()
     np.testing.assert_allclose(prior[0], prior[0, ::-1, ::-1])
 
 
 def test_bootstrap_means_of_single_films_have_the_standard_error_of_the_mean():
     values = np.random.default_rng(0).normal(size=(400, 1))
-    draws = saliency_scores.bootstrap_means(values, None, 4000)
+    draws = localisation.bootstrap_means(values, None, 4000)
     assert draws.std() == pytest.approx(values.std() / 20, rel=0.05)
     assert draws.mean() == pytest.approx(values.mean(), abs=0.005)
 
@@ -97,22 +98,22 @@ def test_bootstrap_draws_whole_patients():
     # Ten patients of 40 equal films each: the error is that of ten values, not of four hundred.
     patient = np.repeat(np.arange(10), 40)
     values = np.random.default_rng(0).normal(size=10)[patient][:, None]
-    by_patient = saliency_scores.bootstrap_means(values, patient, 4000).std()
-    by_film = saliency_scores.bootstrap_means(values, None, 4000).std()
+    by_patient = localisation.bootstrap_means(values, patient, 4000).std()
+    by_film = localisation.bootstrap_means(values, None, 4000).std()
     assert by_patient == pytest.approx(values.std() / np.sqrt(10), rel=0.06)
     assert by_film < by_patient / 5
 
 
 def test_bootstrap_columns_share_resamples_and_leave_nan_out():
     values = np.array([[1.0, 1.0], [2.0, 2.0], [3.0, np.nan]])
-    draws = saliency_scores.bootstrap_means(np.column_stack([values, values[:, 0] + 5]), None, 200)
+    draws = localisation.bootstrap_means(np.column_stack([values, values[:, 0] + 5]), None, 200)
     np.testing.assert_allclose(draws[:, 2] - draws[:, 0], 5)
     assert np.nanmax(draws[:, 1]) <= 2
 
 
 def test_truth_is_resized_with_its_film(tmp_path):
-    sample = film_samples.sample_films(film_set(tmp_path), [48], 0)
-    truth = film_samples.truth_of(sample, 48)
+    sample = sampling.sample_films(film_set(tmp_path), [48], 0)
+    truth = sampling.truth_of(sample, 48)
     left, top, right, bottom = (edge // 2 for edge in LESION)
     expected = np.zeros((48, 48), bool)
     expected[top:bottom, left:right] = True
@@ -124,9 +125,9 @@ def test_truth_is_resized_with_its_film(tmp_path):
 def test_truth_goes_through_the_crop_that_its_film_went_through(tmp_path, monkeypatch):
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
     films = film_set(tmp_path)
-    sample = film_samples.sample_films(films, [64], 0, crop="margins")
+    sample = sampling.sample_films(films, [64], 0, crop="margins")
     box = crop_box(read_gray(tmp_path / "images/1.png"), "margins")
-    truth = film_samples.truth_of(sample, 64)
+    truth = sampling.truth_of(sample, 64)
     rows, columns = np.nonzero(truth.lesion[1])
     scale = 64 / (box[2] - box[0]), 64 / (box[3] - box[1])
     assert columns.min() == pytest.approx((LESION[0] - box[0]) * scale[0], abs=1)
@@ -142,41 +143,41 @@ def test_boxes_of_rsna_are_truth_too(tmp_path):
     box = f"[[{left}, {top}, {right - left}, {bottom - top}]]"
     films.films["boxes"] = ["[]", box] * 6
     films.films["width"] = films.films["height"] = SIDE
-    assert set(saliency_scores.films_with_truth(films)) == {f"f{n}" for n in range(1, 12, 2)}
-    truth = film_samples.truth_of(film_samples.sample_films(films, [SIDE], 0), SIDE)
+    assert set(localisation.films_with_truth(films)) == {f"f{n}" for n in range(1, 12, 2)}
+    truth = sampling.truth_of(sampling.sample_films(films, [SIDE], 0), SIDE)
     assert truth.lesion[1].sum() == (right - left) * (bottom - top) and not truth.lungs_known.any()
 
 
 def test_a_thin_structure_does_not_vanish_when_a_mask_shrinks():
     mask = np.zeros((64, 64), bool)
     mask[10, 5:40] = True
-    small = film_samples.resize_mask(mask, 16)
+    small = sampling.resize_mask(mask, 16)
     assert small.any() and not small[4:].any()
-    assert not film_samples.resize_mask(np.zeros((64, 64), bool), 16).any()
+    assert not sampling.resize_mask(np.zeros((64, 64), bool), 16).any()
 
 
 def test_arms_and_baselines_are_scored_on_the_same_films(networks, tmp_path):
-    films = saliency_scores.localise_sets(networks, {"toy": film_set(tmp_path / "films")}, n=0)
-    assert list(films["map"].unique()) == [*saliency_scores.BASELINES, "one", "two"]
+    films = localisation.localise_sets(networks, {"toy": film_set(tmp_path / "films")}, n=0)
+    assert list(films["map"].unique()) == [*localisation.BASELINES, "one", "two"]
     draws = films[films["map"] == "randomised_weights"].groupby("draw").size()
     assert (films[films["draw"].isna()].groupby("map").size() == 12).all()
-    assert len(draws) == saliency_scores.RANDOM_NETWORKS and (draws == 12).all()
+    assert len(draws) == localisation.RANDOM_NETWORKS and (draws == 12).all()
     sick = films["label"] == 1
     assert films.loc[sick, ["pointing", "energy", "iou"]].notna().all(axis=None)
     assert films.loc[~sick, ["pointing", "energy", "iou"]].isna().all(axis=None)
-    assert films.loc[films["map"] == "one", saliency_scores.SIMILARITY].notna().any()
-    again = saliency_scores.localise_sets(networks, {"toy": film_set(tmp_path / "films")}, n=0)
+    assert films.loc[films["map"] == "one", localisation.SIMILARITY].notna().any()
+    again = localisation.localise_sets(networks, {"toy": film_set(tmp_path / "films")}, n=0)
     pd.testing.assert_frame_equal(films, again)
 
-    summary = saliency_scores.summarise_scores(films, 200)
+    summary = localisation.summarise_scores(films, 200)
     row = summary[(summary["map"] == "one") & (summary["metric"] == "energy")].iloc[0]
     energy = films[sick].pivot_table(index="image_id", columns="map", values="energy")
     assert row["value"] == pytest.approx(energy["one"].mean()) and row["n"] == 6 and row["n_patients"] == 6
     assert row["ci_low"] <= row["value"] <= row["ci_high"]
     assert row["random_map_less"] == pytest.approx((energy["one"] - energy["random_map"]).mean())
-    assert list(saliency_scores.similarities(summary)["arm"]) == ["one", "two"]
+    assert list(localisation.similarities(summary)["arm"]) == ["one", "two"]
     figure = figures_saliency.draw_scores(summary, {"toy": "Toy films (simulated)"}, {"one": "one (simulated)"})
-    assert len(figure.axes) == len(saliency_scores.SCORES) and all(axes.lines for axes in figure.axes)
+    assert len(figure.axes) == len(localisation.SCORES) and all(axes.lines for axes in figure.axes)
 
 
 def scored(**maps):
@@ -189,11 +190,11 @@ def scored(**maps):
                 row = {"dataset": "toy", "map": name, "controls": "_2" if name.endswith("_2") else "", "label": 1}
                 row |= {"draw": draw if name.startswith("randomised") else None, "image_id": f"f{n}"}
                 rows.append(row | {"patient_id": f"p{n // 2}", "pointing": value, "empty": False})
-    return saliency_scores._score_columns(pd.DataFrame(rows))
+    return localisation._score_columns(pd.DataFrame(rows))
 
 
 def summary_of(films, name, metric="pointing"):
-    found = saliency_scores.summarise_scores(films, 4000)
+    found = localisation.summarise_scores(films, 4000)
     return found[(found["map"] == name) & (found["metric"] == metric)].iloc[0]
 
 
@@ -233,14 +234,14 @@ def test_each_arm_is_compared_with_the_controls_of_its_own_kind(tmp_path, monkey
     save_arm(run, "other", 6, size=64, standardise="imagenet")
     stage = runs.Stage("05_interpretability", run, run, {"seed": 0, "device": "cpu"}, "cpu")
     found = features.load_networks(["small", "large", "other"], stage)
-    films = saliency_scores.localise_sets(found, {"toy": film_set(tmp_path / "films")}, n=0)
+    films = localisation.localise_sets(found, {"toy": film_set(tmp_path / "films")}, n=0)
     endings = {"small": "", "large": "_2", "other": "_3"}
     assert films.drop_duplicates("map").set_index("map")["controls"][list(endings)].to_dict() == endings
-    summary = saliency_scores.summarise_scores(films, 100)
+    summary = localisation.summarise_scores(films, 100)
     means = films[films["label"] == 1].groupby("map")["energy"].mean()
     for arm, ending in endings.items():
         row = summary[(summary["map"] == arm) & (summary["metric"] == "energy")].iloc[0]
-        for control in saliency_scores.BASELINES:
+        for control in localisation.BASELINES:
             assert row[f"{control}_less"] == pytest.approx(means[arm] - means[control + ending]), (arm, control)
     assert means["centre_prior"] != means["centre_prior_2"]
 
@@ -269,8 +270,8 @@ def test_differences_are_over_the_films_on_which_both_have_the_score():
 
 
 def test_tables_of_maps_name_arms_and_controls_in_words(networks, tmp_path):
-    films = saliency_scores.localise_sets(networks, {"toy": film_set(tmp_path / "films")}, n=0)
-    summary = saliency_scores.summarise_scores(films, 20)
+    films = localisation.localise_sets(networks, {"toy": film_set(tmp_path / "films")}, n=0)
+    summary = localisation.summarise_scores(films, 20)
     titles = {"one": "one (simulated)", "two": "two"}
     shown = tables.saliency(summary, titles)
     assert list(shown["map"]) == ["centre prior", "random map", "randomised weights", "one (simulated)", "two"]
@@ -278,23 +279,23 @@ def test_tables_of_maps_name_arms_and_controls_in_words(networks, tmp_path):
     assert shown["energy"].str.fullmatch(r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)").all()
     apart = tables.saliency_differences(summary, titles)
     assert list(apart.columns[3:]) == ["minus centre prior", "minus random map", "minus randomised weights"]
-    assert len(apart) == 2 * len(saliency_scores.SCORES)
+    assert len(apart) == 2 * len(localisation.SCORES)
 
 
 def test_figure_4_classes_films_at_the_first_arms_frozen_threshold_and_says_so(networks, tmp_path):
     metrics = pd.DataFrame({"arm": ["two", "one", "one"], "threshold": [0.2, np.nan, 0.9]})
     sets = {"toy": film_set(tmp_path / "films")}
-    shown = saliency_examples.explain_sets(predictions(), sets, networks, metrics=metrics)[0]
+    shown = chosen_films.explain_sets(predictions(), sets, networks, metrics=metrics)[0]
     assert shown.rule.endswith("p >= 0.9, its frozen threshold") and shown.films["n_cell"].iloc[0] == 1
     assert shown.rule in figures_saliency.draw_examples([shown]).get_supxlabel()
-    assert saliency_examples.explain_sets(predictions(), sets, networks)[0].rule.endswith("p >= 0.5")
+    assert chosen_films.explain_sets(predictions(), sets, networks)[0].rule.endswith("p >= 0.5")
 
 
 def test_sets_without_truth_give_empty_tables_and_no_figure(networks, tmp_path):
-    films = saliency_scores.localise_sets(networks, {"toy": film_set(tmp_path / "films", truth=False)}, n=0)
-    summary = saliency_scores.summarise_scores(films)
+    films = localisation.localise_sets(networks, {"toy": film_set(tmp_path / "films", truth=False)}, n=0)
+    summary = localisation.summarise_scores(films)
     assert films.empty and summary.empty and "value" in summary
-    assert saliency_scores.similarities(summary).empty
+    assert localisation.similarities(summary).empty
     assert figures_saliency.draw_scores(summary, {"toy": "Toy films"}, {}) is None
 
 
@@ -309,29 +310,27 @@ def predictions():
 
 
 def test_examples_are_the_middle_films_of_their_cells():
-    chosen, missing = saliency_examples.choose_examples(predictions(), "toy", "one")
+    chosen, missing = chosen_films.choose_examples(predictions(), "toy", "one")
     # Scores rise with the number: f1 f3 f5 | f7 f9 f11 with pneumonia, f0 f2 f4 | f6 f8 f10 without.
     assert list(chosen["image_id"]) == ["f9", "f8", "f3", "f2"] and missing == []
-    assert list(chosen["cell"]) == list(saliency_examples.CELLS) and set(chosen["n_cell"]) == {3}
+    assert list(chosen["cell"]) == list(chosen_films.CELLS) and set(chosen["n_cell"]) == {3}
     assert chosen["score_two"].iloc[0] == pytest.approx(np.linspace(0.9, 0.1, 12)[9])
 
 
 def test_more_examples_stay_around_the_middle_and_stop_at_the_cell():
-    chosen, _ = saliency_examples.choose_examples(predictions(), "toy", "one", per_cell=5)
+    chosen, _ = chosen_films.choose_examples(predictions(), "toy", "one", per_cell=5)
     assert list(chosen["image_id"][:3]) == ["f7", "f9", "f11"] and len(chosen) == 12
 
 
 def test_a_cell_without_films_is_named_and_has_no_row(networks, tmp_path):
-    examples = saliency_examples.explain_sets(
-        predictions(), {"toy": film_set(tmp_path / "films")}, networks, threshold=0.0
-    )
+    examples = chosen_films.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks, threshold=0.0)
     assert examples[0].missing == ["false negative", "true negative"]
     assert list(examples[0].films["cell"]) == ["true positive", "false positive"]
     figure = figures_saliency.draw_examples(examples)
     panels = [axes for axes in figure.axes if axes.images and axes.get_ylabel() != "Grad-CAM"]
     assert sum(len(axes.images) == 2 for axes in panels) == 2 * 2
     assert "no false negative, no true negative" in figure.get_supxlabel()
-    assert list(saliency_examples.examples_table(examples)["dataset"]) == ["toy", "toy"]
+    assert list(chosen_films.examples_table(examples)["dataset"]) == ["toy", "toy"]
 
 
 def load(tmp_path, monkeypatch, **arms):
@@ -344,34 +343,34 @@ def load(tmp_path, monkeypatch, **arms):
 
 def test_films_stand_alone_where_no_network_keeps_a_map_and_one_line_says_why(tmp_path, monkeypatch, capsys):
     networks, sets = load(tmp_path, monkeypatch, one=32, two=32), {"toy": film_set(tmp_path / "films")}
-    examples = saliency_examples.explain_sets(predictions(), sets, networks)
+    examples = chosen_films.explain_sets(predictions(), sets, networks)
     why = "no Grad-CAM for resnet10t at 32 pixels: no spatial feature map is found before its classifier"
     assert capsys.readouterr().out.splitlines() == [why]
     figure = figures_saliency.draw_examples(examples)
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1]
     assert why in figure.subfigs[-1].get_supxlabel()
-    scored = saliency_scores.localise_sets(networks, sets, n=0)
-    assert scored.empty and saliency_scores.summarise_scores(scored).empty and "image_id" in scored
+    scored = localisation.localise_sets(networks, sets, n=0)
+    assert scored.empty and localisation.summarise_scores(scored).empty and "image_id" in scored
 
 
 def test_an_arm_without_a_map_does_not_take_the_others_maps_away(tmp_path, monkeypatch):
     networks, sets = load(tmp_path, monkeypatch, one=32, two=64), {"toy": film_set(tmp_path / "films")}
-    examples = saliency_examples.explain_sets(predictions(), sets, networks)
+    examples = chosen_films.explain_sets(predictions(), sets, networks)
     figure = figures_saliency.draw_examples(examples)
     assert list(examples[0].maps) == ["two"] and "resnet10t at 32 pixels" in figure.get_supxlabel()
-    scored = saliency_scores.localise_sets(networks, sets, n=0)
-    assert list(scored["map"].unique()) == [*saliency_scores.BASELINES, "two"]
+    scored = localisation.localise_sets(networks, sets, n=0)
+    assert list(scored["map"].unique()) == [*localisation.BASELINES, "two"]
 
 
 def test_all_maps_of_a_figure_share_one_colour_scale(networks, tmp_path):
-    examples = saliency_examples.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)
+    examples = chosen_films.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)
     figure = figures_saliency.draw_examples(examples)
     limits = {axes.images[1].get_clim() for axes in figure.axes if len(axes.images) == 2}
     assert limits == {(0.0, max(float(maps.max()) for maps in examples[0].maps.values()))}
 
 
 def test_known_lesions_are_boxed_in_every_panel_of_their_row(networks, tmp_path):
-    examples = saliency_examples.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)
+    examples = chosen_films.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)
     figure = figures_saliency.draw_examples(examples)
     boxes = [axes.patches[0].get_bbox() for axes in figure.axes if axes.patches]
     assert len(boxes) == 2 * 3  # true positive and false negative, original and two arms
@@ -381,4 +380,4 @@ def test_known_lesions_are_boxed_in_every_panel_of_their_row(networks, tmp_path)
 
 def test_predictions_of_another_set_or_arm_are_one_clear_error():
     with pytest.raises(UserError, match="no prediction"):
-        saliency_examples.choose_examples(predictions(), "kermany", "one")
+        chosen_films.choose_examples(predictions(), "kermany", "one")

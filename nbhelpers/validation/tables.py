@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from nbhelpers.films.registry import FilmSet
+from nbhelpers.interpretability.localisation import BASELINES, SCORES
 from nbhelpers.metrics.wording import p_floor, p_text, verdict
-from nbhelpers.saliency_scores import BASELINES, SCORES
 
 KINDS = {
     "fixed": "direction fixed beforehand",

@@ -11,13 +11,13 @@ from numpy.typing import ArrayLike, NDArray
 from scipy.stats import rankdata
 
 from nbhelpers.errors import UserError
-from nbhelpers.features import Network, untrained
-from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
 from nbhelpers.films.registry import FilmSet
+from nbhelpers.interpretability.features import Network, untrained
+from nbhelpers.interpretability.grad_cam import MapLayer, Maps, find_layer, grad_cam, resize_maps
+from nbhelpers.interpretability.sampling import FilmSample, Truth, sample_films, truth_of
 from nbhelpers.metrics.bootstrap import group_codes
 from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.runs.progress import progress
-from nbhelpers.saliency import MapLayer, Maps, find_layer, grad_cam, resize_maps
 from nbhelpers.validation.operating_point import wilson
 
 Mask = NDArray[np.bool_]

@@ -11,10 +11,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from torch import nn
 
-from nbhelpers.clustering import SPACES, cluster_seeds, compare_spaces, summarise_seeds
 from nbhelpers.errors import UserError
-from nbhelpers.film_samples import FilmSample, sample_films
 from nbhelpers.films.registry import FilmSet
+from nbhelpers.interpretability.clustering import SPACES, cluster_seeds, compare_spaces, summarise_seeds
+from nbhelpers.interpretability.sampling import FilmSample, sample_films
 from nbhelpers.networks import checkpoints, models, scoring
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.runs import Stage

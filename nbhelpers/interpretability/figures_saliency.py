@@ -14,10 +14,10 @@ from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.patches import Rectangle
 
+from nbhelpers.interpretability.chosen_films import CELLS, Examples, notes_without_map
+from nbhelpers.interpretability.grad_cam import resize_maps
+from nbhelpers.interpretability.localisation import BASELINES, SCORES
 from nbhelpers.runs import Stage
-from nbhelpers.saliency import resize_maps
-from nbhelpers.saliency_examples import CELLS, Examples, notes_without_map
-from nbhelpers.saliency_scores import BASELINES, SCORES
 from nbhelpers.simulator.film import mask_box
 from nbhelpers.style import PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, save_figure, two_lines
 

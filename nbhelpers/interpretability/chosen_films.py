@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
-from nbhelpers.features import Network
-from nbhelpers.film_samples import FilmSample, Truth, sample_films, truth_of
 from nbhelpers.films.registry import FilmSet
+from nbhelpers.interpretability.features import Network
+from nbhelpers.interpretability.grad_cam import Maps, find_layer, grad_cam_by_package
+from nbhelpers.interpretability.sampling import FilmSample, Truth, sample_films, truth_of
 from nbhelpers.networks.preprocessing import to_tensor
-from nbhelpers.saliency import Maps, find_layer, grad_cam_by_package
 
 CELLS = {
     "true positive": (1, True),

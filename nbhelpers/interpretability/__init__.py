@@ -1,0 +1,1 @@
+"""interpretability: TODO."""
