@@ -95,7 +95,7 @@ class Plan:
 
     def command(self, stage: str, arm: str | None = None) -> str:
         """Shell command of a rule; braces are Snakemake's own."""
-        module = {"report": "nbhelpers.report", "arms": "nbhelpers.pipeline --arms"}.get(
+        module = {"report": "nbhelpers.reporting.report", "arms": "nbhelpers.pipeline --arms"}.get(
             stage, f"nbhelpers.execution {stage}"
         )
         words = f"{shlex.quote(sys.executable)} -m {module} {shlex.quote(str(self.file))}"

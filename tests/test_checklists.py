@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import run_fixture
 
-from nbhelpers import checklists, run_facts, statements
 from nbhelpers.errors import UserError
+from nbhelpers.reporting import checklists, run_facts, statements
 
 DROPS = {"blur": 0.01, "jpeg": 0.15}
 

@@ -14,10 +14,11 @@ import rsna_fixture
 import torch
 import yaml
 
-from nbhelpers import checklists, execution, flow, model_card, pipeline
+from nbhelpers import execution, pipeline
 from nbhelpers.errors import UserError
 from nbhelpers.interpretability import localisation
 from nbhelpers.networks import models, own_checkpoint
+from nbhelpers.reporting import checklists, flow, model_card
 from nbhelpers.runs import parameters
 
 

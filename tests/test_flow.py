@@ -10,8 +10,8 @@ import pandas as pd
 import pytest
 import run_fixture
 
-from nbhelpers import figures_flow, flow, run_facts
 from nbhelpers.errors import UserError
+from nbhelpers.reporting import flow, flow_diagram, run_facts
 
 
 @pytest.fixture
@@ -93,17 +93,17 @@ def test_folder_without_a_run_is_a_clear_error(tmp_path: Path) -> None:
 
 def test_figure_shows_every_count_and_reason_and_marks_what_is_simulated(run: Path) -> None:
     counts = flow.flow_counts(run)
-    figure = figures_flow.figure_flow(counts)
+    figure = flow_diagram.figure_flow(counts)
     shown = " ".join(" ".join(text.get_text().split()) for text in figure.axes[0].texts)
     for row in counts.to_dict("records"):
-        what = f"{figures_flow.NAMES[row['step']]}: {row['n']}" if row["kept"] else row["reason"].replace("_", " ")
+        what = f"{flow_diagram.NAMES[row['step']]}: {row['n']}" if row["kept"] else row["reason"].replace("_", " ")
         assert what in shown
     assert shown.count("(simulated)") == 3
     plt.close(figure)
 
 
 def test_figures_texts_stay_inside_the_page(run: Path) -> None:
-    figure = figures_flow.figure_flow(flow.flow_counts(run))
+    figure = flow_diagram.figure_flow(flow.flow_counts(run))
     figure.canvas.draw()
     page = figure.bbox
     for text in figure.axes[0].texts:

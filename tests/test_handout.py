@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import run_fixture
 
-from nbhelpers import handout
+from nbhelpers.reporting import handout
 
 NAMES = ("model_card.md", "model_card.html", "checklists/checklists.html", "flow.csv")
 FIGURES = ("figures/flow.png", "figures/flow.svg")

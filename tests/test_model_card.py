@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import run_fixture
 
-from nbhelpers import model_card, run_facts
+from nbhelpers.reporting import model_card, run_facts
 
 
 @pytest.fixture

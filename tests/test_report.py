@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 import run_fixture
 
-from nbhelpers import report
 from nbhelpers.errors import UserError
+from nbhelpers.reporting import report
 
 
 @pytest.fixture

@@ -9,12 +9,13 @@ import safetensors.torch
 from sklearn.metrics import average_precision_score, roc_auc_score
 from training_fixture import BACKBONE, SIZE, disc_arm
 
-from nbhelpers import report, style
+from nbhelpers import style
 from nbhelpers.errors import UserError
 from nbhelpers.films import registry
 from nbhelpers.images.files import write_png
 from nbhelpers.networks import checkpoints, models
 from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.reporting import report
 from nbhelpers.runs.tables import read_table
 from nbhelpers.training import repeats, splits
 from nbhelpers.training import train as training

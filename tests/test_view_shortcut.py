@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 import run_fixture
 
-from nbhelpers import model_card, run_facts, statements
 from nbhelpers.films import registry
+from nbhelpers.reporting import model_card, run_facts, statements
 from nbhelpers.runs.tables import write_table
 from nbhelpers.validation import baselines, evaluation, subgroups
 

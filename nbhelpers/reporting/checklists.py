@@ -13,8 +13,8 @@ import pandas as pd
 import yaml
 from jinja2 import Environment
 
-from nbhelpers import run_facts, statements
-from nbhelpers.run_facts import RunFacts
+from nbhelpers.reporting import run_facts, statements
+from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.tables import write_table
 

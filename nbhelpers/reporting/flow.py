@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from nbhelpers import run_facts
-from nbhelpers.run_facts import RunFacts
+from nbhelpers.reporting import run_facts
+from nbhelpers.reporting.run_facts import RunFacts
 
 COLUMNS = ("part", "name", "title", "simulated", "step", "kept", "reason", "n", "n_pneumonia", "n_normal")
 Row = dict[str, Any]

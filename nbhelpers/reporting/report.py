@@ -11,11 +11,11 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from nbhelpers import caveats, flow, handout, run_facts, statements
 from nbhelpers.errors import UserError
 from nbhelpers.execution import duration, notebook_name
 from nbhelpers.metrics import wording
-from nbhelpers.run_facts import RunFacts
+from nbhelpers.reporting import caveats, flow, handout, run_facts, statements
+from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root
@@ -405,7 +405,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Command line: the report of the run of one parameter file; returns the exit code."""
     words = sys.argv[1:] if arguments is None else arguments
     if len(words) != 1:
-        print("usage: python -m nbhelpers.report params/mine.yaml", file=sys.stderr)
+        print("usage: python -m nbhelpers.reporting.report params/mine.yaml", file=sys.stderr)
         return 2
     try:
         run_folder = outputs_root() / parameters.load(words[0])["run"]

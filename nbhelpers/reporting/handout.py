@@ -1,6 +1,6 @@
 """What goes with a paper: model card, filled checklists and data flow of a run.
 
-`python -m nbhelpers.handout outputs/demo` writes them; so does the report of every run.
+`python -m nbhelpers.reporting.handout outputs/demo` writes them; so does the report of every run.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
-from nbhelpers import checklists, figures_flow, flow, model_card, style
+from nbhelpers import style
 from nbhelpers.errors import UserError
+from nbhelpers.reporting import checklists, flow, flow_diagram, model_card
 from nbhelpers.runs.files import atomic_path
 from nbhelpers.runs.tables import write_table
 
@@ -34,7 +35,7 @@ def write(run_folder: Path | str) -> list[Path]:
     written = [card, card.with_suffix(".html"), lists, table]
     if len(counts):
         style.style()
-        figure = figures_flow.figure_flow(counts)
+        figure = flow_diagram.figure_flow(counts)
         for suffix in (".png", ".svg"):
             path = folder / "figures" / f"flow{suffix}"
             with atomic_path(path) as temporary:
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command line: 0, or 1 with one message on standard error."""
     words = sys.argv[1:] if arguments is None else list(arguments)
     if len(words) != 1:
-        print("usage: python -m nbhelpers.handout outputs/<run>", file=sys.stderr)
+        print("usage: python -m nbhelpers.reporting.handout outputs/<run>", file=sys.stderr)
         return 2
     try:
         print(*write(words[0]), sep="\n")

@@ -11,8 +11,8 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from nbhelpers import flow
-from nbhelpers.run_facts import RunFacts
+from nbhelpers.reporting import flow
+from nbhelpers.reporting.run_facts import RunFacts
 
 _RSNA = {
     "reference": "radiologists' reading for the challenge: Lung Opacity (opacity suspicious for pneumonia, boxed) "

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from nbhelpers import statements
-from nbhelpers.run_facts import RunFacts
+from nbhelpers.reporting import statements
+from nbhelpers.reporting.run_facts import RunFacts
 
 
 def of_run(facts: RunFacts) -> list[str]:

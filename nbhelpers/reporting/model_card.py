@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from nbhelpers import caveats, flow, run_facts, statements
 from nbhelpers.metrics import wording
-from nbhelpers.run_facts import RunFacts
+from nbhelpers.reporting import caveats, flow, run_facts, statements
+from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.files import write_bytes
 
 OPEN = (
