@@ -307,11 +307,11 @@ def test_the_embedded_default_is_what_the_demo_file_says() -> None:
 
 @pytest.mark.parametrize("path", sorted((parameters.ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_parameter_file_is_valid_and_its_names_are_known(path: Path) -> None:
-    from nbhelpers import pipeline
+    from nbhelpers.pipeline import plan
 
     values = parameters.load(path)
     assert values["run"] == path.stem
-    pipeline.check_names(values, str(path))
+    plan.check_names(values, str(path))
 
 
 def test_the_parameter_files_of_the_design_are_there() -> None:

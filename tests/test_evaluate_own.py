@@ -14,10 +14,11 @@ import rsna_fixture
 import torch
 import yaml
 
-from nbhelpers import execution, pipeline
 from nbhelpers.errors import UserError
 from nbhelpers.interpretability import localisation
 from nbhelpers.networks import models, own_checkpoint
+from nbhelpers.pipeline import notebooks
+from nbhelpers.pipeline.plan import Plan, main
 from nbhelpers.reporting import checklists, flow, model_card
 from nbhelpers.runs import parameters
 
@@ -62,7 +63,7 @@ def test_both_evaluating_notebooks_declare_checkpoints_alike() -> None:
 
 
 def test_pipeline_asks_for_no_drawing_and_no_training(tmp_path: Path, checkpoint: Path) -> None:
-    plan = pipeline.Plan(experiment(tmp_path / "own.yaml", checkpoint))
+    plan = Plan(experiment(tmp_path / "own.yaml", checkpoint))
     assert plan.records() == ["04_external_validation/run.json", "05_interpretability/run.json"]
     files = [(plan.folder / path).resolve() for path in plan.networks()]
     assert files == [(checkpoint / name).resolve() for name in ("model.json", "checkpoint.safetensors")]
@@ -70,7 +71,7 @@ def test_pipeline_asks_for_no_drawing_and_no_training(tmp_path: Path, checkpoint
 
 def test_checkpoint_stands_beside_trained_arms(tmp_path: Path, checkpoint: Path) -> None:
     arms = {"raw": {"source": "simulator", "crop": "none"}}
-    plan = pipeline.Plan(experiment(tmp_path / "own.yaml", checkpoint, arms=arms))
+    plan = Plan(experiment(tmp_path / "own.yaml", checkpoint, arms=arms))
     assert "03_training/raw/model.json" in plan.networks() and len(plan.networks()) == 4
     assert plan.records()[:3] == ["01_prompting/run.json", "02_cropping/run.json", "03_training/raw/run.json"]
 
@@ -95,7 +96,7 @@ def test_missing_checkpoint_is_told_before_anything_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
-    assert pipeline.main([str(experiment(tmp_path / "own.yaml", tmp_path / "nowhere"))]) == 2
+    assert main([str(experiment(tmp_path / "own.yaml", tmp_path / "nowhere"))]) == 2
     assert "lacks model.json and checkpoint.safetensors" in capfd.readouterr().err
 
 
@@ -107,7 +108,7 @@ def test_rsna_shaped_and_own_films_go_through_the_notebook(
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
     films = own_films(tmp_path / "films")
     values = {"folder_films": str(films), "rsna_patients": str(rsna.mapping), "n_resamples": 50, "device": "cpu"}
-    execution.execute(
+    notebooks.execute(
         "04_external_validation",
         experiment(tmp_path / "own.yaml", checkpoint, datasets=["rsna", "folder"], **values),
     )
@@ -148,7 +149,7 @@ def test_grad_cam_is_scored_against_the_boxes_of_rsna_in_the_notebook(
     tiny = {"clustering_films": 20, "clustering_seeds": 1, "saliency_films": 0}
     experiment(tmp_path / "own.yaml", checkpoint, datasets=["rsna"], **values, **tiny)
     for stage in ("04_external_validation", "05_interpretability"):
-        execution.execute(stage, tmp_path / "own.yaml")
+        notebooks.execute(stage, tmp_path / "own.yaml")
     run = tmp_path / "outputs" / "own"
     films = pd.read_csv(run / "05_interpretability" / "saliency_films.csv")
     lost = [rsna.broken, rsna.cut, rsna.missing]

@@ -89,7 +89,7 @@ def test_the_kernel_is_the_environments_own(by_papermill: tuple[Path, Path], tmp
     (kernel / "kernel.json").write_text(json.dumps(spec))
     file = tmp_path / "mine.yaml"
     file.write_text(yaml.safe_dump({**SETTINGS, "arms": ARMS}))
-    code = f"from nbhelpers.execution import execute; execute({STAGE!r}, {str(file)!r})"
+    code = f"from nbhelpers.pipeline.notebooks import execute; execute({STAGE!r}, {str(file)!r})"
     done = subprocess.run(
         [sys.executable, "-c", code],
         env=os.environ

@@ -88,7 +88,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, GeminiServer, s
         }
         environment.pop("GOOGLE_API_KEY", None)
         done = subprocess.run(
-            [sys.executable, "-m", "nbhelpers.pipeline", str(folder / "paper.yaml")],
+            [sys.executable, "-m", "nbhelpers.pipeline.plan", str(folder / "paper.yaml")],
             cwd=parameters.ROOT,
             env=environment,
             stdout=subprocess.PIPE,

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 import yaml
 
-from nbhelpers import pipeline
 from nbhelpers.errors import UserError
-from nbhelpers.execution import ProgressLines, duration
+from nbhelpers.pipeline import plan as pipeline
+from nbhelpers.pipeline.notebooks import ProgressLines, duration
+from nbhelpers.pipeline.plan import PACKAGE, Plan, check_inputs, library_files, only_run, run
 from nbhelpers.runs import parameters
 
 ARMS = {
@@ -31,7 +32,7 @@ def outdated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     def triggers(changes: dict[str, Any]) -> dict[str, str]:
         path = tmp_path / "mine.yaml"
         path.write_text(yaml.safe_dump({"run": "mine", "arms": ARMS} | changes, sort_keys=False))
-        plan = pipeline.Plan(path)
+        plan = Plan(path)
         found = {stage: plan.trigger(stage) for stage in parameters.STAGES if stage != "03_training"}
         return found | {f"03_training/{arm}": plan.trigger("03_training", arm) for arm in plan.values["arms"]}
 
@@ -93,7 +94,7 @@ def test_order_of_names_in_the_file_means_nothing_but_order_of_arms_does(outdate
 
 def test_modules_behind_a_piece_of_code_are_found_through_others_and_by_name() -> None:
     def found(code: str) -> set[str]:
-        return {path.name for path in pipeline.library_files(ast.parse(code))}
+        return {path.name for path in library_files(ast.parse(code))}
 
     assert found("import os") == set()
     assert found("from nbhelpers.errors import UserError") == {"errors.py"}
@@ -110,10 +111,10 @@ def test_modules_behind_a_piece_of_code_are_found_through_others_and_by_name() -
 def test_a_stage_depends_on_its_notebook_and_not_on_the_report(stage: str, tmp_path: Path) -> None:
     path = tmp_path / "mine.yaml"
     path.write_text("run: mine\n")
-    plan = pipeline.Plan(path)
+    plan = Plan(path)
     files = {(plan.folder / name).resolve() for name in plan.code(stage)}
-    assert parameters.NOTEBOOKS / f"{stage}.ipynb" in files and pipeline.PACKAGE / "runs.py" in files
-    assert not files & {pipeline.PACKAGE / f"{name}.py" for name in ("report", "pipeline", "execution")}
+    assert parameters.NOTEBOOKS / f"{stage}.ipynb" in files and PACKAGE / "runs.py" in files
+    assert not files & {PACKAGE / f"{name}.py" for name in ("report", "pipeline", "execution")}
     others = {parameters.NOTEBOOKS / f"{other}.ipynb" for other in parameters.STAGES if other != stage}
     assert not files & others
 
@@ -122,7 +123,7 @@ def test_a_file_that_a_parameter_names_is_one_of_the_stages_inputs(tmp_path: Pat
     (tmp_path / "words.yaml").write_text("a: b")
     path = tmp_path / "mine.yaml"
     path.write_text(f"run: mine\nprompt_templates: {tmp_path / 'words.yaml'}\n")
-    plan = pipeline.Plan(path)
+    plan = Plan(path)
     assert (tmp_path / "words.yaml") in {(plan.folder / name).resolve() for name in plan.code("01_prompting")}
     assert (tmp_path / "words.yaml") not in {(plan.folder / name).resolve() for name in plan.code("02_cropping")}
 
@@ -131,7 +132,7 @@ def test_commands_survive_spaces_and_braces_in_a_path(tmp_path: Path) -> None:
     folder = tmp_path / "a {b} 'c"
     folder.mkdir()
     (folder / "mine.yaml").write_text("run: mine\n")
-    command = pipeline.Plan(folder / "mine.yaml").command("03_training", "{wildcards.arm}")
+    command = Plan(folder / "mine.yaml").command("03_training", "{wildcards.arm}")
 
     class Wildcards:
         arm = "raw"
@@ -143,12 +144,12 @@ def test_commands_survive_spaces_and_braces_in_a_path(tmp_path: Path) -> None:
 
 
 def test_a_folder_is_held_by_one_run_and_let_go_at_its_end(tmp_path: Path) -> None:
-    with pipeline.only_run(tmp_path / "run"):
-        with pytest.raises(UserError, match=r"another run.*process"), pipeline.only_run(tmp_path / "run"):
+    with only_run(tmp_path / "run"):
+        with pytest.raises(UserError, match=r"another run.*process"), only_run(tmp_path / "run"):
             pass
-        with pipeline.only_run(tmp_path / "other"):
+        with only_run(tmp_path / "other"):
             pass
-    with pipeline.only_run(tmp_path / "run"), open(tmp_path / "run" / ".lock") as handle, pytest.raises(OSError):
+    with only_run(tmp_path / "run"), open(tmp_path / "run" / ".lock") as handle, pytest.raises(OSError):
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
@@ -190,7 +191,7 @@ def test_what_would_stop_a_run_later_stops_it_before_it_begins(
     path = tmp_path / "mine.yaml"
     path.write_text(yaml.safe_dump({"run": "mine"} | changes))
     with pytest.raises(UserError, match=message):
-        pipeline.check_inputs(path)
+        check_inputs(path)
 
 
 def test_images_that_may_still_come_are_asked_for_by_the_next_run(
@@ -208,7 +209,7 @@ def test_images_that_may_still_come_are_asked_for_by_the_next_run(
     for status in ("ok", "given up: prompt_blocked", "not yet: in a batch job"):
         table.write_text(f'image_id,status\na,ok\nb,"{status}"\n', encoding="utf-8")
         calls.clear()
-        assert pipeline.run(file, ["--keep-going"]) == 0
+        assert run(file, ["--keep-going"]) == 0
         told[status] = dict(calls)
     again = ["--keep-going", "--forcerun", "prompting"]
     assert told["not yet: in a batch job"] == {"images": again, "scores": ["--keep-going"], "all": ["--keep-going"]}

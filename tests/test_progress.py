@@ -7,7 +7,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from nbhelpers import execution
+from nbhelpers.pipeline import notebooks
 from nbhelpers.runs import parameters
 from nbhelpers.runs.progress import progress
 
@@ -37,7 +37,7 @@ def test_an_executed_notebook_keeps_the_last_line_of_a_bar_and_the_log_sees_each
     monkeypatch.setattr(parameters, "NOTEBOOKS", tmp_path)
     monkeypatch.setattr(parameters, "load", lambda path: {"run": "toy", "seed": 0})
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
-    executed = nbformat.read(execution.execute("03_training", "toy.yaml"), as_version=4)
+    executed = nbformat.read(notebooks.execute("03_training", "toy.yaml"), as_version=4)
     outputs = [output for cell in executed.cells for output in cell.get("outputs", [])]
     assert [output["text"] for output in outputs] == ["bar: 100%|##| 100/100"]
     assert "bar: 50%|##| 50/100" in capsys.readouterr().err

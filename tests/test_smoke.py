@@ -61,7 +61,7 @@ class Runner:
     def start(self, **changes: Any) -> subprocess.Popen[str]:
         self.file.write_text(yaml.safe_dump(TINY | changes, sort_keys=False))
         return subprocess.Popen(
-            [sys.executable, "-m", "nbhelpers.pipeline", str(self.file)],
+            [sys.executable, "-m", "nbhelpers.pipeline.plan", str(self.file)],
             cwd=parameters.ROOT,
             env=self.environment,
             stdin=subprocess.DEVNULL,

@@ -12,8 +12,8 @@ import jinja2
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.execution import duration, notebook_name
 from nbhelpers.metrics import wording
+from nbhelpers.pipeline.notebooks import duration, notebook_name
 from nbhelpers.reporting import caveats, flow, handout, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs import parameters

@@ -1,6 +1,6 @@
 """The whole pipeline for one parameter file: what the Snakefile asks, and the command that starts Snakemake.
 
-`python -m nbhelpers.pipeline params/mine.yaml` checks the file, runs what is out of date, and names the report. What
+`python -m nbhelpers.pipeline.plan params/mine.yaml` checks the file, runs what is out of date, and names the report. What
 follows the file is passed on to Snakemake, e.g. `--executor slurm --jobs 20`, `--dry-run` or `--forceall`.
 """
 
@@ -24,9 +24,9 @@ from typing import Any
 import yaml
 
 from nbhelpers.errors import UserError
-from nbhelpers.execution import OWNER, notebook_name, say
 from nbhelpers.image_models.ledger import NOT_YET
 from nbhelpers.networks import checkpoints
+from nbhelpers.pipeline.notebooks import OWNER, notebook_name, say
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root, user_path
@@ -95,8 +95,8 @@ class Plan:
 
     def command(self, stage: str, arm: str | None = None) -> str:
         """Shell command of a rule; braces are Snakemake's own."""
-        module = {"report": "nbhelpers.reporting.report", "arms": "nbhelpers.pipeline --arms"}.get(
-            stage, f"nbhelpers.execution {stage}"
+        module = {"report": "nbhelpers.reporting.report", "arms": "nbhelpers.pipeline.plan --arms"}.get(
+            stage, f"nbhelpers.pipeline.notebooks {stage}"
         )
         words = f"{shlex.quote(sys.executable)} -m {module} {shlex.quote(str(self.file))}"
         return words.replace("{", "{{").replace("}", "}}") + (f" --arm {arm}" if arm else "")
@@ -287,7 +287,7 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         if not frozen.is_file() or frozen.read_text(encoding="utf-8") != text:
             # In a process of its own: what it imports would stay in memory beside every notebook.
-            checked = subprocess.run([sys.executable, "-m", "nbhelpers.pipeline", "--check", str(parameter_file)])
+            checked = subprocess.run([sys.executable, "-m", "nbhelpers.pipeline.plan", "--check", str(parameter_file)])
             if checked.returncode:
                 return checked.returncode
             write_bytes(frozen, text.encode())

@@ -1,6 +1,6 @@
 """One notebook run headlessly: executed by papermill, its progress shown, its copy and its HTML kept, also on failure.
 
-The pipeline's rules call this module: `python -m nbhelpers.execution 03_training params/demo.yaml --arm raw`.
+The pipeline's rules call this module: `python -m nbhelpers.pipeline.notebooks 03_training params/demo.yaml --arm raw`.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def watch_owner() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Command line of one notebook; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m nbhelpers.execution", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m nbhelpers.pipeline.notebooks", description=__doc__)
     parser.add_argument("stage", choices=parameters.STAGES)
     parser.add_argument("parameters", help="the experiment's parameter file")
     parser.add_argument("--arm", help="the arm to train")
