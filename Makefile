@@ -12,10 +12,10 @@ help:
 	@head -n 1 Makefile | cut -c 3-
 
 demo: $(STAMP)
-	@$(BIN)/python -m nbhelpers.pipeline params/demo.yaml
+	@$(BIN)/python -m nbhelpers run params/demo.yaml
 
 run: $(STAMP)
-	@$(BIN)/python -m nbhelpers.pipeline $(PARAMS) $(ARGS)
+	@$(BIN)/python -m nbhelpers run $(PARAMS) $(ARGS)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
@@ -27,6 +27,7 @@ check: $(STAMP)
 	$(BIN)/python -m ruff check .
 	$(BIN)/python -m ruff format --check .
 	$(BIN)/python -m mypy
+	$(BIN)/python -c 'from importlinter.cli import lint_imports_command; lint_imports_command()' --no-cache
 	$(BIN)/python -m nbstripout --keep-id --verify notebooks/*.ipynb
 
 format: $(STAMP)

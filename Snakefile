@@ -1,12 +1,9 @@
 # One rule a notebook, training once per arm. `make run` calls this; on a cluster, call it through the same command:
-#   python -m nbhelpers.pipeline params/mine.yaml --executor slurm --jobs 20
+#   python -m nbhelpers run params/mine.yaml --executor slurm --jobs 20
 # Executed notebooks are logs, not outputs: Snakemake keeps a log when its job fails.
-import sys
+from nbhelpers.pipeline.plan import Plan
 
-from nbhelpers import pipeline
-
-plan = pipeline.Plan(config.get("parameters", "params/demo.yaml"))
-notebook = f"{sys.executable} -m nbhelpers.execution {{rule_stage}} {plan.file}"
+plan = Plan(config.get("parameters", "params/demo.yaml"))
 CORES = max(1, min(workflow.cores or 8, 8))
 
 

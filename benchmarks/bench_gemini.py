@@ -1,9 +1,9 @@
 """Images a second from a server that answers in 50 ms, 16 requests in flight, against what the server could give.
 
-The server (`tests/gemini_server.py`) runs in a process of its own. Interleaved in one run: the source with all that it
-does (ledger flushed to the disk, images decoded and kept, outcomes, budget), a client that only sends the same bytes
-and reads the reply (what the server gives), and what a user would write first: the SDK in 16 threads, image bytes to
-files, no ledger. Run as `python benchmarks/bench_gemini.py`.
+The server (`tests/image_models/gemini_server.py`) runs in a process of its own. Interleaved in one run: the source
+with all that it does (ledger flushed to the disk, images decoded and kept, outcomes, budget), a client that only sends
+the same bytes and reads the reply (what the server gives), and what a user would write first: the SDK in 16 threads,
+image bytes to files, no ledger. Run as `python benchmarks/bench_gemini.py`.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import pandas as pd
 from nbhelpers.image_models.gemini.client import Request, make_client
 from nbhelpers.prompting.sources.gemini import GeminiSource
 
-SERVER = Path(__file__).resolve().parent.parent / "tests" / "gemini_server.py"
+SERVER = Path(__file__).resolve().parent.parent / "tests" / "image_models" / "gemini_server.py"
 
 
 def design(count: int) -> pd.DataFrame:

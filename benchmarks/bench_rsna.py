@@ -25,10 +25,10 @@ from numpy.typing import NDArray
 ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 
-import rsna_fixture  # noqa: E402
+from films import rsna_fixture  # noqa: E402
 
-from nbhelpers.films import rsna
-from nbhelpers.films.cache import film_array
+from nbhelpers.films import rsna  # noqa: E402
+from nbhelpers.films.cache import film_array  # noqa: E402
 from nbhelpers.images.files import resize_gray  # noqa: E402
 from nbhelpers.networks import models, scoring  # noqa: E402
 from nbhelpers.networks.preprocessing import Transform  # noqa: E402

@@ -28,7 +28,7 @@ from torch.nn import functional
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.devices import Device, pick_device
-from nbhelpers.training import augmentation, splits, train
+from nbhelpers.training import augmentation, resume, schedule, splits, train
 
 CASES = (("resnet18", 128, 2048, 64), ("resnet50", 224, 256, 16))  # backbone, pixels, images scored, training batch
 
@@ -81,12 +81,12 @@ def plain_steps(backbone: str) -> Callable[[np.ndarray, np.ndarray], None]:
 def our_steps(backbone: str, size: int, device: Device) -> Callable[[np.ndarray, np.ndarray], None]:
     model = models.build(backbone).to(device.torch).to(memory_format=torch.channels_last)
     scaler = torch.amp.GradScaler(device.torch.type, enabled=device.autocast == torch.float16)
-    state = train._State(model, torch.optim.AdamW(model.parameters(), fused=True), scaler, [], {})
+    state = resume.State(model, torch.optim.AdamW(model.parameters(), fused=True), scaler, [], {})
     bar = SimpleNamespace(update=lambda: None)
 
     def step(images: np.ndarray, labels: np.ndarray) -> None:
         rows = [np.arange(len(images))]
-        train._train_epoch(state, images, labels, rows, Transform(size), train.Settings(), 0, device, bar)
+        train._train_epoch(state, images, labels, rows, Transform(size), schedule.Settings(), 0, device, bar)
 
     return step
 
@@ -145,7 +145,7 @@ def bench_auroc(backbone: str, size: int, seeds: int, device: Device) -> None:
     table, images = lesions(400, size, seed=0)
     test_table, test = lesions(600, size, seed=1)
     truth = (test_table["label"] == "pneumonia").to_numpy()
-    settings = train.Settings(epochs=8, batch_size=16, patience=0, augmentation="none")
+    settings = schedule.Settings(epochs=8, batch_size=16, patience=0, augmentation="none")
     found: dict[str, list[float]] = {"float32": [], "ours": []}
     gaps = []
     for seed in range(seeds):

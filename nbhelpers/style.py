@@ -1,4 +1,4 @@
-"""What all figures share: style, colours, and how they are saved."""
+"""How all figures look: their style, colours and titles, and the mark of what is simulated."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
-from matplotlib.figure import Figure
-
-from nbhelpers.runs import Stage
-from nbhelpers.runs.files import atomic_path
 
 PAGE_WIDTH = 7.2  # inches: the text width of an A4 or letter page
 UNTRAINED_COLOUR = "#777777"
@@ -18,7 +14,7 @@ UNTRAINED_COLOUR = "#777777"
 LABEL_COLOURS = {"normal": "#8fb3c9", "pneumonia": "#7a1f4f"}
 
 
-def style() -> None:
+def use() -> None:
     """Set the project's matplotlib style: legible at page width, safe for colour-blind readers, text kept as text."""
     sns.set_theme(context="paper", style="ticks", palette="colorblind")
     mpl.rcParams.update(
@@ -50,24 +46,27 @@ def arm_colours(arms: Iterable[str]) -> dict[str, str]:
     return dict(zip(names, palette, strict=False))
 
 
-def arm_title(name: str, simulated: bool) -> str:
-    """What figures call an arm: `(simulated)` goes with one that was trained on simulated images."""
-    return f"{name} (simulated)" if simulated else name
+def marked(title: str, simulated: bool) -> str:
+    """A title, with `(simulated)` behind it where what it names was simulated and it does not say so itself."""
+    return f"{title} (simulated)" if simulated and "simulated" not in title.lower() else title
 
 
 def arm_titles(arms: Mapping[str, Any]) -> dict[str, str]:
-    """`arm_title` of each arm by name; `arms` holds what has a `description`, as `evaluation.load_arms` gives it."""
-    return {name: arm_title(name, arm.description.simulated) for name, arm in arms.items()}
+    """Title of each arm by name; `arms` holds what has a `description`, as `networks.trained` gives it."""
+    return {name: marked(name, arm.description.simulated) for name, arm in arms.items()}
+
+
+def source_title(name: str) -> str:
+    """A source's name as figures show it."""
+    return f"{name.removesuffix('_roentgen')} (RoentGen-like)" if name == "simulator_roentgen" else name
+
+
+def simulated_note(simulated: Iterable[bool]) -> str:
+    """What follows the title of a figure whose rows are simulated: all of them, a part, or none."""
+    flags = [bool(flag) for flag in simulated]
+    return " (simulated)" if flags and all(flags) else " (in part simulated)" if any(flags) else ""
 
 
 def two_lines(title: str) -> str:
-    """A title whose `(simulated)` stands below it, where there is little room."""
-    return title.replace(" (simulated)", "\n(simulated)")
-
-
-def save_figure(figure: Figure, stage: Stage, name: str) -> None:
-    """Write `outputs/<run>/figures/<name>.png` (200 dpi) and `.svg`, atomically."""
-    for suffix in (".png", ".svg"):
-        with atomic_path(stage.run_folder / "figures" / f"{name}{suffix}") as temporary:
-            metadata = {"Date": None} if suffix == ".svg" else None
-            figure.savefig(temporary, metadata=metadata)
+    """A title whose words in brackets stand below it, where there is little room."""
+    return title.replace(" (", "\n(", 1)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from image_models.gemini_fixture import key, serve  # noqa: F401
 
-FIRST = ("test_smoke", "test_jupyter_cwd", "test_training")
+FIRST = ("test_smoke", "test_jupyter", "test_train")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

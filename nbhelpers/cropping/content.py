@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Gray = NDArray[np.uint8]
+from nbhelpers.images.files import Gray
+from nbhelpers.images.masks import Box
+
 Float = NDArray[np.float32]
 
 WORKING_SIDE = 256  # pixels of the longer side on which boxes are looked for; a frame line stays a pixel wide
@@ -24,15 +25,6 @@ SPARKLE_CONTRAST = 3.0  # gray levels
 CAPTION_COST = 0.008  # share of the lungs, as estimated, that taking one caption off may cost; then it stays
 CAPTIONS_COST = 0.010  # and all captions of an image together
 CAPTION_DEPTH = 0.16  # share of the field that captions may take off one side
-
-
-class Box(NamedTuple):
-    """Pixels `left <= x < right`, `top <= y < bottom`."""
-
-    left: int
-    top: int
-    right: int
-    bottom: int
 
 
 def find_field(image: Gray) -> Box:

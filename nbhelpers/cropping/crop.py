@@ -14,16 +14,16 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers.cropping import quality
-from nbhelpers.cropping.content import Box, find_content
+from nbhelpers.cropping.content import find_content
+from nbhelpers.cropping.methods import MARGINS, METHODS, check_margins, crop_box, crops_of
 from nbhelpers.errors import UserError
-from nbhelpers.images.files import read_image, to_gray, write_png
+from nbhelpers.images import duplicates
+from nbhelpers.images.files import Gray, read_image, to_gray, write_png
+from nbhelpers.images.masks import Box
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import LABELS, read_table, write_table
-from nbhelpers.simulator.film import read_truth
-
-Gray = NDArray[np.uint8]
 
 
 class _Result(NamedTuple):
@@ -36,72 +36,7 @@ class _Result(NamedTuple):
     thumbnail: Gray | None
 
 
-def _cut_margins(image: Gray, margins: Sequence[float]) -> Box:
-    height, width = image.shape
-    left, top, right, bottom = margins
-    return Box(round(left * width), round(top * height), width - round(right * width), height - round(bottom * height))
-
-
-def _keep_all(image: Gray, margins: Sequence[float]) -> Box:
-    return Box(0, 0, image.shape[1], image.shape[0])
-
-
-METHODS: dict[str, Callable[[Gray, Sequence[float]], Box]] = {
-    "none": _keep_all,
-    "margins": _cut_margins,
-    "content": lambda image, margins: find_content(image),
-}
-MARGINS = (0.04, 0.04, 0.04, 0.10)
 SHOWN = ["source", "crop", "image_id", "label", "width", "height", *Box._fields, "status", "path"]
-
-
-def crop_box(image: Gray, method: str = "content", margins: Sequence[float] = MARGINS) -> Box:
-    """The box that a method keeps of an image.
-
-    Parameters
-    ----------
-    image : uint8 (h, w)
-    method : str
-        `none` keeps all, `margins` takes fixed shares off, `content` looks for the radiograph (`find_content`).
-    margins : sequence of 4 floats
-        Left, top, right, bottom as shares of the image; for `margins` only.
-
-    Returns
-    -------
-    Box
-        Never empty.
-
-    Raises
-    ------
-    UserError
-        For an unknown method, or margins that leave nothing.
-    """
-    if method not in METHODS:
-        raise UserError(f"unknown crop {method!r}", "arms", suggest(method, METHODS))
-    check_margins(margins)
-    return METHODS[method](image, margins)
-
-
-def check_margins(margins: Sequence[float]) -> None:
-    """Raise a `UserError` unless margins are four shares, each 0 or more, that leave a tenth of the image or more."""
-    if len(margins) != 4 or any(not 0 <= share < 1 for share in margins):
-        raise UserError(
-            f"crop_margins = {list(margins)}", "parameters", "give left, top, right, bottom, each from 0 to 1"
-        )
-    if margins[0] + margins[2] > 0.9 or margins[1] + margins[3] > 0.9:
-        raise UserError(f"crop_margins = {list(margins)} leave nothing", "parameters", "give smaller shares")
-
-
-def crops_of(arms: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
-    """For each source that the arms name, the crops that they ask of it, in order; an unknown one is a `UserError`."""
-    crops: dict[str, list[str]] = {}
-    for name, arm in arms.items():
-        if arm["crop"] not in METHODS:
-            raise UserError(f"unknown crop {arm['crop']!r}", f"arm {name}", suggest(arm["crop"], METHODS))
-        wanted = crops.setdefault(arm["source"], [])
-        if arm["crop"] not in wanted:
-            wanted.append(arm["crop"])
-    return crops
 
 
 def load_tables(
@@ -170,7 +105,7 @@ def crop_source(
     if len(fit):
         hashes = np.array([results[index].hash for index in fit], dtype=np.uint64)
         thumbnails = np.array([results[index].thumbnail for index in fit], dtype=np.uint8)
-        for place, twin in zip(fit, quality.near_duplicates(hashes, thumbnails, duplicate_distance), strict=True):
+        for place, twin in zip(fit, duplicates.near_duplicates(hashes, thumbnails, duplicate_distance), strict=True):
             if twin >= 0:
                 reasons[place] = "near_duplicate"
                 details[place] = f"of {images['image_id'].iloc[fit[twin]]}"
@@ -247,55 +182,6 @@ def exclusions(cropped: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def truth_table(cropped: pd.DataFrame, folder_in: Path) -> pd.DataFrame:
-    """How well each crop did where the truth is known: simulated images, and nothing here looked at it before.
-
-    Parameters
-    ----------
-    cropped : DataFrame
-        From `crop_sources`.
-    folder_in : pathlib.Path
-        The stage folder that holds `<source>/truth/<image_id>.png`.
-
-    Returns
-    -------
-    DataFrame
-        One row a source and crop: `images`, `watermark_gone` (share of those that carry one whose box lies outside
-        the crop; empty when none does), `lung_kept` (mean share of lung pixels within the crop), `under_98` (share of
-        images that keep less than 98 % of them), `overlay_left` (mean share of frame, caption, marker and watermark
-        pixels within the crop) and `area` (mean share of the image). No rows without truth.
-    """
-    measured = []
-    for row in progress(cropped[cropped["status"] == "ok"].to_dict("records"), desc="against the truth", unit="image"):
-        path = folder_in / str(row["source"]) / "truth" / f"{row['image_id']}.png"
-        if path.is_file():
-            measured.append(_against_truth(row, path))
-    columns = ["watermark_gone", "lung_kept", "under_98", "overlay_left", "area"]
-    if not measured:
-        return pd.DataFrame(columns=["source", "crop", "images", *columns])
-    table = pd.DataFrame(measured).groupby(["source", "crop"], sort=False)
-    return table[columns].mean().assign(images=table.size()).reset_index()[["source", "crop", "images", *columns]]
-
-
-def check_crops(truth: pd.DataFrame, gone: float = 0.99, kept: float = 0.98) -> str:
-    """`content crop against the truth: ok`, or a `UserError` when a content crop left watermarks or took lungs.
-
-    `gone` is the least share of images without their watermark, `kept` the least mean share of lung pixels.
-    """
-    content = truth[truth["crop"] == "content"]
-    if content.empty:
-        return "content crop against the truth: nothing to check (no simulated source is cropped by content)"
-    bad = content[(content["watermark_gone"].fillna(1) < gone) | (content["lung_kept"] < kept)]
-    if len(bad):
-        row = bad.iloc[0]
-        raise UserError(
-            f"content crop: watermark gone in {row['watermark_gone']:.1%}, {row['lung_kept']:.1%} of lung pixels kept",
-            str(row["source"]),
-            "look at the sheet of crops; use crop: margins, or correct nbhelpers/crop_content.py",
-        )
-    return f"content crop against the truth: ok ({int(content['images'].sum())} images)"
-
-
 def _crop_image(
     row: Mapping[Any, Any],
     folder_in: Path,
@@ -319,26 +205,3 @@ def _crop_image(
             crop = gray[box.top : box.bottom, box.left : box.right]
             write_png(inside(folder_out, f"{method}/{row['image_id']}.png"), crop)
     return _Result(measured.reason, measured.detail, boxes, measured.hash, measured.thumbnail)
-
-
-def _against_truth(row: Mapping[Any, Any], path: Path) -> dict[str, Any]:
-    lungs, _, overlay = read_truth(path)
-    box = Box(*(int(row[side]) for side in Box._fields))
-    part = np.s_[box.top : box.bottom, box.left : box.right]
-    marked = not pd.isna(row.get("watermark_left", np.nan))
-    gone = marked and (
-        row["watermark_left"] >= box.right
-        or row["watermark_top"] >= box.bottom
-        or row["watermark_right"] <= box.left
-        or row["watermark_bottom"] <= box.top
-    )
-    kept = lungs[part].sum() / max(lungs.sum(), 1)
-    return {
-        "source": row["source"],
-        "crop": row["crop"],
-        "watermark_gone": float(gone) if marked else np.nan,
-        "lung_kept": kept,
-        "under_98": float(kept < 0.98),
-        "overlay_left": overlay[part].sum() / overlay.sum() if overlay.any() else np.nan,
-        "area": (box.right - box.left) * (box.bottom - box.top) / lungs.size,
-    }

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import NamedTuple
 
 import cv2
@@ -11,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-Gray = NDArray[np.uint8]
+from nbhelpers.images.duplicates import THUMBNAIL_SIDE, perceptual_hash, thumbnail_of
+from nbhelpers.images.files import Gray
 
 REASONS = {
     "unreadable": "the file is missing, cut short or no image",
@@ -25,9 +25,6 @@ FLAT_RANGE = 24.0  # gray levels from the 2nd to the 98th percentile
 TWO_TONES = 0.80  # share of pixels within 6 gray levels of the two commonest tones: a text page, a drawing, a mask
 NOISE_CORRELATION = 0.5  # of neighbouring pixels, after halving the grain
 LUNG_CONTRAST = 0.08  # share of the gray range by which each lung's side is darker than the midline
-HASH_SIDE = 16
-THUMBNAIL_SIDE = 64
-DUPLICATE_CORRELATION = 0.995  # of the thumbnails of two images whose hashes are close
 
 
 class Measures(NamedTuple):
@@ -61,13 +58,13 @@ def measure(image: Image.Image, gray: Gray, box: Sequence[int], min_side: int) -
     left, top, right, bottom = box
     inside = gray[top:bottom, left:right]
     # Of the whole image: a box that moves by some pixels between two copies would part them.
-    thumbnail = _shrink(gray)
+    thumbnail = thumbnail_of(gray)
     reason, detail = "", ""
     if min(inside.shape) < min_side:
         reason, detail = "too_small", f"{right - left} x {bottom - top} pixels"
     elif (chroma := colourfulness(image, box)) > COLOUR_LIMIT:
         reason, detail = "colour", f"channels differ by {chroma:.0f} gray levels"
-    elif told := not_a_radiograph(_shrink(inside), inside):
+    elif told := not_a_radiograph(thumbnail_of(inside), inside):
         reason, detail = "not_a_radiograph", told
     return Measures(reason, detail, perceptual_hash(thumbnail), thumbnail)
 
@@ -129,81 +126,3 @@ def not_a_radiograph(thumbnail: Gray, inside: Gray | None = None) -> str:
     if best < LUNG_CONTRAST:
         return f"no lungs: the sides are darker than the midline by {best:.0%} of the range"
     return ""
-
-
-def _shrink(image: Gray) -> Gray:
-    size = THUMBNAIL_SIDE, THUMBNAIL_SIDE
-    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-
-
-@lru_cache(maxsize=1)
-def _cosines() -> NDArray[np.float32]:
-    """The first rows of the orthonormal DCT-II matrix, `(HASH_SIDE, THUMBNAIL_SIDE)`."""
-    n, k = np.arange(THUMBNAIL_SIDE), np.arange(HASH_SIDE)[:, None]
-    matrix = np.cos(np.pi * (2 * n + 1) * k / (2 * THUMBNAIL_SIDE)) * np.sqrt(2 / THUMBNAIL_SIDE)
-    matrix[0] /= np.sqrt(2)
-    return matrix.astype(np.float32)
-
-
-def perceptual_hash(thumbnail: Gray) -> NDArray[np.uint64]:
-    """The DCT perceptual hash of a 64 x 64 thumbnail: 256 bits as uint64 `(4,)`.
-
-    The `phash` of the ImageHash package with `hash_size=16`, its DCT as a product of matrices in NumPy: the 16 x 16
-    lowest frequencies, each a bit that says whether it is over their median.
-    """
-    cosines = _cosines()
-    low = cosines @ thumbnail.astype(np.float32) @ cosines.T
-    return np.packbits((low > np.median(low)).ravel()).view(np.uint64)
-
-
-def near_duplicates(
-    hashes: NDArray[np.uint64], thumbnails: NDArray[np.uint8], distance: int, block: int = 1024
-) -> NDArray[np.int64]:
-    """For each image the index of an earlier one that it nearly equals, or -1; the first of a group is kept.
-
-    Two images are near-duplicates when at most `distance` of their 256 hash bits differ, and their thumbnails
-    correlate by `DUPLICATE_CORRELATION`: films are alike, and a hash alone would take a patient's second film for
-    the first.
-
-    Parameters
-    ----------
-    hashes : uint64 (n, 4)
-        From `perceptual_hash`.
-    thumbnails : uint8 (n, 64, 64)
-    distance : int
-        Bits; under 0 looks for nothing.
-    block : int
-        Rows compared with all earlier ones at a time: n^2 / 2 comparisons, each a few machine instructions.
-    """
-    count = len(hashes)
-    twin = np.full(count, -1, dtype=np.int64)
-    if distance < 0:
-        return twin
-    first_words = np.ascontiguousarray(hashes[:, 0])
-    kept = np.empty(0, dtype=np.int64)
-    for start in range(0, count, block):
-        rows = np.arange(start, min(start + block, count))
-        # An image that is itself a copy needs no copies: its first stands for it.
-        earlier = np.concatenate([kept, rows])
-        # Whatever is near in all four words is near in the first.
-        near = np.bitwise_count(first_words[rows, None] ^ first_words[None, earlier]) <= distance
-        near &= earlier[None] < rows[:, None]
-        for place in np.flatnonzero(near.any(axis=1)):
-            row = rows[place]
-            candidates = earlier[near[place]]
-            candidates = candidates[twin[candidates] < 0]
-            bits = np.bitwise_count(hashes[candidates] ^ hashes[row]).sum(axis=1, dtype=np.int64)
-            for other in candidates[bits <= distance]:
-                if _correlation(thumbnails[row], thumbnails[other]) >= DUPLICATE_CORRELATION:
-                    twin[row] = other
-                    break
-        kept = np.flatnonzero(twin[: rows[-1] + 1] < 0)
-    return twin
-
-
-def _correlation(first: Gray, second: Gray) -> float:
-    a, b = first.astype(np.float64).ravel(), second.astype(np.float64).ravel()
-    a -= a.mean()
-    b -= b.mean()
-    norm = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / norm if norm > 0 else float(np.array_equal(first, second))

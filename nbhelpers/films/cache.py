@@ -10,35 +10,29 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from nbhelpers.cropping.methods import crop_box
 from nbhelpers.errors import UserError
-from nbhelpers.images.files import Gray, read_gray, resize_gray
+from nbhelpers.films.film_set import FilmSet
+from nbhelpers.images.files import Gray, resize_gray
+from nbhelpers.images.masks import Box
 from nbhelpers.runs.files import atomic_path, inside
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import outputs_root
 from nbhelpers.runs.tables import read_table, write_table
 
-if TYPE_CHECKING:
-    from nbhelpers.films.registry import FilmSet
-
-VERSION = 1  # raised when decoding, cropping or resizing changes, so that older arrays are not taken
+VERSION = 2  # raised when decoding, cropping or resizing changes, so that older arrays are not taken
+BOX = ("crop_left", "crop_top", "crop_right", "crop_bottom")
 
 
 def default_cache() -> Path:
     """Folder of the decoded films, shared by all runs: `.cache/films/` beside them. It may be deleted at any time."""
     return outputs_root() / ".cache" / "films"
-
-
-def read_film(path: Path) -> Gray:
-    """One film as uint8 luminance `(height, width)`, bright where dense; DICOM is told by the file's first bytes."""
-    from nbhelpers.images import dicom
-
-    return dicom.read_film(path) if dicom.is_dicom(path) else read_gray(path)
 
 
 def film_array(
@@ -63,7 +57,8 @@ def film_array(
     -------
     array : uint8 memory map, shape (n, size, size), read-only
     kept : DataFrame
-        The films in the array's order.
+        The films in the array's order, with `crop_left, crop_top, crop_right, crop_bottom`: the part of the film, in
+        its own pixels, that the array shows.
 
     Raises
     ------
@@ -90,10 +85,12 @@ def film_arrays(
     lacking = [size for size in sizes if not arrays[size].is_file()]
     if lacking or not index.is_file():
         _decode_all(film_set, {size: arrays[size] for size in lacking}, index, workers, crop)
-    status = read_table(index).set_index("image_id")["status"]
+    listed = read_table(index).set_index("image_id")
+    status = listed["status"]
     film_set.exclude({str(name): str(why) for name, why in status[status != "ok"].items()})
     films = film_set.films
     kept = films[films["image_id"].isin(status.index[status == "ok"])].reset_index(drop=True)
+    kept = kept.join(listed[list(BOX)], on="image_id")
     if kept.empty:
         reason = status.iloc[0] if len(status) else "all were left out before"
         raise UserError(f"no film of {film_set.name!r} can be read: {reason}", str(film_set.root), "check the files")
@@ -127,40 +124,34 @@ def _decode_all(film_set: FilmSet, arrays: dict[int, Path], index: Path, workers
     skipped = _left_out_before(film_set)
     films = film_set.films[~film_set.films["image_id"].isin(skipped)]
 
-    def decode(path: str) -> dict[int, Gray] | str:
+    def decode(path: str) -> tuple[Box, dict[int, Gray]] | str:
         try:
             image = film_set.read(inside(film_set.root, path))
-            image = _cropped(image, crop)
-            return {size: resize_gray(image, size) for size in arrays}
+            box = crop_box(image, crop)
+            image = image[box.top : box.bottom, box.left : box.right]
+            return box, {size: resize_gray(image, size) for size in arrays}
         except UserError as error:
             return f"unreadable: {error.what}"
         except MemoryError:
             return "unreadable: too large for this machine's memory"
 
-    status = []
+    fates: list[tuple[str, Box | None]] = []
     with _Streams(arrays) as streams:
         for found in progress(
             _in_order(decode, list(films["path"]), workers), f"decoding {film_set.name}", len(films), "film"
         ):
-            status.append(found if isinstance(found, str) else "ok")
+            fates.append((found, None) if isinstance(found, str) else ("ok", found[0]))
             if not isinstance(found, str):
-                streams.append(found)
+                streams.append(found[1])
         streams.finish()
-    write_table(pd.DataFrame({"image_id": films["image_id"], "path": films["path"], "status": status}), index)
-
-
-def _cropped(image: Gray, crop: str) -> Gray:
-    if crop == "none":
-        return image
-    from nbhelpers.cropping.crop import crop_box
-
-    left, top, right, bottom = crop_box(image, crop)
-    return image[top:bottom, left:right]
+    boxes = pd.DataFrame([box or (None,) * 4 for _, box in fates], columns=list(BOX), index=films.index)
+    table = films[["image_id", "path"]].assign(status=[status for status, _ in fates])
+    write_table(table.join(boxes), index)
 
 
 def _in_order(
-    work: Callable[[str], dict[int, Gray] | str], items: list[str], workers: int
-) -> Iterator[dict[int, Gray] | str]:
+    work: Callable[[str], tuple[Box, dict[int, Gray]] | str], items: list[str], workers: int
+) -> Iterator[tuple[Box, dict[int, Gray]] | str]:
     """Results in the order of `items`, at most a few hundred ahead: all films of a set need not fit into memory."""
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         for start in range(0, len(items), 256):

@@ -1,21 +1,19 @@
-"""Get a public data set from Kaggle and put it where it is looked for: `python -m nbhelpers.films.fetch rsna` (or `kermany`).
+"""Get a public data set from Kaggle and put it where it is looked for: `python -m nbhelpers fetch rsna` (or `kermany`).
 
 Needs the optional package kagglehub (`pip install -e ".[data]"`) and a Kaggle account. Nothing is fetched unasked.
 """
 
 from __future__ import annotations
 
-import argparse
 import os
 import shutil
-import sys
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from nbhelpers.errors import UserError
 from nbhelpers.films import rsna
+from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.stage import data_root
 
 TOKEN = (
@@ -85,6 +83,8 @@ def fetch(name: str, root: Path | None = None) -> Path:
         When kagglehub or a Kaggle account is missing, its rules are not accepted, Kaggle cannot be reached, the disk
         is too small, or a folder of this name is there but is not the data set.
     """
+    if name not in RECIPES:
+        raise UserError(f"no way to fetch {name!r} is known", "fetch", suggest(name, RECIPES))
     recipe = RECIPES[name]
     root = data_root() if root is None else root
     target = root / recipe.folder
@@ -175,21 +175,3 @@ def _find(folder: Path, recipe: Recipe) -> Path:
             return candidate
     wanted = ", ".join(recipe.parts)
     raise UserError(f"the download does not hold {wanted}", str(folder), "look there, and move the films by hand")
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: 0, or 1 with one message on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m nbhelpers.films.fetch", description=__doc__)
-    parser.add_argument("name", choices=sorted(RECIPES), help="the data set")
-    parser.add_argument("--to", type=Path, help="data root; data/ or NBHELPERS_DATA when not given")
-    chosen = parser.parse_args(arguments)
-    try:
-        print(f"ready: {fetch(chosen.name, chosen.to)}")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

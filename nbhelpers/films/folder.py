@@ -9,12 +9,10 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.films.registry import FilmSet
+from nbhelpers.films.film_set import FilmSet
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.stage import user_path
-from nbhelpers.runs.tables import read_table
-
-LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "normal": 0, "pneumonia": 1}
+from nbhelpers.runs.tables import LABEL_VALUES, read_table
 
 
 def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
@@ -45,7 +43,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     if films.empty:
         raise UserError("the table lists no film", str(table_path), "add rows with path and label")
     films["path"] = films["path"].astype("str")
-    labels = films["label"].astype("str").str.strip().str.lower().map(LABELS)
+    labels = films["label"].astype("str").str.strip().str.lower().map(LABEL_VALUES)
     if labels.isna().any():
         row = int(labels.isna().to_numpy().argmax())
         raise UserError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,13 @@ import numpy as np
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.films.registry import FilmSet
+from nbhelpers.films.film_set import FilmSet, Truth
+from nbhelpers.images.masks import Box, resize_mask
 from nbhelpers.prompting import prompts
 from nbhelpers.prompting.sources.simulator import SimulatorSource
+from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import write_table
+from nbhelpers.simulator.truth import read_truth
 
 SIZE = 256
 PHYSICS = "hospital_a"
@@ -47,12 +51,18 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         simulated=True,
         root=folder,
         films=films,
+        truth=partial(_truth, folder),
         licence="made by this run",
         notes=[
             "Every film is simulated; no patient stands behind any.",
             "Pneumonia is filmed AP more often than normal, as in real hospitals: view is a shortcut here by design.",
         ],
     )
+
+
+def _truth(folder: Path, film: Mapping[str, Any], size: int, box: Box) -> Truth:
+    lungs, lesion, _ = read_truth(inside(folder, film["truth_path"]))
+    return Truth(resize_mask(lesion, size, box), resize_mask(lungs, size, box))
 
 
 def design(patients: int, seed: int) -> pd.DataFrame:

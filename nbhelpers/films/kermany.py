@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.films.registry import FilmSet
+from nbhelpers.films.film_set import FilmSet
 from nbhelpers.runs.stage import data_root
 
 FOLDERS = ("kermany", "chest_xray", "kermany224")

@@ -21,8 +21,9 @@ from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
 from nbhelpers.films.cache import default_cache
-from nbhelpers.films.registry import FilmSet
+from nbhelpers.films.film_set import FilmSet, Truth
 from nbhelpers.images import dicom
+from nbhelpers.images.masks import Box, box_mask
 from nbhelpers.runs import stage
 from nbhelpers.runs.files import read_json
 from nbhelpers.runs.parameters import suggest
@@ -43,7 +44,7 @@ LICENCE = (
     "and Wang et al. 2017. The films are not redistributed here."
 )
 HOW_TO_GET = (
-    "python -m nbhelpers.films.fetch rsna (needs a Kaggle account that has accepted the challenge's rules), "
+    "python -m nbhelpers fetch rsna (needs a Kaggle account that has accepted the challenge's rules), "
     f"or unpack the challenge's zip to data/rsna so that it holds {IMAGES}/, {LABELS} and {CLASSES}"
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
@@ -117,7 +118,15 @@ def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
         licence=LICENCE,
         excluded=excluded[["image_id", "reason"]].sort_values("image_id", ignore_index=True),
         read=dicom.read_film,
+        truth=_truth,
     )
+
+
+def _truth(film: Mapping[str, Any], size: int, box: Box) -> Truth:
+    boxes = film.get("boxes")
+    if not isinstance(boxes, str):
+        return Truth(None, None)
+    return Truth(box_mask(boxes, int(film["width"]), int(film["height"]), size, box), None)
 
 
 def find_root(data: Path) -> Path:
@@ -234,24 +243,6 @@ def read_headers(paths: Iterable[str], root: Path, cache: Path, workers: int = 8
         write_table(known, store)
     merged = wanted.merge(_known_headers(store), how="left", on=["path", "bytes", "modified"])
     return merged[[*_HEADER_COLUMNS, "error"]]
-
-
-def box_mask(boxes: str, width: int, height: int, size: int, crop: tuple[int, int, int, int] | None = None) -> Mask:
-    """Boxes of one film as a bool mask `(size, size)` over the film as a network sees it.
-
-    `boxes` is the JSON of the films table, in pixels of the film of `width` times `height`; `crop` is the part of the
-    film, (left, top, right, bottom), that was resized to `size`, the whole film when None. A pixel of the mask is true
-    when its centre lies in a box.
-    """
-    left, top, right, bottom = crop or (0, 0, width, height)
-    centres_x = left + (np.arange(size) + 0.5) * (right - left) / size
-    centres_y = top + (np.arange(size) + 0.5) * (bottom - top) / size
-    mask = np.zeros((size, size), dtype=np.bool_)
-    for x, y, box_width, box_height in json.loads(boxes):
-        across = (centres_x >= x) & (centres_x < x + box_width)
-        down = (centres_y >= y) & (centres_y < y + box_height)
-        mask |= down[:, None] & across[None, :]
-    return mask
 
 
 Mask = NDArray[np.bool_]

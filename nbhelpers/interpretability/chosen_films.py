@@ -10,11 +10,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
-from nbhelpers.films.registry import FilmSet
-from nbhelpers.interpretability.features import Network
+from nbhelpers.films.film_set import FilmSet
 from nbhelpers.interpretability.grad_cam import Maps, find_layer, grad_cam_by_package
-from nbhelpers.interpretability.sampling import FilmSample, Truth, sample_films, truth_of
+from nbhelpers.interpretability.sampling import FilmSample, Truths, sample_films, truth_of
 from nbhelpers.networks.preprocessing import to_tensor
+from nbhelpers.networks.trained import Network
 
 CELLS = {
     "true positive": (1, True),
@@ -37,7 +37,7 @@ class Examples:
     images : uint8 array (n, size, size)
     maps : dict of str to float32 array (n, size, size)
         Grad-CAM by arm, on the scale of the logit; only arms of whose network a map is found.
-    truth : Truth
+    truth : Truths
         Lesions, where they are known.
     missing : list of str
         Cells without a film.
@@ -54,7 +54,7 @@ class Examples:
     films: pd.DataFrame
     images: NDArray[np.uint8]
     maps: dict[str, Maps]
-    truth: Truth
+    truth: Truths
     missing: list[str]
     without_map: list[str]
     titles: dict[str, str]

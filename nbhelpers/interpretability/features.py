@@ -3,92 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from torch import nn
 
 from nbhelpers.errors import UserError
-from nbhelpers.films.registry import FilmSet
+from nbhelpers.films.film_set import FilmSet
 from nbhelpers.interpretability.clustering import SPACES, cluster_seeds, compare_spaces, summarise_seeds
 from nbhelpers.interpretability.sampling import FilmSample, sample_films
-from nbhelpers.networks import checkpoints, models, scoring
-from nbhelpers.networks.models import ModelDescription
-from nbhelpers.runs import Stage
-from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.networks import scoring
+from nbhelpers.networks.trained import Network
+from nbhelpers.runs.devices import Device
 from nbhelpers.runs.progress import progress
-from nbhelpers.style import arm_title
-
-NOT_FINE_TUNED = "not_fine_tuned"
-_STARTS = {"imagenet": "ImageNet weights", "random": "random weights"}
-
-
-@dataclass(frozen=True)
-class Network:
-    """A network of the run: an arm's, or the backbone as it was before fine-tuning."""
-
-    name: str
-    model: nn.Module
-    description: ModelDescription
-    fine_tuned: bool = True
-
-    @property
-    def title(self) -> str:
-        """What figures call it."""
-        if self.fine_tuned:
-            return arm_title(self.name, self.description.simulated)
-        return f"not fine-tuned, {_STARTS.get(self.description.init, 'given weights')}"
-
-    @property
-    def size(self) -> int:
-        """Pixels along a side that it takes."""
-        return self.description.transform.size
-
-
-def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
-    """Every arm's network, the user's own `checkpoints`, and the same backbone without fine-tuning, by name.
-
-    The latter is built from what the arms' checkpoints say of themselves (backbone, initial weights, seed), so it is
-    what their training started from: ImageNet weights, or random ones. Arms that started from different networks
-    bring one each.
-
-    Raises
-    ------
-    UserError
-        When an arm is not trained, or has the name that is kept for the network without fine-tuning.
-    """
-    device = pick_device(stage.parameters.get("device", "auto")).name
-    networks: dict[str, Network] = {}
-    starts: dict[tuple[str, str, int, int], ModelDescription] = {}
-    arms, own = list(arms), stage.parameters.get("checkpoints") or {}
-    for arm in (*arms, *own):
-        if arm.startswith(NOT_FINE_TUNED):
-            raise UserError(f"an arm cannot be called {arm!r}", "arms", "the name is kept for the untrained network")
-    for arm, folder in checkpoints.folders(arms, own, stage.run_folder).items():
-        for name in checkpoints.FILES:
-            stage.input(folder / name)
-        model, description = models.load_checkpoint(folder, device)
-        networks[arm] = Network(arm, model, description)
-        transform = description.transform
-        starts.setdefault((description.backbone, description.init, transform.size, transform.channels), description)
-    for number, description in enumerate(starts.values()):
-        name = NOT_FINE_TUNED if number == 0 else f"{NOT_FINE_TUNED}_{number + 1}"
-        networks[name] = Network(name, untrained(description).to(device).eval(), description, fine_tuned=False)
-    return networks
-
-
-def untrained(description: ModelDescription, init: str | None = None, seed: int | None = None) -> nn.Module:
-    """The network that a training started from; `init` and `seed` choose another start of the same backbone."""
-    return models.build(
-        description.backbone,
-        description.init if init is None else init,
-        description.transform.channels,
-        description.seed if seed is None else seed,
-        image_size=description.transform.size,
-    )
 
 
 def titles(things: Mapping[str, Any]) -> dict[str, str]:
@@ -111,26 +39,6 @@ def sample_table(samples: Mapping[str, FilmSample]) -> pd.DataFrame:
         row = {"dataset": name, "title": sample.title, "simulated": sample.film_set.simulated}
         rows.append(
             row | {"films": len(sample.film_set.kept()), "taken": len(sample.films), "prevalence": sample.labels.mean()}
-        )
-    return pd.DataFrame(rows)
-
-
-def network_table(networks: Mapping[str, Network]) -> pd.DataFrame:
-    """One row a network: `network, trained_on, crop, simulated, backbone, started_from, size`."""
-    rows = []
-    for name, network in networks.items():
-        made = network.description
-        arm = made.arm if network.fine_tuned else {}
-        rows.append(
-            {
-                "network": name,
-                "trained_on": arm.get("source", "nothing but its start"),
-                "crop": arm.get("crop", ""),
-                "simulated": made.simulated if network.fine_tuned else "",
-                "backbone": made.backbone,
-                "started_from": _STARTS.get(made.init, made.init),
-                "size": network.size,
-            }
         )
     return pd.DataFrame(rows)
 

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import math
+from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
-from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, two_lines
+from nbhelpers.images.masks import mask_box
+from nbhelpers.interpretability.chosen_films import CELLS, Examples, notes_without_map
+from nbhelpers.interpretability.grad_cam import resize_maps
+from nbhelpers.interpretability.localisation import BASELINES, SCORES
+from nbhelpers.runs import Stage
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, two_lines
+
+_BOX_COLOUR = "#56e0ff"
 
 _MARKERS = {"normal": "o", "pneumonia": "^"}
 
@@ -91,3 +103,156 @@ def _legend() -> list[Line2D]:
         Line2D([], [], ls="", marker=marker, color=LABEL_COLOURS[name], markersize=5, label=name)
         for name, marker in _MARKERS.items()
     ]
+
+
+def heat() -> ListedColormap:
+    """Colours from clear to bright: nothing is laid over a film where a map is zero."""
+    colours = plt.get_cmap("inferno")(np.linspace(0.25, 1, 256))
+    colours[:, 3] = 0.75 * np.linspace(0, 1, 256) ** 0.6
+    return ListedColormap(colours, "heat")
+
+
+def shared_scale(examples: Sequence[Examples]) -> Normalize:
+    """One scale for all maps: from zero to the largest value that any of them holds."""
+    largest = max((float(maps.max()) for shown in examples for maps in shown.maps.values() if maps.size), default=0.0)
+    return Normalize(0.0, largest or 1.0)
+
+
+def draw_examples(examples: Sequence[Examples]) -> Figure:
+    """Each film beside every arm's Grad-CAM, all on one colour scale; a known lesion is boxed.
+
+    Rows are true and false positives and negatives of each data set, as the first arm calls them at the threshold
+    that the foot of the figure names; a cell without a film has no row, and the foot says so. Where no arm has a map,
+    the films stand side by side.
+    """
+    arms = list(examples[0].maps)
+    if not arms:
+        return _draw_originals(examples)
+    n_rows = sum(len(shown.films) for shown in examples)
+    notes = _notes(examples)
+    panel = (PAGE_WIDTH - 1.45) / (1 + len(arms))  # what row labels and colour bar leave
+    foot = 0.25 * len(notes)
+    figure, axes = plt.subplots(
+        n_rows, 1 + len(arms), figsize=(PAGE_WIDTH, 0.3 + n_rows * (panel + 0.22) + foot), squeeze=False
+    )
+    scale, colours = shared_scale(examples), heat()
+    row = 0
+    for shown in examples:
+        for number, film in enumerate(shown.films.to_dict("records")):
+            for column, name in enumerate(("original", *arms)):
+                here: Axes = axes[row, column]
+                _draw_film(here, shown, number)
+                size = shown.images.shape[-1]
+                if column:
+                    map_ = resize_maps(shown.maps[name][number : number + 1], size)[0]
+                    here.imshow(map_, cmap=colours, norm=scale)
+                title = two_lines(shown.titles[name]) if column else "original"
+                heading = f"{title}\n" if row == 0 else ""
+                here.set_title(
+                    heading + (f"p = {film[f'score_{name}']:.2f}" if column else film["image_id"]), fontsize=8
+                )
+            cell = f"{film['cell']}\n(n = {film['n_cell']})"
+            axes[row, 0].set_ylabel(f"{shown.title}\n{cell}", fontsize=8)
+            row += 1
+    bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, shrink=min(1.0, 2.4 / n_rows), aspect=30, pad=0.015)
+    bar.ax.set_facecolor("0.35")
+    bar.set_label("Grad-CAM (logit units, one scale for all panels)", fontsize=8)
+    if notes:
+        figure.supxlabel("\n".join(notes), fontsize=8)
+    return figure
+
+
+def _notes(examples: Sequence[Examples]) -> list[str]:
+    missing = [f"{shown.title}: no {', no '.join(shown.missing)}" for shown in examples if shown.missing]
+    boxed = any(shown.truth.lesion_known.any() for shown in examples)
+    rules = dict.fromkeys(shown.rule for shown in examples if shown.rule)
+    told = [*rules, *missing, *notes_without_map(examples)]
+    return [*told, *(["dashed: box around the known lesion"] if boxed else [])]
+
+
+def _draw_film(axes: Axes, shown: Examples, number: int) -> None:
+    axes.imshow(shown.images[number], cmap="gray", vmin=0, vmax=255)
+    known = mask_box(shown.truth.lesion[number]) if shown.truth.lesion_known[number] else None
+    if known is not None:
+        left, top, right, bottom = known
+        box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ls="--", lw=1.1)
+        axes.add_patch(box).set_edgecolor(_BOX_COLOUR)
+    axes.set_xticks([])
+    axes.set_yticks([])
+    axes.spines[:].set_visible(False)
+
+
+def _draw_originals(examples: Sequence[Examples]) -> Figure:
+    """The films alone, as many rows a data set as it needs, one column a cell of the confusion table at most."""
+    notes = _notes(examples)
+    n_rows = [math.ceil(len(shown.films) / len(CELLS)) for shown in examples]
+    figure = plt.figure(figsize=(PAGE_WIDTH, sum(n_rows) * 2.2 + 0.3 * len(examples) + 0.25 * len(notes)))
+    parts: list[SubFigure] = list(figure.subfigures(len(examples), 1, squeeze=False, height_ratios=n_rows).ravel())
+    for part, rows, shown in zip(parts, n_rows, examples, strict=True):
+        part.suptitle(f"{shown.title}: the films, without Grad-CAM", fontsize=9.5)
+        panels = part.subplots(rows, min(len(CELLS), len(shown.films)), squeeze=False).ravel()
+        for number, film in enumerate(shown.films.to_dict("records")):
+            _draw_film(panels[number], shown, number)
+            panels[number].set_title(f"{film['cell']} (n = {film['n_cell']})\n{film['image_id']}", fontsize=8)
+        for unused in panels[len(shown.films) :]:
+            unused.remove()
+    parts[-1].supxlabel("\n".join(notes), fontsize=8)
+    return figure
+
+
+def draw_scores(
+    summary: pd.DataFrame, set_titles: Mapping[str, str], network_titles: Mapping[str, str]
+) -> Figure | None:
+    """How well each arm's Grad-CAM meets lesion and lungs, beside maps that know nothing: means with 95 % intervals.
+
+    Parameters
+    ----------
+    summary : DataFrame
+        From `saliency_scores.summarise_scores`.
+    set_titles, network_titles : mapping
+        What data sets and networks are called.
+
+    Returns
+    -------
+    Figure or None
+        A row a data set, a column a score that is known there; None when nothing is known anywhere.
+    """
+    shown = summary[summary["metric"].isin(list(SCORES))]
+    datasets = [name for name in set_titles if name in set(shown["dataset"])]
+    if not datasets:
+        return None
+    n_maps = shown["map"].nunique()
+    figure = plt.figure(figsize=(PAGE_WIDTH, len(datasets) * (0.95 + 0.24 * n_maps)))
+    for part, dataset in zip(figure.subfigures(len(datasets), 1, squeeze=False)[:, 0], datasets, strict=True):
+        here = shown[shown["dataset"] == dataset]
+        metrics = [name for name in SCORES if name in set(here["metric"])]
+        names = list(here["map"].unique())
+        colours = arm_colours(name for name in names if not name.startswith(BASELINES))
+        part.suptitle(f"Grad-CAM on {set_titles[dataset]}", fontsize=9.5)
+        for axes, metric in zip(part.subplots(1, len(metrics), sharey=True, squeeze=False)[0], metrics, strict=True):
+            rows = here[here["metric"] == metric].set_index("map")
+            for place, name in enumerate(names):
+                if name not in rows.index:  # none of its maps could be scored
+                    continue
+                row = rows.loc[name]
+                colour = colours.get(name, UNTRAINED_COLOUR)
+                axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
+                axes.plot(row["value"], place, "D" if name in colours else "o", color=colour, ms=5)
+            axes.set_yticks(range(len(names)), [network_titles.get(name, name.replace("_", " ")) for name in names])
+            axes.set_ylim(len(names) - 0.5, -0.5)
+            room = 0.04 * max(float(rows["ci_high"].max()), 0.01)  # for a marker at zero
+            axes.set_xlim(left=min(float(rows["ci_low"].min()), 0.0) - room)
+            axes.set_title(f"{SCORES[metric]}\nn = {int(rows['n'].max())}", fontsize=8)
+            axes.set_xlabel("mean")
+    return figure
+
+
+def save_scores(
+    summary: pd.DataFrame, set_titles: Mapping[str, str], network_titles: Mapping[str, str], stage: Stage
+) -> None:
+    """Draw and save `draw_scores` as `figures/saliency`; where nothing is scored, say so and draw nothing."""
+    figure = draw_scores(summary, set_titles, network_titles)
+    if figure is None:
+        print("no figure: no network has Grad-CAM, or no data set tells where its lesions are")
+    else:
+        stage.save_figure(figure, "saliency")

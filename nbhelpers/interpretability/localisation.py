@@ -2,26 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from numpy.typing import ArrayLike, NDArray
-from scipy.stats import rankdata
 
-from nbhelpers.errors import UserError
-from nbhelpers.films.registry import FilmSet
-from nbhelpers.interpretability.features import Network, untrained
+from nbhelpers.films.film_set import FilmSet
 from nbhelpers.interpretability.grad_cam import MapLayer, Maps, find_layer, grad_cam, resize_maps
-from nbhelpers.interpretability.sampling import FilmSample, Truth, sample_films, truth_of
-from nbhelpers.metrics.bootstrap import group_codes
+from nbhelpers.interpretability.sampling import FilmSample, Truths, sample_films, truth_of
+from nbhelpers.metrics.bootstrap import bootstrap_means, group_codes
+from nbhelpers.metrics.intervals import wilson
+from nbhelpers.metrics.overlap import Floats, energy_inside, iou, pointing_game, rank_similarity
 from nbhelpers.networks.preprocessing import Transform, to_tensor
+from nbhelpers.networks.trained import Network, untrained
 from nbhelpers.runs.progress import progress
-from nbhelpers.validation.operating_point import wilson
-
-Mask = NDArray[np.bool_]
-Floats = NDArray[np.float64]
 
 # What is scored, and what figures call it; all are between 0 and 1 but the last.
 SCORES = {
@@ -36,62 +31,6 @@ CENTRE_SD = 0.25  # of the centre prior, as a share of the image's side
 RANDOM_NETWORKS = 5  # weight-randomised networks behind the control: one alone would be one throw of a die
 _SEED_STEP = 7919  # so that no randomised network is the one that training started from
 _SIMILARITIES = [f"{SIMILARITY}_{draw}" for draw in range(1, RANDOM_NETWORKS + 1)]
-
-
-def pointing_game(maps: ArrayLike, masks: ArrayLike) -> Floats:
-    """Whether each map's peak lies in the mask (Zhang et al. 2018, without tolerance): 1 or 0, float64 `(n,)`.
-
-    Of several equal peaks, the share that does. A map that is zero everywhere points nowhere and counts as a miss.
-    """
-    values, inside = _checked(maps, masks)
-    peak = values.max(axis=1, keepdims=True)
-    at_peak = (values == peak) & (peak > 0)
-    return (at_peak & inside).sum(axis=1) / np.maximum(at_peak.sum(axis=1), 1)
-
-
-def energy_inside(maps: ArrayLike, masks: ArrayLike) -> Floats:
-    """Share of each map's sum that lies in the mask (Wang et al. 2020): 0 to 1, NaN for a map without any."""
-    values, inside = _checked(maps, masks)
-    total = values.sum(axis=1)
-    return np.divide((values * inside).sum(axis=1), total, out=np.full(len(values), np.nan), where=total > 0)
-
-
-def iou(maps: ArrayLike, masks: ArrayLike, threshold: float = 0.5) -> Floats:
-    """Overlap of mask and map, the map cut at `threshold` times its own maximum: intersection over union, 0 to 1.
-
-    A share of the maximum, since maps of other networks and of no network have other units. A map that is zero
-    everywhere overlaps nothing.
-    """
-    if not 0 < threshold <= 1:
-        raise UserError(f"threshold {threshold}", "saliency_iou_threshold", "use a share of the maximum, 0 to 1")
-    values, inside = _checked(maps, masks)
-    peak = values.max(axis=1, keepdims=True)
-    bright = (values >= threshold * peak) & (peak > 0)
-    return (bright & inside).sum(axis=1) / np.maximum((bright | inside).sum(axis=1), 1)
-
-
-def rank_similarity(maps: ArrayLike, others: ArrayLike) -> Floats:
-    """Spearman correlation of two maps of each film, -1 to 1; NaN where either is flat.
-
-    Between a trained and a weight-randomised network it should be near zero: a method whose maps survive the loss of
-    all that was learnt shows the film, not the network (Adebayo et al. 2018).
-    """
-    both = [np.asarray(values, dtype=np.float64) for values in (maps, others)]
-    if both[0].shape != both[1].shape:
-        raise UserError(f"maps of shape {both[0].shape} and {both[1].shape} cannot be compared")
-    a, b = (rankdata(values.reshape(len(values), -1), axis=1) for values in both)
-    a, b = (values - values.mean(axis=1, keepdims=True) for values in (a, b))
-    norm = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
-    return np.divide((a * b).sum(axis=1), norm, out=np.full(len(a), np.nan), where=norm > 0)
-
-
-def _checked(maps: ArrayLike, masks: ArrayLike) -> tuple[Floats, Mask]:
-    values, inside = np.asarray(maps, dtype=np.float64), np.asarray(masks, dtype=bool)
-    if values.ndim != 3 or values.shape != inside.shape:
-        raise UserError(f"maps of shape {values.shape} do not fit masks of shape {inside.shape}")
-    if not np.isfinite(values).all() or (values < 0).any():
-        raise UserError("a map holds negative values, NaN or infinity")
-    return values.reshape(len(values), -1), inside.reshape(len(values), -1)
 
 
 def centre_prior(n: int, size: int) -> Maps:
@@ -145,7 +84,7 @@ def localise(
     """
     arms = [network for network in networks.values() if network.fine_tuned]
     rows: list[pd.DataFrame] = []
-    seen: dict[tuple[str, Transform], tuple[str, list[Maps], Truth]] = {}
+    seen: dict[tuple[str, Transform], tuple[str, list[Maps], Truths]] = {}
     for network in progress(arms, desc=f"Grad-CAM of {sample.film_set.name}", unit="network"):
         kind = (network.description.backbone, network.description.transform)
         layer = find_layer(network.model, network.description.transform.channels, network.size)
@@ -239,7 +178,7 @@ def _control_maps(randomised: list[Maps], size: int, seed: int) -> Iterator[tupl
         yield weights, draw, resize_maps(grids, size)
 
 
-def _score(maps: Maps, truth: Truth, sample: FilmSample, threshold: float) -> pd.DataFrame:
+def _score(maps: Maps, truth: Truths, sample: FilmSample, threshold: float) -> pd.DataFrame:
     table = sample.films[["image_id", "patient_id", "label"]].assign(dataset=sample.film_set.name)
     known = truth.lesion_known
     for name, values in (
@@ -251,32 +190,6 @@ def _score(maps: Maps, truth: Truth, sample: FilmSample, threshold: float) -> pd
     table["in_lungs"] = np.where(truth.lungs_known, energy_inside(maps, truth.lungs), np.nan)
     table["empty"] = maps.max(axis=(1, 2)) <= 0
     return table[known | truth.lungs_known]
-
-
-def bootstrap_means(
-    values: ArrayLike, groups: Sequence[Any] | pd.Series | None = None, n_resamples: int = 2000, seed: int = 0
-) -> NDArray[np.float64]:
-    """Bootstrap distributions of column means: `(n_resamples, columns)`, all columns on the same resamples.
-
-    Parameters
-    ----------
-    values : array (n, columns)
-        NaN does not count; a resample without any value of a column is NaN there.
-    groups : sequence, optional
-        Whole groups (patients) are drawn; a film without one is a group of its own.
-    n_resamples, seed : int
-    """
-    table = np.asarray(values, dtype=np.float64)
-    codes = group_codes(groups, len(table))
-    n_groups = int(codes.max()) + 1 if len(codes) else 0
-    finite = np.isfinite(table)
-    sums, counts = np.zeros((n_groups, table.shape[1])), np.zeros((n_groups, table.shape[1]))
-    np.add.at(sums, codes, np.where(finite, table, 0.0))
-    np.add.at(counts, codes, finite.astype(np.float64))
-    rng = np.random.default_rng(seed)
-    drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples).astype(np.float64)
-    total = drawn @ counts
-    return np.divide(drawn @ sums, total, out=np.full(total.shape, np.nan), where=total > 0)
 
 
 def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:

@@ -231,15 +231,35 @@ def distributions(
     return bootstrap_distribution(y_true, scores, groups, n_resamples, seed)
 
 
-def percentile_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """The central `level` of a bootstrap distribution: its `(1 - level) / 2` and `(1 + level) / 2` quantiles."""
-    low, high = np.quantile(np.asarray(values, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2])
-    return float(low), float(high)
-
-
 def weighted_metrics(y_true: ArrayLike, y_score: ArrayLike, weights: Any = None) -> tuple[float, float]:
     """AUROC and average precision of one score, each film counted as often as its whole-number weight says."""
     labels = checked_labels(y_true)
     counted = np.ones(len(labels), np.int64) if weights is None else np.asarray(weights, np.int64)
     found = Ranking.of(labels, checked_scores(y_score, len(labels))).metrics(counted[None])
     return float(found.auroc[0]), float(found.aupr[0])
+
+
+def bootstrap_means(
+    values: ArrayLike, groups: Sequence[Any] | pd.Series | None = None, n_resamples: int = 2000, seed: int = 0
+) -> NDArray[np.float64]:
+    """Bootstrap distributions of column means: `(n_resamples, columns)`, all columns on the same resamples.
+
+    Parameters
+    ----------
+    values : array (n, columns)
+        NaN does not count; a resample without any value of a column is NaN there.
+    groups : sequence, optional
+        Whole groups (patients) are drawn; a film without one is a group of its own.
+    n_resamples, seed : int
+    """
+    table = np.asarray(values, dtype=np.float64)
+    codes = group_codes(groups, len(table))
+    n_groups = int(codes.max()) + 1 if len(codes) else 0
+    finite = np.isfinite(table)
+    sums, counts = np.zeros((n_groups, table.shape[1])), np.zeros((n_groups, table.shape[1]))
+    np.add.at(sums, codes, np.where(finite, table, 0.0))
+    np.add.at(counts, codes, finite.astype(np.float64))
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), size=n_resamples).astype(np.float64)
+    total = drawn @ counts
+    return np.divide(drawn @ sums, total, out=np.full(total.shape, np.nan), where=total > 0)

@@ -15,6 +15,7 @@ from scipy.special import ndtr, ndtri
 
 from nbhelpers.errors import UserError
 from nbhelpers.metrics.bootstrap import checked_labels, checked_scores
+from nbhelpers.metrics.intervals import Difference
 
 Floats = NDArray[np.float64]
 
@@ -25,18 +26,6 @@ class Components(NamedTuple):
     auroc: float
     v10: Floats
     v01: Floats
-
-
-class Difference(NamedTuple):
-    """A difference a - b, the ends of its 95 % interval, and the two-sided p value of "no difference"."""
-
-    value: float
-    low: float
-    high: float
-    p_value: float
-
-    def __str__(self) -> str:
-        return f"{self.value:+.3f} ({self.low:+.3f} to {self.high:+.3f}), p = {self.p_value:.3g}"
 
 
 def midranks(values: Floats) -> Floats:

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
 from numpy.typing import ArrayLike
 
-from nbhelpers.metrics.bootstrap import (
-    bootstrap_distribution,
-    checked_labels,
-    percentile_interval,
-    resample_weights,
-    weighted_metrics,
-)
-from nbhelpers.metrics.delong import Difference, auroc_difference, auroc_interval, holm
+from nbhelpers.metrics.bootstrap import bootstrap_distribution, checked_labels, resample_weights, weighted_metrics
+from nbhelpers.metrics.delong import auroc_difference, auroc_interval, holm
+from nbhelpers.metrics.intervals import Difference, Differences, Interval, Intervals, percentile_interval
 
 __all__ = [
     "Difference",
@@ -33,45 +26,6 @@ __all__ = [
 ]
 
 METRICS = ("auroc", "aupr")
-
-
-class Interval(NamedTuple):
-    """A value and the ends of its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-
-    def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
-
-
-class Intervals(dict[str, Interval]):
-    """`{"auroc": Interval, "aupr": Interval}`, readable as attributes too."""
-
-    @property
-    def auroc(self) -> Interval:
-        """Area under the ROC curve."""
-        return self["auroc"]
-
-    @property
-    def aupr(self) -> Interval:
-        """Average precision."""
-        return self["aupr"]
-
-
-class Differences(dict[str, Difference]):
-    """`{"auroc": Difference, "aupr": Difference}`, readable as attributes too."""
-
-    @property
-    def auroc(self) -> Difference:
-        """Difference in the area under the ROC curve."""
-        return self["auroc"]
-
-    @property
-    def aupr(self) -> Difference:
-        """Difference in average precision."""
-        return self["aupr"]
 
 
 def auroc(y_true: ArrayLike, y_score: ArrayLike) -> float:

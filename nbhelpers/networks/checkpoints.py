@@ -11,6 +11,7 @@ from nbhelpers.runs.tables import read_table
 
 SEEDS_FILE = "seeds.csv"
 FILES = ("model.json", "checkpoint.safetensors")
+VALIDATION = "validation.csv"  # in a network's folder: `label, score` of images that are not evaluated
 
 
 def folders(arms: Iterable[str], checkpoints: Mapping[str, str] | None, run_folder: Path) -> dict[str, Path]:
@@ -32,7 +33,7 @@ def folders(arms: Iterable[str], checkpoints: Mapping[str, str] | None, run_fold
             raise UserError(
                 f"checkpoint {name!r} lacks {' and '.join(lacking)}",
                 str(folder),
-                "make the folder from a weights file with python -m nbhelpers.networks.own_checkpoint",
+                "make the folder from a weights file with python -m nbhelpers checkpoint",
             )
         if lacking:
             raise UserError(f"arm {name!r} is not trained", str(folder), "run 03_training for this arm first")

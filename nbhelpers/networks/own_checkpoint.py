@@ -1,27 +1,25 @@
 """Make a weights file of your own into a checkpoint that notebooks 04 and 05 can evaluate.
 
-`python -m nbhelpers.networks.own_checkpoint weights.pth --backbone resnet50 --to data/my_model` writes `checkpoint.safetensors`
-and `model.json`; name the folder in the parameter `checkpoints`. With `--validation table.csv` (columns `label,score`:
+`python -m nbhelpers checkpoint weights.pth --backbone resnet50 --to data/my_model` writes `checkpoint.safetensors` and
+`model.json`; name the folder in the parameter `checkpoints`. With `--validation table.csv` (columns `label,score`:
 what the network gives to a validation set of yours, none of the films to evaluate) the threshold is chosen on that.
 """
 
 from __future__ import annotations
 
-import argparse
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 import torch
 
 from nbhelpers.errors import UserError
-from nbhelpers.films.folder import LABELS
 from nbhelpers.networks import models
+from nbhelpers.networks.checkpoints import VALIDATION
 from nbhelpers.networks.models import ModelDescription
-from nbhelpers.networks.preprocessing import STANDARDISE, Transform
+from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.networks.weights import read_weights
+from nbhelpers.runs.tables import LABEL_VALUES as LABELS
 from nbhelpers.runs.tables import read_table, write_table
-from nbhelpers.validation.operating_point import VALIDATION
 
 SOURCE = "own checkpoint"
 
@@ -69,7 +67,7 @@ def convert(
         raise UserError("the weights file is not there", str(weights), "check the path")
     transform = Transform(size, channels, standardise)
     model = models.build(backbone, "random", channels, image_size=size)
-    found = models.read_weights(weights)
+    found = read_weights(weights)
     head = str(getattr(model, "pretrained_cfg", {}).get("classifier"))
     found = _one_logit(found, head, pneumonia, str(weights))
     try:
@@ -130,41 +128,3 @@ def _one_logit(weights: dict[str, torch.Tensor], head: str, pneumonia: int, wher
         )
     parts = {name: value for name, value in weights.items() if name in (f"{head}.weight", f"{head}.bias")}
     return weights | {name: value[[pneumonia]] - value[[1 - pneumonia]] for name, value in parts.items()}
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: 0, or 1 with one message on standard error."""
-    parser = argparse.ArgumentParser(prog="python -m nbhelpers.networks.own_checkpoint", description=__doc__)
-    parser.add_argument("weights", type=Path)
-    parser.add_argument("--backbone", required=True, help="timm's name of the network")
-    parser.add_argument("--to", type=Path, required=True, help="folder to write")
-    parser.add_argument("--size", type=int, default=224, help="pixels along a side that it was trained on")
-    parser.add_argument("--channels", type=int, default=3, choices=(1, 3))
-    parser.add_argument("--standardise", default="imagenet", choices=STANDARDISE)
-    parser.add_argument("--pneumonia", type=int, default=1, choices=(0, 1), help="which of two outputs is pneumonia")
-    parser.add_argument(
-        "--validation", type=Path, help="CSV of label,score of your own validation set: chooses the threshold"
-    )
-    parser.add_argument("--init", default="random", choices=("random", "imagenet"), help="its untrained twin in 05")
-    chosen = parser.parse_args(arguments)
-    try:
-        convert(
-            chosen.weights,
-            chosen.to,
-            chosen.backbone,
-            chosen.size,
-            chosen.channels,
-            chosen.standardise,
-            chosen.pneumonia,
-            chosen.init,
-            chosen.validation,
-        )
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"ready: checkpoints: {{{chosen.to.name}: {chosen.to}}}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

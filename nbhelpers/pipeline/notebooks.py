@@ -1,11 +1,7 @@
-"""One notebook run headlessly: executed by papermill, its progress shown, its copy and its HTML kept, also on failure.
-
-The pipeline's rules call this module: `python -m nbhelpers.pipeline.notebooks 03_training params/demo.yaml --arm raw`.
-"""
+"""One notebook run by papermill: its progress shown, its copy and its HTML kept, also on failure."""
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import logging
 import os
@@ -19,7 +15,7 @@ from typing import Any, NoReturn
 from nbhelpers.errors import UserError
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
-from nbhelpers.runs.stage import outputs_root
+from nbhelpers.runs.stage import duration, notebook_name, outputs_root
 
 OWNER = "NBHELPERS_PIPELINE_OWNER"  # "<host>:<pid>" of the pipeline that started this notebook
 # Progress bars are written to standard error, which nbconvert paints as if it were an error.
@@ -57,11 +53,6 @@ class ProgressLines:
 def say(label: str, text: str) -> None:
     """Print one line of the pipeline's story."""
     print(f"[{label}] {text}", file=sys.stderr, flush=True)
-
-
-def notebook_name(stage: str, arm: str | None = None) -> str:
-    """Name of an executed notebook without its suffix, e.g. `03_training_cropped`."""
-    return f"{stage}_{arm}" if arm else stage
 
 
 def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> Path:
@@ -139,16 +130,6 @@ def _shown(path: Path) -> str:
     return str(path.relative_to(parameters.ROOT) if path.is_relative_to(parameters.ROOT) else path)
 
 
-def duration(seconds: float) -> str:
-    """Seconds as people say them: `41 s`, `3 min 05 s`, `2 h 10 min`."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{whole} s"
-    if whole < 3600:
-        return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
-
-
 def write_html(notebook: Path) -> Path:
     """Write an executed notebook as HTML beside it: one file that opens with no network; returns its path."""
     import nbformat
@@ -197,25 +178,3 @@ def watch_owner() -> None:
         os._exit(1)
 
     threading.Thread(target=watch, daemon=True).start()
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line of one notebook; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m nbhelpers.pipeline.notebooks", description=__doc__)
-    parser.add_argument("stage", choices=parameters.STAGES)
-    parser.add_argument("parameters", help="the experiment's parameter file")
-    parser.add_argument("--arm", help="the arm to train")
-    options = parser.parse_args(arguments)
-    watch_owner()
-    try:
-        execute(options.stage, options.parameters, options.arm)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
-        return 2
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

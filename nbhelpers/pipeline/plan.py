@@ -1,44 +1,28 @@
-"""The whole pipeline for one parameter file: what the Snakefile asks, and the command that starts Snakemake.
-
-`python -m nbhelpers.pipeline.plan params/mine.yaml` checks the file, runs what is out of date, and names the report. What
-follows the file is passed on to Snakemake, e.g. `--executor slurm --jobs 20`, `--dry-run` or `--forceall`.
-"""
+"""An experiment as the Snakefile needs it: its files, its commands, and what each result depends on."""
 
 from __future__ import annotations
 
 import ast
-import contextlib
-import csv
-import fcntl
 import json
 import os
+import re
 import shlex
-import socket
-import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from nbhelpers.errors import UserError
-from nbhelpers.image_models.ledger import NOT_YET
 from nbhelpers.networks import checkpoints
-from nbhelpers.pipeline.notebooks import OWNER, notebook_name, say
 from nbhelpers.runs import parameters
-from nbhelpers.runs.files import write_bytes
-from nbhelpers.runs.stage import outputs_root, user_path
+from nbhelpers.runs.stage import notebook_name, outputs_root, user_path
 
-PACKAGE = Path(__file__).resolve().parent
 # How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
 NOT_IN_RESULTS = {
     *("run", "device", "workers", "roentgen_batch"),
     *("gemini_mode", "gemini_price_usd", "gemini_concurrency", "gemini_requests_per_minute", "gemini_deadline_s"),
     *("gemini_patience_s", "gemini_poll_s", "gemini_batch_images", "gemini_batch_hours"),
 }
-FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake's: run again what is up to date
 # Parameters that matter only to an arm's source or to a data set, by the beginning of their name.
 ONLY_FOR = {
     "simulator_": {"simulator", "simulator_roentgen"},
@@ -95,10 +79,8 @@ class Plan:
 
     def command(self, stage: str, arm: str | None = None) -> str:
         """Shell command of a rule; braces are Snakemake's own."""
-        module = {"report": "nbhelpers.reporting.report", "arms": "nbhelpers.pipeline.plan --arms"}.get(
-            stage, f"nbhelpers.pipeline.notebooks {stage}"
-        )
-        words = f"{shlex.quote(sys.executable)} -m {module} {shlex.quote(str(self.file))}"
+        verb = stage if stage in ("report", "arms") else f"notebook {stage}"
+        words = f"{shlex.quote(sys.executable)} -m nbhelpers {verb} {shlex.quote(str(self.file))}"
         return words.replace("{", "{{").replace("}", "}}") + (f" --arm {arm}" if arm else "")
 
     def code(self, stage: str) -> list[str]:
@@ -106,11 +88,11 @@ class Plan:
         the user's own files that its parameters name."""
         notebook = parameters.NOTEBOOKS / f"{stage}.ipynb"
         if stage == "report":
-            found = library_files(ast.parse((PACKAGE / "report.py").read_text(encoding="utf-8")))
+            found = library_files("from nbhelpers.reporting import report")
         else:
             cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
             source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
-            found = {notebook} | library_files(ast.parse(source)) | self._user_files(notebook)
+            found = {notebook} | library_files(source) | self._user_files(notebook)
         # Relative, so that a checkout that was moved with its outputs is still up to date.
         return sorted(os.path.relpath(path, self.folder) for path in found)
 
@@ -160,208 +142,37 @@ def canonical(values: Mapping[str, Any]) -> str:
     return json.dumps({name: values[name] for name in sorted(values)}, ensure_ascii=False)
 
 
-def library_files(tree: ast.AST) -> set[Path]:
-    """Modules of this library that code imports, directly or through others, and the data files that they name."""
+def library_files(source: str) -> set[Path]:
+    """Files of this library that code imports, directly or through others, and the data files that they name.
+
+    A registry names modules in text, `"nbhelpers.films.rsna:load"`; a data file lies beside the module that names it,
+    or in a folder there.
+    """
     found: set[Path] = set()
-    waiting = [tree]
+    waiting: list[tuple[str, Path | None]] = [(source, None)]
     while waiting:
-        for node in ast.walk(waiting.pop()):
+        text, folder = waiting.pop()
+        for node in ast.walk(ast.parse(text)):
             names: list[str] = []
             if isinstance(node, ast.ImportFrom) and node.module:
                 names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
             elif isinstance(node, ast.Import):
                 names = [alias.name for alias in node.names]
             elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if node.value.startswith(("source_", "dataset_")):  # modules that are imported by name, when used
-                    names = [f"nbhelpers.{node.value}"]
-                elif node.value.endswith((".yaml", ".json", ".html")) and (PACKAGE / node.value).is_file():
-                    found.add(PACKAGE / node.value)
-            for name in names:
-                path = PACKAGE / f"{name.removeprefix('nbhelpers.').replace('.', '/')}.py"
-                if name.startswith("nbhelpers.") and path.is_file() and path not in found:
-                    found.add(path)
-                    waiting.append(ast.parse(path.read_text(encoding="utf-8")))
+                if re.fullmatch(r"nbhelpers(\.\w+)+(:\w+)?", node.value):
+                    names = [node.value.partition(":")[0]]
+                elif folder and re.fullmatch(r"[\w.-]+\.(yaml|json|html)", node.value):
+                    found |= set(folder.glob(f"**/{node.value}"))
+            for path in {path for name in names for path in _module_files(name)} - found:
+                found.add(path)
+                waiting.append((path.read_text(encoding="utf-8"), path.parent))
     return found
 
 
-def check_names(values: Mapping[str, Any], where: str) -> None:
-    """Check that sources, crops, data sets and backbone are known, before anything is drawn or paid for.
-
-    Raises
-    ------
-    UserError
-        For the first unknown name, with a "did you mean".
-    """
-    import timm
-
-    from nbhelpers.cropping import crop
-    from nbhelpers.films import registry
-    from nbhelpers.prompting import drawing
-
-    def check(kind: str, name: str, known: Any) -> None:
-        if name not in known:
-            raise UserError(f"unknown {kind} {name!r}", where, parameters.suggest(name, known))
-
-    for arm, entry in values["arms"].items():
-        check(f"source in arm {arm!r}:", entry["source"], drawing.SOURCES)
-        check(f"crop in arm {arm!r}:", entry["crop"], crop.METHODS)
-    for name in values["datasets"]:
-        check("data set", name, registry.LOADERS)
-    if not timm.is_model(values["backbone"]):
-        raise UserError(
-            f"unknown backbone {values['backbone']!r}",
-            where,
-            parameters.suggest(values["backbone"], timm.list_models()),
-        )
-
-
-def check_inputs(parameter_file: Path | str) -> None:
-    """Check all that can be known beforehand: names, the sources' own settings, checkpoints, and that films are there.
-
-    Raises
-    ------
-    UserError
-        For the first thing that would stop the run later, perhaps after hours or money.
-    """
-    from nbhelpers.films import registry
-    from nbhelpers.prompting import drawing
-
-    values = parameters.load(parameter_file)
-    folder = outputs_root().absolute() / values["run"]
-    check_names(values, str(parameter_file))
-    checkpoints.folders([], values.get("checkpoints"), folder)
-    for source in dict.fromkeys(arm["source"] for arm in values["arms"].values()):
-        drawing.make_source(source, values)
-    for name in values["datasets"]:
-        if name != "simulated_hospital":  # which is not found but drawn
-            registry.load(name, values, folder)
-
-
-def write_arm_tables(parameter_file: Path | str) -> None:
-    """Write `02_cropping/arms/<arm>.csv`: the rows of the cropped images that one arm trains on."""
-    from nbhelpers.runs.tables import read_table, write_table
-
-    plan = Plan(parameter_file)
-    for arm, entry in plan.values["arms"].items():
-        table = read_table(plan.folder / "02_cropping" / entry["source"] / "images.csv", "cropped")
-        rows = table[table["crop"] == entry["crop"]]
-        write_table(rows, plan.folder / "02_cropping" / "arms" / f"{arm}.csv", "cropped")
-
-
-@contextlib.contextmanager
-def only_run(folder: Path) -> Iterator[None]:
-    """Hold a run's folder for this process alone; the system lets go of it when the process ends, however it ends.
-
-    Snakemake's own lock outlives a process that was killed, so it is switched off for this one.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        handle = open(folder / ".lock", "a+")  # noqa: SIM115  (held open on purpose)
-    except OSError as error:
-        raise UserError(
-            f"cannot write there: {error.strerror}", str(folder), "check NBHELPERS_OUTPUTS and the disk"
-        ) from None
-    with handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            handle.seek(0)
-            raise UserError(
-                f"another run is writing there (process {handle.read().strip() or 'unknown'})",
-                str(folder),
-                "wait for it, end it, or give this run another name with `run:`",
-            ) from None
-        handle.truncate(0)
-        handle.write(f"{socket.gethostname()}:{os.getpid()}")
-        handle.flush()
-        yield
-
-
-def run(parameter_file: Path | str, options: list[str]) -> int:
-    """Check an experiment, bring its run up to date through Snakemake, and name the report; returns the exit code."""
-    values = parameters.load(parameter_file)
-    folder = outputs_root().absolute() / values["run"]
-    with only_run(folder):
-        # A copy is run, not the file itself: an edit while it runs must not reach half of the notebooks.
-        frozen = folder / "parameters.yaml"
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        if not frozen.is_file() or frozen.read_text(encoding="utf-8") != text:
-            # In a process of its own: what it imports would stay in memory beside every notebook.
-            checked = subprocess.run([sys.executable, "-m", "nbhelpers.pipeline.plan", "--check", str(parameter_file)])
-            if checked.returncode:
-                return checked.returncode
-            write_bytes(frozen, text.encode())
-        os.environ[OWNER] = f"{socket.gethostname()}:{os.getpid()}"
-        # This library, whatever else is installed: notebooks run in other folders than this one.
-        known = os.environ.get("PYTHONPATH")
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(parameters.ROOT), *([known] if known else [])])
-        report = folder / "index.html"
-        say(values["run"], f"{parameter_file} -> {folder}")
-        before = report.stat().st_mtime_ns if report.is_file() else None
-        # In three calls, since Snakemake plans by what may change: only with the images, and then the scores, there
-        # does it see that they are what they were, and leaves be what depends on them.
-        forced = not FORCED.isdisjoint(options)
-        for target in ("all",) if forced else ("images", "scores", "all"):
-            more = ["--forcerun", "prompting"] if target == "images" and may_still_come(folder) else []
-            code = snakemake(frozen, target, [*options, *more])
-            if code:
-                return code
-        if report.is_file() and before == report.stat().st_mtime_ns:
-            say(values["run"], "everything was up to date")
-        print(f"report: {report}")
-    return 0
-
-
-def may_still_come(folder: Path) -> bool:
-    """Whether an earlier run went on without images that the source may still bring (`gemini_partial: true`)."""
-    for path in folder.glob("01_prompting/*/images.csv"):
-        with open(path, encoding="utf-8", newline="") as handle:
-            if any(row["status"].startswith(NOT_YET) for row in csv.DictReader(handle)):
-                return True
-    return False
-
-
-def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
-    """Call Snakemake on one target; returns its exit code."""
-    from snakemake.cli import main as snakemake_main
-
-    local = [] if "--executor" in options else ["--cores", "all", "--resources", "accelerator=1"]
-    arguments = [
-        target,  # first, since an option of several values would take it for one more
-        *("--snakefile", str(parameters.ROOT / "Snakefile"), "--config", f"parameters={parameter_file}"),
-        # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
-        *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
-        *("--max-checksum-file-size", "500MB"),
-        *("--quiet", "all"),
-        *local,
-        *options,
-    ]
-    try:
-        snakemake_main(arguments)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    return 0
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line; returns the exit code: 0, 1 when a notebook stopped, 2 for bad input."""
-    words = sys.argv[1:] if arguments is None else arguments
-    try:
-        match words:
-            case ["--arms", file]:
-                write_arm_tables(file)
-                return 0
-            case ["--check", file]:
-                check_inputs(file)
-                return 0
-            case [file, *options] if not file.startswith("-"):
-                return run(file, options)
-        print(__doc__)
-        return 2
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _module_files(name: str) -> list[Path]:
+    """A module's file and the `__init__.py` of each package that it lies in; nothing for what is not this library's."""
+    first, *parts = name.split(".")
+    if first != "nbhelpers":
+        return []
+    places = [parameters.ROOT.joinpath(first, *parts[:depth]) for depth in range(len(parts) + 1)]
+    return [path for place in places for path in (place / "__init__.py", place.with_suffix(".py")) if path.is_file()]

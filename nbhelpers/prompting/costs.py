@@ -14,7 +14,7 @@ from nbhelpers.image_models.gemini.client import check_endpoint
 from nbhelpers.image_models.gemini.key import api_key
 from nbhelpers.image_models.gemini.outcomes import OUTCOMES
 from nbhelpers.image_models.ledger import FILE, NOT_YET, replay
-from nbhelpers.prompting.drawing import is_simulated, make_source, sources_of
+from nbhelpers.prompting.drawing import make_source, sources_of
 
 
 def expected_cost(
@@ -94,7 +94,7 @@ def request_outcomes(images: pd.DataFrame, folder: Path) -> pd.DataFrame:
         rows += [(source, "waiting", waiting, 0.0)] if waiting else []
         rows += [(source, "extra", 0, extra)] if extra else []
     outcomes = pd.DataFrame(rows, columns=["source", "outcome", "requests", "usd"])
-    outcomes.insert(1, "simulated", outcomes["source"].map(lambda name: is_simulated(str(name))))
+    outcomes.insert(1, "simulated", outcomes["source"].map(images.groupby("source")["simulated"].first()))
     meaning = OUTCOMES | {"waiting": "in a batch job", "extra": "more images than asked for, billed"}
     return outcomes.assign(usd=outcomes["usd"].round(4), meaning=outcomes["outcome"].map(meaning).fillna(""))
 

@@ -14,11 +14,10 @@ from sklearn.model_selection import GroupKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from nbhelpers.cropping import quality
+from nbhelpers.images import duplicates
 from nbhelpers.images.files import resize_gray
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.preprocessing import Transform, load_images
-from nbhelpers.prompting.drawing import is_simulated
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import LABELS
 
@@ -147,12 +146,12 @@ def embed(
 
 
 def _twins(sources: pd.Series, pictures: NDArray[np.uint8]) -> NDArray[np.int64]:
-    thumbnails = np.stack([resize_gray(picture, quality.THUMBNAIL_SIDE) for picture in pictures])
-    hashes = np.stack([quality.perceptual_hash(thumbnail) for thumbnail in thumbnails])
+    thumbnails = np.stack([resize_gray(picture, duplicates.THUMBNAIL_SIDE) for picture in pictures])
+    hashes = np.stack([duplicates.perceptual_hash(thumbnail) for thumbnail in thumbnails])
     twins = np.full(len(pictures), -1, dtype=np.int64)
     for source in sources.unique():
         here = np.nonzero((sources == source).to_numpy())[0]
-        found = quality.near_duplicates(hashes[here], thumbnails[here], DUPLICATE_BITS)
+        found = duplicates.near_duplicates(hashes[here], thumbnails[here], DUPLICATE_BITS)
         twins[here] = np.where(found >= 0, here[np.maximum(found, 0)], -1)
     return twins
 
@@ -208,7 +207,8 @@ def spread(chosen: pd.DataFrame, embedding: Embedding) -> pd.DataFrame:
                 continue
             copies = int((embedding.twins[here] >= 0).sum())
             told = vendi_score(features[here]), vendi_score(centred[here]), mean_distance(features[here])
-            rows.append((source, is_simulated(str(source)), label, int(here.sum()), copies, *told))
+            simulated = bool(chosen.loc[here, "simulated"].iloc[0])
+            rows.append((source, simulated, label, int(here.sum()), copies, *told))
     columns = ["source", "simulated", "label", "images", "near_duplicates", "vendi", "vendi_centred", "mean_distance"]
     return pd.DataFrame(rows, columns=columns)
 
@@ -223,8 +223,8 @@ def visibility(chosen: pd.DataFrame, embedding: Embedding, folds: int = 5) -> pd
     Returns
     -------
     DataFrame
-        `source, attribute, levels, images, told` (balanced accuracy scaled so that 0 is chance and 1 is always right),
-        `chance_95` (what chance reaches in one of twenty cases) and `comes_out`.
+        `source, simulated, attribute, levels, images, told` (balanced accuracy scaled so that 0 is chance and 1 is
+        always right), `chance_95` (what chance reaches in one of twenty cases) and `comes_out`.
     """
     features = np.hstack([embedding.features, embedding.layout])
     rows = []
@@ -242,8 +242,9 @@ def visibility(chosen: pd.DataFrame, embedding: Embedding, folds: int = 5) -> pd
             if len(levels) < 2 or groups[known][kept].nunique() < folds:
                 continue
             told, limit = _probe(features[known][kept], values[kept], groups[known].to_numpy()[kept], folds)
-            rows.append((source, name, len(levels), int(kept.sum()), told, limit, told > limit))
-    columns = ["source", "attribute", "levels", "images", "told", "chance_95", "comes_out"]
+            simulated = bool(chosen.loc[known, "simulated"].iloc[0])
+            rows.append((source, simulated, name, len(levels), int(kept.sum()), told, limit, told > limit))
+    columns = ["source", "simulated", "attribute", "levels", "images", "told", "chance_95", "comes_out"]
     return pd.DataFrame(rows, columns=columns)
 
 

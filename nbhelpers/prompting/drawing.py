@@ -1,13 +1,13 @@
 """The seam between a design and its pictures: one small interface, a module a source, one table of what came of it.
 
-To add a source: write `source_<name>.py` with a class that has `name`, `simulated`, `model` and `draw` (see `Source`),
-made from `(name, parameters)`, and list it in `SOURCES`.
+To add a source: write a module in `sources/` with a class that has `name`, `simulated`, `model` and `draw` (see
+`Source`), made from `(name, parameters)`, and list it in `SOURCES`.
 """
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -64,39 +64,22 @@ class BringsItsOwnDesign(Protocol):
         ...
 
 
-def _lazy(module: str, name: str) -> Callable[[str, Mapping[str, Any]], Source]:
-    """A maker that imports its module only when called, so that an unused source needs none of its packages."""
-
-    def make(source: str, parameters: Mapping[str, Any]) -> Source:
-        made: Source = getattr(importlib.import_module(f"nbhelpers.{module}"), name)(source, parameters)
-        return made
-
-    return make
-
-
-SOURCES: dict[str, Callable[[str, Mapping[str, Any]], Source]] = {
-    "simulator": _lazy("source_simulator", "SimulatorSource"),
-    "simulator_roentgen": _lazy("source_simulator", "SimulatorSource"),
-    "folder": _lazy("source_folder", "FolderSource"),
-    "gemini": _lazy("source_gemini", "GeminiSource"),
-    "roentgen_v2": _lazy("source_roentgen", "roentgen_source"),
+# Modules are imported when they are used, so that an unused source needs none of its packages.
+SOURCES = {
+    "simulator": "nbhelpers.prompting.sources.simulator:SimulatorSource",
+    "simulator_roentgen": "nbhelpers.prompting.sources.simulator:SimulatorSource",
+    "folder": "nbhelpers.prompting.sources.folder:FolderSource",
+    "gemini": "nbhelpers.prompting.sources.gemini:GeminiSource",
+    "roentgen_v2": "nbhelpers.prompting.sources.roentgen:roentgen_source",
 }
-SIMULATED = frozenset({"simulator", "simulator_roentgen"})
 
 
 def sources_of(arms: Mapping[str, Mapping[str, str]]) -> list[str]:
     """The sources that the arms need, each once, in the arms' order; an unknown one is a `UserError`."""
     names = list(dict.fromkeys(arm["source"] for arm in arms.values()))
     for name in names:
-        is_simulated(name)
+        _check_known(name)
     return names
-
-
-def is_simulated(name: str) -> bool:
-    """Whether the source of this name is a simulator."""
-    if name not in SOURCES:
-        raise UserError(f"unknown source {name!r}", "arms", suggest(name, SOURCES))
-    return name in SIMULATED
 
 
 def make_source(name: str, parameters: Mapping[str, Any]) -> Source:
@@ -108,11 +91,18 @@ def make_source(name: str, parameters: Mapping[str, Any]) -> Source:
         For an unknown name, for a package that the source needs and that is not installed, or for what the source
         itself finds missing (a key, a table).
     """
-    is_simulated(name)
+    _check_known(name)
+    module, _, maker = SOURCES[name].partition(":")
     try:
-        return SOURCES[name](name, parameters)
+        made: Source = getattr(importlib.import_module(module), maker)(name, parameters)
     except ModuleNotFoundError as error:
         raise UserError(f"source {name!r} needs the module {error.name!r}", "arms", "install it") from None
+    return made
+
+
+def _check_known(name: str) -> None:
+    if name not in SOURCES:
+        raise UserError(f"unknown source {name!r}", "arms", suggest(name, SOURCES))
 
 
 def draw_images(source: Source, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -130,8 +120,8 @@ def draw_images(source: Source, design: pd.DataFrame, folder: Path) -> pd.DataFr
     Returns
     -------
     DataFrame
-        The design's columns, the source's, and `source, model, sha256, width, height, status`: one row a wanted image,
-        also those that did not come. `status` is `ok` or the reason.
+        The design's columns, the source's, and `source, simulated, model, sha256, width, height, status`: one row a
+        wanted image, also those that did not come. `status` is `ok` or the reason.
 
     Raises
     ------
@@ -149,7 +139,7 @@ def draw_images(source: Source, design: pd.DataFrame, folder: Path) -> pd.DataFr
     new = [name for name in drawn.columns if name == "image_id" or name not in wanted.columns]
     images = wanted.merge(drawn[new], on="image_id", how="left", validate="one_to_one")
     images["status"] = images["status"].fillna("not drawn")
-    images["source"] = source.name
+    images["source"], images["simulated"] = source.name, source.simulated
     for name, default in (("model", source.model), ("prompt", "")):
         images[name] = images[name].fillna(default) if name in images else default
     images = _describe_files(images, folder)
@@ -182,10 +172,8 @@ def check_drawn(images: pd.DataFrame, where: str) -> None:
 
 def outcomes(images: pd.DataFrame) -> pd.DataFrame:
     """Images by source, class and status: `source, simulated, model, label, status, images`."""
-    keys = ["source", "model", "label", "status"]
-    table = images.groupby(keys, sort=False, dropna=False).size().rename("images").reset_index()
-    table.insert(1, "simulated", table["source"].map(is_simulated))
-    return table
+    keys = ["source", "simulated", "model", "label", "status"]
+    return images.groupby(keys, sort=False, dropna=False).size().rename("images").reset_index()
 
 
 def matched_after_drawing(images: pd.DataFrame) -> pd.DataFrame:
@@ -220,7 +208,7 @@ def source_facts(images: pd.DataFrame) -> dict[str, dict[str, Any]]:
     """What `run.json` keeps of each source: whether it is simulated, its models, and its images by status."""
     return {
         str(name): {
-            "simulated": is_simulated(str(name)),
+            "simulated": bool(rows["simulated"].iloc[0]),
             "models": sorted(str(model) for model in rows["model"].unique()),
             "images": {str(status): int(count) for status, count in rows["status"].value_counts().items()},
         }

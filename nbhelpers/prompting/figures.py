@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -9,22 +12,23 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from nbhelpers.prompting.drawing import is_simulated
-from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, two_lines
+from nbhelpers.images.contact_sheet import grid, load_tile, row_title, show
+from nbhelpers.runs.files import inside
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, marked, simulated_note, source_title, two_lines
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 _GOOD, _LOST, _CHANCE = _PALETTE[2], _PALETTE[3], "#999999"
 
 
 def figure_outcomes(outcomes: pd.DataFrame) -> Figure:
-    """A bar an outcome and source: how many requests came to it (`spending.request_outcomes`)."""
+    """A bar an outcome and source: how many requests came to it (`costs.request_outcomes`)."""
     shown = outcomes[outcomes["requests"] > 0].reset_index(drop=True)
     figure, axis = plt.subplots(figsize=(PAGE_WIDTH, 1.0 + 0.26 * max(len(shown), 1)))
     colours = [_GOOD if kind == "ok" else _LOST for kind in shown["outcome"]]
     bars = axis.barh(np.arange(len(shown)), shown["requests"], color=colours, height=0.7)
     axis.bar_label(bars, padding=3, fontsize=8)
-    names = zip(shown["source"], shown["outcome"], strict=True)
-    axis.set_yticks(np.arange(len(shown)), [f"{title_of(str(source))}: {kind}" for source, kind in names])
+    names = [f"{_title(row)}: {row['outcome']}" for row in shown.to_dict("records")]
+    axis.set_yticks(np.arange(len(shown)), names)
     axis.invert_yaxis()
     axis.margins(x=0.1)
     axis.set_xlabel("requests")
@@ -53,16 +57,16 @@ def figure_diversity(spread: pd.DataFrame, visible: pd.DataFrame) -> Figure:
     upper.set_ylim(top=1.35 * float(spread["vendi_centred"].max()))
     upper.set_title("How different are the images?")
     lower.set_xticks(
-        np.arange(spread["source"].nunique()), [two_lines(title_of(name)) for name in spread["source"].unique()]
+        np.arange(spread["source"].nunique()),
+        [two_lines(_title(row)) for row in spread.drop_duplicates("source").to_dict("records")],
     )
     if not visible.empty:
         _told(figure.add_subplot(grid[:, 1]), visible)
     return figure
 
 
-def title_of(source: str) -> str:
-    """A source's name as figures show it: simulators say that they are."""
-    return f"{source} (simulated)" if is_simulated(source) else source
+def _title(row: Any) -> str:
+    return marked(source_title(str(row["source"])), bool(row["simulated"]))
 
 
 def _grouped(axis: Axes, spread: pd.DataFrame, column: str, label: str) -> None:
@@ -81,11 +85,11 @@ def _told(axis: Axes, visible: pd.DataFrame) -> None:
     # One bar an attribute, up to the widest chance of its sources: two beside each other would show a seam.
     chance = visible.groupby("attribute")["chance_95"].max().reindex(attributes)
     axis.barh(np.arange(len(attributes)), chance, height=thick, color=_CHANCE, alpha=0.6, linewidth=0)
-    for number, (source, rows) in enumerate(visible.groupby("source", sort=False)):
+    for number, (_, rows) in enumerate(visible.groupby("source", sort=False)):
         places = [attributes.index(name) for name in rows["attribute"]]
         height = np.array(places) + 0.16 * (number - (visible["source"].nunique() - 1) / 2)
         colour, marker = _PALETTE[(4 + number) % len(_PALETTE)], markers[number % len(markers)]
-        axis.plot(rows["told"], height, marker, color=colour, markersize=4.5, label=title_of(str(source)))
+        axis.plot(rows["told"], height, marker, color=colour, markersize=4.5, label=_title(rows.iloc[0]))
     axis.plot([], [], color=_CHANCE, linewidth=5, alpha=0.6, solid_capstyle="butt", label="within chance (95 %)")
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(np.arange(len(attributes)), [name.replace("_", " ") for name in attributes])
@@ -93,3 +97,45 @@ def _told(axis: Axes, visible: pd.DataFrame) -> None:
     axis.set_xlabel("told from the images (0 chance, 1 always)")
     axis.set_title("Does what was asked for show?")
     axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.14), fontsize=8)
+
+
+def figure_1(images: pd.DataFrame, folder: Path, columns: int = 7, seed: int = 0) -> Figure:
+    """Figure 1: images as drawn, one row a source and class; where pairs are known, a column shows one pair.
+
+    Parameters
+    ----------
+    images : DataFrame
+        From `drawing.draw_all`.
+    folder : pathlib.Path
+        Holds `<source>/<path>`.
+    columns : int
+        Images a row.
+    seed : int
+        Chooses which.
+    """
+    rows: list[tuple[str, list[Path]]] = []
+    for source, table in images[images["status"] == "ok"].groupby("source", sort=False):
+        chosen = _choose(table, columns, seed)
+        for label, group in chosen.items():
+            paths = [inside(folder / str(source), path) for path in group["path"]]
+            rows.append((f"{two_lines(source_title(str(source)))}\n{label}", paths))
+    figure, axes = grid(len(rows), columns)
+    for line, (title, paths) in zip(axes, rows, strict=True):
+        for axis, path in zip(line, paths, strict=False):
+            show(axis, load_tile(path))
+        row_title(line[0], title)
+    figure.suptitle("Images as drawn, before cropping" + simulated_note(images["simulated"]), fontsize=9.5)
+    return figure
+
+
+def _choose(table: pd.DataFrame, count: int, seed: int) -> dict[str, pd.DataFrame]:
+    """`count` images of each class: of the same pairs where enough pairs have both."""
+    classes = {str(label): group for label, group in table.groupby("label", sort=False)}
+    pairs = set.intersection(*(set(group["pair_id"]) for group in classes.values())) if "pair_id" in table else set()
+    rng = np.random.default_rng(seed)
+    if len(classes) == 2 and len(pairs) >= count:
+        chosen = list(rng.permutation(sorted(pairs))[:count])
+        return {
+            name: group.drop_duplicates("pair_id").set_index("pair_id").loc[chosen] for name, group in classes.items()
+        }
+    return {name: group.sample(min(count, len(group)), random_state=seed) for name, group in classes.items()}

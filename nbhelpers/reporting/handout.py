@@ -1,18 +1,12 @@
-"""What goes with a paper: model card, filled checklists and data flow of a run.
-
-`python -m nbhelpers.reporting.handout outputs/demo` writes them; so does the report of every run.
-"""
+"""What goes with a paper: model card, filled checklists and data flow of a run."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 
 from nbhelpers import style
-from nbhelpers.errors import UserError
 from nbhelpers.reporting import checklists, flow, flow_diagram, model_card
 from nbhelpers.runs.files import atomic_path
 from nbhelpers.runs.tables import write_table
@@ -34,7 +28,7 @@ def write(run_folder: Path | str) -> list[Path]:
     table = write_table(counts, folder / "flow.csv")
     written = [card, card.with_suffix(".html"), lists, table]
     if len(counts):
-        style.style()
+        style.use()
         figure = flow_diagram.figure_flow(counts)
         for suffix in (".png", ".svg"):
             path = folder / "figures" / f"flow{suffix}"
@@ -43,21 +37,3 @@ def write(run_folder: Path | str) -> list[Path]:
             written.append(path)
         plt.close(figure)
     return written
-
-
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The command line: 0, or 1 with one message on standard error."""
-    words = sys.argv[1:] if arguments is None else list(arguments)
-    if len(words) != 1:
-        print("usage: python -m nbhelpers.reporting.handout outputs/<run>", file=sys.stderr)
-        return 2
-    try:
-        print(*write(words[0]), sep="\n")
-    except UserError as error:
-        print(error, file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,15 +10,12 @@ from typing import Any
 import jinja2
 import pandas as pd
 
-from nbhelpers.errors import UserError
 from nbhelpers.metrics import wording
-from nbhelpers.pipeline.notebooks import duration, notebook_name
-from nbhelpers.reporting import caveats, flow, handout, run_facts, statements
+from nbhelpers.reporting import caveats, flow, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
-from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
-from nbhelpers.runs.stage import outputs_root
-from nbhelpers.style import arm_title
+from nbhelpers.runs.stage import duration, notebook_name
+from nbhelpers.style import marked
 from nbhelpers.validation import published
 
 CAPTIONS = {
@@ -311,15 +307,15 @@ def _clusters(facts: RunFacts) -> list[dict[Hashable, Any]]:
         row
         | {
             "dataset": titles.get(row["dataset"], row["dataset"]),
-            "arm": _arm_title(facts, str(row["arm"])),
+            "arm": _marked(facts, str(row["arm"])),
             "majority": max(row["prevalence"], 1 - row["prevalence"]) if "prevalence" in row else None,
         }
         for row in table.to_dict("records")
     ]
 
 
-def _arm_title(facts: RunFacts, name: str) -> str:
-    return arm_title(name.replace("_", " ") if name not in facts.scored_arms else name, _simulated_arm(facts, name))
+def _marked(facts: RunFacts, name: str) -> str:
+    return marked(name.replace("_", " ") if name not in facts.scored_arms else name, _simulated_arm(facts, name))
 
 
 def _simulated_arm(facts: RunFacts, name: str) -> bool:
@@ -399,23 +395,3 @@ def _documents(facts: RunFacts) -> list[tuple[str, str]]:
         ("Parameters", "parameters.yaml"),
     )
     return [(title, path) for title, path in known if (facts.folder / path).is_file()]
-
-
-def main(arguments: list[str] | None = None) -> int:
-    """Command line: the report of the run of one parameter file; returns the exit code."""
-    words = sys.argv[1:] if arguments is None else arguments
-    if len(words) != 1:
-        print("usage: python -m nbhelpers.reporting.report params/mine.yaml", file=sys.stderr)
-        return 2
-    try:
-        run_folder = outputs_root() / parameters.load(words[0])["run"]
-        handout.write(run_folder)
-        write(run_folder)
-    except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -14,8 +14,6 @@ from nbhelpers.runs.files import read_json
 from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import read_table
 
-SIMULATED_SOURCES = ("simulator", "simulator_roentgen")
-
 
 @dataclass(frozen=True)
 class RunFacts:
@@ -68,26 +66,24 @@ class RunFacts:
         return self.validation.get(name, self.interpretability.get(name, pd.DataFrame()))
 
     def source_is_simulated(self, source: str) -> bool:
-        """Whether a source of training images is a simulator."""
-        return source in SIMULATED_SOURCES
+        """Whether a source of training images is a simulator, by its table or by the networks trained on it."""
+        if source in self.images:
+            return bool(_flags(self.images[source]).all())
+        return any(model.get("simulated") and _arm(model)["source"] == source for model in self.models.values())
 
     def titles(self) -> dict[str, str]:
         """Title of each data set, marked where it is simulated."""
         table = self.table("datasets")
         if table.empty:
             return {}
-        rows = zip(table["dataset"], table["title"], self._simulated(table), strict=True)
+        rows = zip(table["dataset"], table["title"], _flags(table), strict=True)
         mark = " (simulated)"
         return {name: str(title).removesuffix(mark) + (mark if made_up else "") for name, title, made_up in rows}
 
     def simulated_datasets(self) -> list[str]:
         """Names of the data sets that no patient stands behind."""
         table = self.table("datasets")
-        return [] if table.empty else list(table.loc[self._simulated(table), "dataset"])
-
-    @staticmethod
-    def _simulated(table: pd.DataFrame) -> pd.Series:
-        return table["simulated"].astype(str).str.lower().isin(("true", "1", "1.0"))
+        return [] if table.empty else list(table.loc[_flags(table), "dataset"])
 
 
 def read(run_folder: Path | str) -> RunFacts:
@@ -153,3 +149,7 @@ def _by_folder(folder: Path, name: str) -> dict[str, pd.DataFrame]:
 
 def _tables(folder: Path) -> dict[str, pd.DataFrame]:
     return {path.stem: read_table(path) for path in sorted(folder.glob("*.csv")) if path.stat().st_size > 1}
+
+
+def _flags(table: pd.DataFrame) -> pd.Series:
+    return table["simulated"].astype(str).str.lower().isin(("true", "1", "1.0"))

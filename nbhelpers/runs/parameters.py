@@ -17,7 +17,7 @@ import yaml
 
 from nbhelpers.errors import UserError
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 STAGES = ("01_prompting", "02_cropping", "03_training", "04_external_validation", "05_interpretability")
 

@@ -11,13 +11,17 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from nbhelpers import __version__
 from nbhelpers.errors import UserError
-from nbhelpers.runs.files import sha256_file, write_json
+from nbhelpers.runs.files import atomic_path, sha256_file, write_json
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
 from nbhelpers.runs.parameters import NOTEBOOKS, ROOT, declared, matches
 
 PACKAGES = (
@@ -96,6 +100,24 @@ class Stage:
         name = path.relative_to(self.run_folder) if path.is_relative_to(self.run_folder) else path
         self._inputs[str(name)] = sha256_file(path)
         return path
+
+    def read_table(self, path: Path | str, kind: str | None = None) -> pd.DataFrame:
+        """Read a table that an earlier stage wrote (`path` counts from the run's folder), and note it as an input."""
+        from nbhelpers.runs.tables import read_table
+
+        return read_table(self.input(self.run_folder / path), kind)
+
+    def write_table(self, table: pd.DataFrame, name: str, kind: str | None = None) -> Path:
+        """Write a table of this stage as `<name>.csv` in its folder, checked against the schema `kind` if named."""
+        from nbhelpers.runs.tables import write_table
+
+        return write_table(table, self.folder / f"{name}.csv", kind)
+
+    def save_figure(self, figure: Figure, name: str) -> None:
+        """Write `outputs/<run>/figures/<name>.png` (200 dpi) and `.svg`, atomically."""
+        for suffix in (".png", ".svg"):
+            with atomic_path(self.run_folder / "figures" / f"{name}{suffix}") as temporary:
+                figure.savefig(temporary, metadata={"Date": None} if suffix == ".svg" else None)
 
     def close(self, **facts: Any) -> None:
         """Write `run.json`: parameters, seed, versions, commit, input hashes, device, wall time, and `facts`."""
@@ -176,3 +198,18 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed % 2**32)  # noqa: NPY002  (umap and others still draw from the global state)
     torch.manual_seed(seed)
+
+
+def notebook_name(stage: str, arm: str | None = None) -> str:
+    """Name of an executed notebook without its suffix, e.g. `03_training_cropped`."""
+    return f"{stage}_{arm}" if arm else stage
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `41 s`, `3 min 05 s`, `2 h 10 min`."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

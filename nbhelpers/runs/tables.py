@@ -11,7 +11,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.runs.files import atomic_path
 
 LABELS = ("normal", "pneumonia")
-IDENTIFIERS = ("image_id", "patient_id", "pair_id", "prompt_id", "arm", "dataset", "subgroup", "sha256")
+LABEL_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "normal": 0, "pneumonia": 1}
 
 _text = pa.Column(str, coerce=True)
 _optional_text = pa.Column(str, coerce=True, nullable=True)
@@ -25,6 +25,7 @@ _image_columns = {
     "path": _optional_text,
     "label": pa.Column(str, pa.Check.isin(LABELS)),
     "source": _text,
+    "simulated": pa.Column(bool),
     "prompt": _optional_text,
     "model": _optional_text,
     "sha256": _optional_text,

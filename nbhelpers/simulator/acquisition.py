@@ -8,10 +8,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from nbhelpers.images.masks import Box
 from nbhelpers.simulator.anatomy import LEFT, RIGHT, Chest, Patient
 from nbhelpers.simulator.canvas import Canvas, Map, blur_pixels, curve
 
-Box = tuple[int, int, int, int]
 Range = tuple[float, float]
 
 

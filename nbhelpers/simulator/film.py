@@ -16,7 +16,6 @@ from concurrent.futures import Future, ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
@@ -24,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
-from nbhelpers.images.files import read_gray
-from nbhelpers.simulator.acquisition import PHYSICS, Box, draw_devices, expose, frame_patient
+from nbhelpers.images.masks import Box, mask_box
+from nbhelpers.simulator.acquisition import PHYSICS, draw_devices, expose, frame_patient
 from nbhelpers.simulator.anatomy import build_patient, draw_chest
 from nbhelpers.simulator.lesions import draw_lesion
 from nbhelpers.simulator.overlays import choose_field, draw_overlays
@@ -51,7 +50,6 @@ CHOICES: dict[str, tuple[str, ...]] = {
 }
 DEVICES = ("central_line", "ecg_leads", "endotracheal_tube", "nasogastric_tube", "pacemaker")
 DISEASE = ("pattern", "side", "lobe", "extent")
-LUNGS_BIT, LESION_BIT, OVERLAY_BIT = 1, 2, 4
 _M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3  # glibc's malloc.h
 _CHUNK = 8  # films to a task: small enough for an even end, large enough to hide the hand-over
 
@@ -180,14 +178,6 @@ def draw_film(
     return Film(film, lungs, lesion_mask, overlay, field, watermark, mask_box(lesion_mask))
 
 
-def mask_box(mask: Mask) -> Box | None:
-    """Smallest box around a mask's pixels, or None when it has none."""
-    rows, columns = np.nonzero(mask.any(1))[0], np.nonzero(mask.any(0))[0]
-    if rows.size == 0:
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
-
-
 def draw_films(design: DataFrame, physics: str = "nano_banana", size: int = 256, workers: int = 0) -> Iterator[Film]:
     """Draw one film a row of `design`, in its order; `workers` processes (0: one a CPU core) never change a pixel.
 
@@ -258,17 +248,3 @@ def map_rows(
             yield from waiting.popleft().result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-
-
-def pack_truth(film: Film) -> NDArray[np.uint8]:
-    """A film's masks as one uint8 image: bit 1 lungs, bit 2 lesion, bit 4 overlay."""
-    return np.asarray(
-        film.lungs * np.uint8(LUNGS_BIT) | film.lesion * np.uint8(LESION_BIT) | film.overlay * np.uint8(OVERLAY_BIT),
-        dtype=np.uint8,
-    )
-
-
-def read_truth(path: Path | str) -> tuple[Mask, Mask, Mask]:
-    """Lungs, lesion and overlay, each bool (h, w), from a truth image that the simulator wrote."""
-    bits = read_gray(path)
-    return bits & LUNGS_BIT > 0, bits & LESION_BIT > 0, bits & OVERLAY_BIT > 0

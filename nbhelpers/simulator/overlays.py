@@ -9,7 +9,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nbhelpers.simulator.acquisition import Box, Physics
+from nbhelpers.images.masks import Box
+from nbhelpers.simulator.acquisition import Physics
 
 Film = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
@@ -27,7 +28,7 @@ def choose_field(physics: Physics, size: int, seed: int) -> tuple[Box, int]:
     """Where the radiograph lies in an image `size` pixels along a side, and the grey value of the frame around it."""
     rng = np.random.default_rng([int(seed), 707])
     if rng.random() >= physics.frames:
-        return (0, 0, size, size), 0
+        return Box(0, 0, size, size), 0
     kind = rng.random()
     most = 0.10 * size
     if kind < 0.5:  # all around
@@ -38,7 +39,7 @@ def choose_field(physics: Physics, size: int, seed: int) -> tuple[Box, int]:
         borders = np.array([1.0, 0.0, 1.0, 0.0]) * rng.uniform(0.2, 1.0, 4) * most
     left, top, right, bottom = (round(value) for value in borders)
     shade = int(rng.choice([0, 0, 0, 255, 255, int(rng.integers(10, 250))]))
-    return (left, top, size - right, size - bottom), shade
+    return Box(left, top, size - right, size - bottom), shade
 
 
 def draw_overlays(
@@ -173,4 +174,4 @@ def _sparkle(film: Film, overlay: Mask, rng: np.random.Generator) -> Box:
     drawn = strength > 0.05
     overlay[top:bottom, left:right] |= drawn
     rows, columns = np.nonzero(drawn.any(1))[0], np.nonzero(drawn.any(0))[0]
-    return left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1
+    return Box(left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1)

@@ -12,12 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
-from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, marked
 from nbhelpers.training.augmentation import augment, step_seed
-
-
-def _titled(text: str, simulated: bool) -> str:
-    return f"{text} (simulated)" if simulated else text
 
 
 def draw_augmented(
@@ -74,7 +70,7 @@ def draw_augmented(
                 panel.set_ylabel("pneumonia" if split["label"].iloc[rows[row]] else "normal")
     axes[0, 0].set_title("as it is")
     axes[0, 1].set_title("augmented", loc="left")
-    figure.suptitle(_titled(title, simulated))
+    figure.suptitle(marked(title, simulated))
     return figure
 
 
@@ -99,7 +95,7 @@ def draw_history(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
         panel.xaxis.get_major_locator().set_params(integer=True)
         panel.margins(x=0.03)
     axes[1].legend(loc="lower right", frameon=True, framealpha=1.0, edgecolor="none")
-    figure.suptitle(_titled(title, simulated))
+    figure.suptitle(marked(title, simulated))
     return figure
 
 
@@ -141,5 +137,5 @@ def draw_validation(validation: pd.DataFrame, title: str, simulated: bool) -> Fi
     panel.set(xlabel="score (probability of pneumonia)", ylabel="validation images", xlim=(0, 1))
     # Above the panel: scores may lie anywhere within it.
     panel.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2)
-    figure.suptitle(_titled(title, simulated))
+    figure.suptitle(marked(title, simulated))
     return figure

@@ -14,7 +14,7 @@ from nbhelpers.networks.models import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescr
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import read_json, sha256_file, write_json
 from nbhelpers.runs.tables import write_table
-from nbhelpers.training import train
+from nbhelpers.training import resume, schedule, train
 
 FINISHED_FILE = "finished.json"
 
@@ -24,7 +24,7 @@ def train_seeds(
     split: pd.DataFrame,
     images: NDArray[np.uint8],
     first: ModelDescription,
-    settings: train.Settings,
+    settings: schedule.Settings,
     extra_seeds: int = 0,
     device: Device | str = "auto",
 ) -> pd.DataFrame:
@@ -65,7 +65,7 @@ def train_seeds(
     found = [first]
     for seed in range(first.seed + 1, first.seed + 1 + extra_seeds):
         place = seed_folder(folder, seed)
-        made_of = train.fingerprint(split, images, first.backbone, first.init, first.transform, settings, seed, chosen)
+        made_of = resume.fingerprint(split, images, first.backbone, first.init, first.transform, settings, seed, chosen)
         description = _finished(place, first, made_of)
         if description is None:
             print(f"seed {seed}")
@@ -84,7 +84,7 @@ def train_seeds(
                 keep_resume=True,
             ).description
             write_json(place / FINISHED_FILE, {"fingerprint": made_of})
-            (place / train.RESUME_FILE).unlink(missing_ok=True)
+            (place / resume.RESUME_FILE).unlink(missing_ok=True)
         found.append(description)
     table = pd.DataFrame(
         {
@@ -96,7 +96,7 @@ def train_seeds(
     )
     write_table(table, folder / SEEDS_FILE)
     # Until here the first training's stays too: a kill among the further ones must not cost it all its epochs.
-    (folder / train.RESUME_FILE).unlink(missing_ok=True)
+    (folder / resume.RESUME_FILE).unlink(missing_ok=True)
     return table
 
 

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -14,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import safetensors
-import safetensors.torch
 import timm.optim
 import torch
 from numpy.typing import NDArray
@@ -27,60 +23,17 @@ from nbhelpers.errors import UserError
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
-from nbhelpers.runs import stage
 from nbhelpers.runs.devices import Device, pick_device
-from nbhelpers.runs.files import atomic_path, inside, sha256_file
+from nbhelpers.runs.files import inside
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
-from nbhelpers.training.augmentation import POLICIES, augment, step_seed
+from nbhelpers.training.augmentation import augment, step_seed
+from nbhelpers.training.resume import RESUME_FILE, State, fingerprint, load_resume, save_resume
+from nbhelpers.training.schedule import Settings, epoch_batches, learning_rate_at
 
-RESUME_FILE = ".resume.safetensors"
 GRADIENT_NORM = 1.0  # where a step's gradient is cut; a few odd films must not undo an epoch
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How an arm is trained.
-
-    Attributes
-    ----------
-    epochs : int
-        At most; one epoch shows every training image once.
-    batch_size : int
-        Images a step, as pairs of a normal and a pneumonia image.
-    learning_rate, weight_decay : float
-        Of AdamW; biases and norms are not decayed.
-    warmup_epochs : float
-        Epochs of linear rise before the cosine fall to a hundredth.
-    patience : int
-        Epochs without a better validation AUROC (or, at the same AUROC, loss) after which training stops; 0 never
-        stops. The best epoch's weights are kept in any case.
-    augmentation : str
-        A policy of `nbhelpers.training.augmentation`.
-    """
-
-    epochs: int = 12
-    batch_size: int = 32
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.05
-    warmup_epochs: float = 1.0
-    patience: int = 5
-    augmentation: str = "films"
-
-    def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("warmup_epochs", 0), ("weight_decay", 0)):
-            if not getattr(self, name) >= low:
-                raise UserError(f"{name} = {getattr(self, name)}", name, f"use {low} or more")
-        if not 0 < self.learning_rate < math.inf:
-            raise UserError(f"learning_rate = {self.learning_rate}", "learning_rate", "use more than 0, e.g. 1e-3")
-        if self.augmentation not in POLICIES:
-            raise UserError(
-                f"unknown augmentation {self.augmentation!r}",
-                "augmentation",
-                suggest(self.augmentation, POLICIES),
-            )
 
 
 @dataclass(frozen=True)
@@ -142,26 +95,6 @@ def load_arm(
     return kept, load_images(paths, size, desc=f"reading {arm}", workers=workers)
 
 
-def learning_rate_at(progress_made: float, settings: Settings) -> float:
-    """Learning rate after `progress_made` epochs: linear warm-up, then a cosine to a hundredth (Loshchilov 2017)."""
-    warmup = min(settings.warmup_epochs, settings.epochs)
-    if progress_made < warmup:
-        return settings.learning_rate * (progress_made + 1e-2) / (warmup + 1e-2)
-    share = (progress_made - warmup) / max(settings.epochs - warmup, 1e-9)
-    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
-
-
-def epoch_batches(pairs: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
-    """The batches of one epoch: pairs in a new order, dealt into batches of nearly equal size.
-
-    Equal sizes, since a last batch of two would give batch norm nothing to go by. Both images of a prompt pair are in
-    one batch, and are augmented apart.
-    """
-    order = np.random.default_rng((seed, epoch)).permutation(len(pairs))
-    steps = max(1, round(2 * len(pairs) / batch_size))
-    return [pairs[part].reshape(-1) for part in np.array_split(order, min(steps, len(pairs)))]
-
-
 @contextlib.contextmanager
 def _reproducible(device: Device) -> Iterator[None]:
     """Ask CUDA for kernels that give the same bits on every run; the CPU's do so by themselves."""
@@ -179,96 +112,8 @@ def _reproducible(device: Device) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before[1]
 
 
-@dataclass
-class _State:
-    """All that changes while an arm is trained, and so all that a resumed training needs."""
-
-    model: nn.Module
-    optimizer: torch.optim.Optimizer
-    scaler: torch.amp.GradScaler
-    history: list[dict[str, Any]]
-    best: dict[str, torch.Tensor]
-
-
-def fingerprint(
-    split: pd.DataFrame,
-    images: NDArray[np.uint8],
-    backbone: str,
-    init: str,
-    transform: Transform,
-    settings: Settings,
-    seed: int,
-    device: Device,
-) -> str:
-    """Hash of everything that decides the weights: files of another training must not be taken for this one's.
-
-    Parameters are those of `train_arm`.
-    """
-    facts = {
-        "settings": asdict(settings),
-        "backbone": backbone,
-        "init": init if init in ("random", "imagenet") else sha256_file(stage.user_path(init)),
-        "transform": transform.to_dict(),
-        "seed": seed,
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-        "versions": {name: stage.versions()[name] for name in ("nbhelpers", "torch", "timm")},
-    }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    digest.update(split.to_csv(index=False).encode())
-    digest.update(np.ascontiguousarray(images).data)
-    return digest.hexdigest()
-
-
-def _save_resume(path: Path, state: _State, made_of: str) -> None:
-    tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
-    tensors |= {f"best.{name}": value for name, value in state.best.items()}
-    for index, values in state.optimizer.state_dict()["state"].items():
-        tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
-    metadata = {
-        "fingerprint": made_of,
-        "history": json.dumps(state.history),
-        "scaler": json.dumps(state.scaler.state_dict()),
-    }
-    whole = {name: value.detach().cpu().contiguous().clone() for name, value in tensors.items()}
-    # One file, so that a kill leaves either this epoch or the one before, never half of each.
-    with atomic_path(path) as temporary:
-        safetensors.torch.save_file(whole, temporary, metadata=metadata)
-
-
-def _load_resume(path: Path, state: _State, made_of: str) -> bool:
-    """Continue from a resume file, when there is one and it is of this very training."""
-    try:
-        with safetensors.safe_open(path, framework="pt") as file:
-            metadata = file.metadata() or {}
-            if metadata.get("fingerprint") != made_of:
-                return False
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except (OSError, safetensors.SafetensorError):
-        return False
-    named: dict[str, dict[str, torch.Tensor]] = {"model": {}, "best": {}, "optimizer": {}}
-    for name, value in tensors.items():
-        part, _, rest = name.partition(".")
-        named[part][rest] = value
-    state.model.load_state_dict(named["model"])
-    state.best = named["best"]
-    state.history = json.loads(metadata["history"])
-    state.scaler.load_state_dict(json.loads(metadata["scaler"]))
-    parameters = [p for group in state.optimizer.param_groups for p in group["params"]]
-    moments: dict[int, dict[str, torch.Tensor]] = {}
-    for name, value in named["optimizer"].items():
-        index, _, moment = name.partition(".")
-        like = parameters[int(index)]
-        # In the weights' own memory order: other kernels would run on another order, and round differently.
-        moments.setdefault(int(index), {})[moment] = (
-            torch.empty_like(like).copy_(value) if value.shape == like.shape and value.ndim else value
-        )
-    state.optimizer.load_state_dict({"state": moments, "param_groups": state.optimizer.state_dict()["param_groups"]})
-    return True
-
-
 def _train_epoch(
-    state: _State,
+    state: State,
     images: NDArray[np.uint8],
     labels: NDArray[np.int64],
     batches: list[NDArray[np.int64]],
@@ -404,7 +249,7 @@ def train_arm(
     models.check_fits(model, transform, backbone)
     model = model.to(chosen.torch).to(memory_format=torch.channels_last)
     groups = timm.optim.param_groups_weight_decay(model, settings.weight_decay)
-    state = _State(
+    state = State(
         model,
         torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True),
         torch.amp.GradScaler(chosen.torch.type, enabled=chosen.autocast == torch.float16),
@@ -412,7 +257,7 @@ def train_arm(
         {},
     )
     made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen)
-    resumed = _load_resume(folder / RESUME_FILE, state, made_of)
+    resumed = load_resume(folder / RESUME_FILE, state, made_of)
     done = len(state.history)
     if resumed:
         print(f"an interrupted training goes on after epoch {done}")
@@ -433,7 +278,7 @@ def train_arm(
             state.history.append(row)
             if best_epoch(state.history) == epoch:
                 state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
-            _save_resume(folder / RESUME_FILE, state, made_of)
+            save_resume(folder / RESUME_FILE, state, made_of)
             write_table(history_table(state.history), folder / "history.csv", "history")
             bar.set_description(f"{name} {epoch}/{settings.epochs}", refresh=False)
             bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")

@@ -17,15 +17,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nbhelpers import metrics
-from nbhelpers.films.registry import FilmSet
+from nbhelpers.films.film_set import FilmSet
 from nbhelpers.metrics import discrimination
-from nbhelpers.metrics.bootstrap import (
-    distributions,
-    group_codes,
-    interval_groups,
-    percentile_interval,
-    weighted_metrics,
-)
+from nbhelpers.metrics.bootstrap import distributions, group_codes, interval_groups, weighted_metrics
+from nbhelpers.metrics.intervals import percentile_interval
 from nbhelpers.networks.preprocessing import load_images
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import read_table

@@ -2,138 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from nbhelpers import metrics
 from nbhelpers.errors import UserError
-from nbhelpers.films.cache import cache_key
-from nbhelpers.films.registry import FilmSet, film_arrays
 from nbhelpers.metrics import Interval, discrimination
-from nbhelpers.metrics.bootstrap import distributions, interval_groups, percentile_interval
-from nbhelpers.networks import checkpoints as networks
-from nbhelpers.networks import models, scoring
-from nbhelpers.runs.tables import read_table, write_table
+from nbhelpers.metrics.bootstrap import distributions, interval_groups
+from nbhelpers.metrics.intervals import percentile_interval
 from nbhelpers.validation import baselines
-
-FOLDER = "04_external_validation"
-INTERVALS = {
-    "bootstrap_image": "films",
-    "bootstrap_patient": "patients",
-    "delong": "DeLong",
-    "too_few": "too few patients",
-}
-KEPT_COLUMNS = ("image_id", "patient_id", "label", "view", "sex", "age")
-
-
-class Films(NamedTuple):
-    """A set that has been decoded: the set, its readable films, and their arrays by size in pixels."""
-
-    film_set: FilmSet
-    table: pd.DataFrame
-    arrays: dict[int, NDArray[np.uint8]]
-
-
-class Arm(NamedTuple):
-    """A trained arm: the network and what `model.json` says of it."""
-
-    model: Any
-    description: models.ModelDescription
-
-
-def load_arms(
-    names: Iterable[str],
-    run_folder: Path,
-    note: Callable[[Path], Path] | None = None,
-    device: str = "cpu",
-    checkpoints: Mapping[str, str] | None = None,
-) -> dict[str, Arm]:
-    """The trained network of each arm from `03_training/<arm>`, then the user's own `checkpoints`, by name and folder.
-
-    `note` is called with each file that is read, e.g. `stage.input`. A missing file is a `UserError` that says what to
-    run.
-    """
-    found = {}
-    for name, folder in networks.folders(names, checkpoints, run_folder).items():
-        for file in networks.FILES:
-            if note is not None:
-                note(folder / file)
-        found[name] = Arm(*models.load_checkpoint(folder, device))
-    return found
-
-
-def arms_table(arms: Mapping[str, Arm]) -> pd.DataFrame:
-    """One row an arm: what it was trained on, and how it did on synthetic validation images."""
-    rows = []
-    for name, arm in arms.items():
-        told = arm.description
-        rows.append(
-            {
-                "arm": name,
-                "source": told.arm.get("source"),
-                "crop": told.arm.get("crop"),
-                "simulated": told.simulated,
-                "backbone": told.backbone,
-                "init": told.init,
-                "image_size": told.transform.size,
-                "synthetic_val_auroc": told.val_auroc,
-            }
-        )
-    return pd.DataFrame(rows)
-
-
-def decode(
-    sets: Mapping[str, FilmSet],
-    arms: Mapping[str, Arm],
-    crop: str = "none",
-    workers: int = 0,
-    cache: Path | None = None,
-) -> dict[str, Films]:
-    """Decode every set once, at the sizes that the arms and the baselines need; see `film_cache.film_arrays`."""
-    sizes = [*{arm.description.transform.size for arm in arms.values()}, baselines.SIZE]
-    decoded = {}
-    for name, film_set in sets.items():
-        arrays, table = film_arrays(film_set, sizes, cache, workers, crop)
-        decoded[name] = Films(film_set, table, arrays)
-    return decoded
-
-
-def predict(
-    arms: Mapping[str, Arm],
-    films: Mapping[str, Films],
-    run_folder: Path,
-    device: str = "auto",
-    batch_size: int = 64,
-    crop: str = "none",
-) -> pd.DataFrame:
-    """Scores of every arm on every set: `arm, dataset, image_id, patient_id, label, score, view, sex, age`.
-
-    The scores of each arm and set are kept in `04_external_validation/scores/` under a name that tells weights, films
-    and crop: what was scored before is not scored again.
-    """
-    tables = []
-    for dataset, decoded in films.items():
-        for name, arm in arms.items():
-            images = decoded.arrays[arm.description.transform.size]
-            made_of = [arm.description.to_dict(), cache_key(decoded.film_set, crop), batch_size, device]
-            key = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:16]
-            path = run_folder / FOLDER / "scores" / f"{dataset}-{name}-{key}.csv"
-            if not path.is_file():
-                scores = scoring.predict(
-                    arm.model, images, arm.description.transform, device, batch_size, f"{name} on {dataset}"
-                )
-                write_table(pd.DataFrame({"image_id": decoded.table["image_id"], "score": scores}), path)
-            scored = decoded.table[list(KEPT_COLUMNS)].merge(read_table(path), on="image_id", validate="one_to_one")
-            tables.append(scored.assign(arm=name, dataset=dataset))
-    columns = ["arm", "dataset", "image_id", "patient_id", "label", "score", "view", "sex", "age"]
-    return pd.concat(tables, ignore_index=True)[columns]
+from nbhelpers.validation.scores import Films
 
 
 def metrics_table(
@@ -196,33 +76,6 @@ def joined(*tables_of_metrics: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([table for table in tables_of_metrics if len(table)], ignore_index=True)
 
 
-def shown(table: pd.DataFrame, sets: Mapping[str, FilmSet], by: str = "arm") -> pd.DataFrame:
-    """A table of metrics or baselines as a reader wants it: one row each, AUROC and AUPR with their intervals.
-
-    `by` names the column that tells the rows apart: `arm`, or `title` for baselines.
-    """
-    table = table.assign(
-        text=[
-            f"{value:.3f}" + ("" if np.isnan(low) else f" ({low:.3f}-{high:.3f})")
-            for value, low, high in zip(table["value"], table["ci_low"], table["ci_high"], strict=True)
-        ],
-        set=[sets[name].title for name in table["dataset"]],
-        interval=table["ci_method"].map(INTERVALS),
-    )
-    rows = []
-    for (title, name, interval), part in table.groupby(["set", by, "interval"], sort=False):
-        first, text = part.iloc[0], part.set_index("metric")["text"]
-        rows.append(
-            {
-                **{"data set": title, by: name, "AUROC (95 %)": text["auroc"], "AUPR (95 %)": text.get("aupr", "")},
-                **{"interval by": interval, "films": int(first["n"]), "patients": first["n_patients"]},
-                "prevalence": f"{first['prevalence']:.3f}",
-                **({"labels used": first["uses_labels"]} if "uses_labels" in part else {}),
-            }
-        )
-    return pd.DataFrame(rows).astype({"patients": "Int64"})
-
-
 def baselines_tables(
     known: Mapping[str, baselines.Baselines], films: Mapping[str, Films], n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
@@ -237,28 +90,6 @@ def all_baselines(films: Mapping[str, Films], directions: pd.DataFrame) -> dict[
         name: baselines.of_set(found.film_set, found.table, found.arrays[baselines.SIZE], directions)
         for name, found in films.items()
     }
-
-
-def checks(predictions: pd.DataFrame, films: Mapping[str, Films], arms: Iterable[str]) -> list[str]:
-    """What must hold of the predictions, a line each; what does not hold stops the run.
-
-    Raises
-    ------
-    UserError
-        When an arm has not scored every readable film, or an arm gives all films of a set the same score.
-    """
-    lines = []
-    for dataset, found in films.items():
-        for arm in arms:
-            part = predictions[(predictions["dataset"] == dataset) & (predictions["arm"] == arm)]
-            if set(part["image_id"]) != set(found.table["image_id"]):
-                raise UserError(f"arm {arm!r} has not scored every film of {dataset!r}", FOLDER, "run 04 again")
-            if part["score"].max() == part["score"].min():
-                raise UserError(
-                    f"arm {arm!r} gives every film of {dataset!r} the same score", FOLDER, "train the arm for longer"
-                )
-        lines.append(f"{found.film_set.title}: every readable film scored by every arm: ok")
-    return lines
 
 
 def compare_with_baselines(

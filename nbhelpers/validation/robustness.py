@@ -11,11 +11,13 @@ from numpy.typing import NDArray
 
 from nbhelpers import metrics
 from nbhelpers.errors import UserError
-from nbhelpers.films.registry import FilmSet
+from nbhelpers.films.film_set import FilmSet
 from nbhelpers.images.files import Gray, resize_gray
-from nbhelpers.metrics.bootstrap import distributions, interval_groups, percentile_interval
+from nbhelpers.metrics.bootstrap import distributions, interval_groups
+from nbhelpers.metrics.intervals import percentile_interval
 from nbhelpers.networks import scoring
-from nbhelpers.validation.evaluation import Arm, Films
+from nbhelpers.networks.trained import Network
+from nbhelpers.validation.scores import Films
 
 
 def blur(image: Gray, strength: float) -> Gray:
@@ -89,7 +91,7 @@ def chosen_films(label: NDArray[np.int64], count: int, seed: int = 0) -> NDArray
 
 
 def table(
-    arms: Mapping[str, Arm],
+    arms: Mapping[str, Network],
     films: Mapping[str, Films],
     device: str = "auto",
     batch_size: int = 64,

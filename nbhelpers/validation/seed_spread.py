@@ -8,10 +8,10 @@ from pathlib import Path
 import pandas as pd
 
 from nbhelpers import metrics
-from nbhelpers.films.registry import FilmSet
 from nbhelpers.metrics import discrimination
 from nbhelpers.networks import checkpoints, models
-from nbhelpers.validation import evaluation
+from nbhelpers.networks.trained import Network
+from nbhelpers.validation import scores
 
 COLUMNS = ["arm", "dataset", "seed", "metric", "value"]
 SUMMARY_COLUMNS = ["arm", "dataset", "metric", "n_seeds", "mean", "sd", "min", "max", "first", "ci_low", "ci_high"]
@@ -19,8 +19,8 @@ SUMMARY_COLUMNS = ["arm", "dataset", "metric", "n_seeds", "mean", "sd", "min", "
 
 def predict(
     names: Iterable[str],
-    trained: Mapping[str, evaluation.Arm],
-    films: Mapping[str, evaluation.Films],
+    trained: Mapping[str, Network],
+    films: Mapping[str, scores.Films],
     run_folder: Path,
     extra_seeds: int = 0,
     device: str = "auto",
@@ -28,16 +28,16 @@ def predict(
     crop: str = "none",
     note: Callable[[Path], Path] | None = None,
 ) -> pd.DataFrame:
-    """Scores of the further trainings of each arm on the same films; kept as `evaluation.predict` keeps them.
+    """Scores of the further trainings of each arm on the same films; kept as `scores.predict` keeps them.
 
     Parameters
     ----------
     names : iterable of str
         The arms that this run trained; a checkpoint of the user's own has one seed.
     trained : mapping
-        From `evaluation.load_arms`: the first training of each.
+        From `trained.load_arms`: the first training of each.
     films, run_folder, device, batch_size, crop
-        As `evaluation.predict` takes them.
+        As `scores.predict` takes them.
     extra_seeds : int
         Further trainings of each arm.
     note : callable, optional
@@ -46,7 +46,7 @@ def predict(
     Returns
     -------
     DataFrame
-        The columns of `evaluation.predict` and `seed`; empty when there is no further seed.
+        The columns of `scores.predict` and `seed`; empty when there is no further seed.
 
     Raises
     ------
@@ -61,14 +61,14 @@ def predict(
             for file in checkpoints.FILES:
                 if note is not None:
                     note(place / file)
-            arm = evaluation.Arm(*models.load_checkpoint(place))
-            scored = evaluation.predict({name: arm}, films, run_folder, device, batch_size, crop)
+            arm = Network(name, *models.load_checkpoint(place))
+            scored = scores.predict({name: arm}, films, run_folder, device, batch_size, crop)
             tables.append(scored.assign(seed=seed))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "label", "score"])
 
 
 def table(
-    names: Iterable[str], trained: Mapping[str, evaluation.Arm], predictions: pd.DataFrame, others: pd.DataFrame
+    names: Iterable[str], trained: Mapping[str, Network], predictions: pd.DataFrame, others: pd.DataFrame
 ) -> pd.DataFrame:
     """AUROC and AUPR of every seed of the arms `names`: `arm, dataset, seed, metric, value`, the first seed first.
 
@@ -108,29 +108,3 @@ def summary(by_seed: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     intervals = chosen[[*keys, "value", "ci_low", "ci_high"]].rename(columns={"value": "first"})
     found = spread.merge(intervals, on=keys, how="left", validate="one_to_one")[SUMMARY_COLUMNS]
     return found.assign(interval_width=found["ci_high"] - found["ci_low"])
-
-
-def shown(spread: pd.DataFrame, sets: Mapping[str, FilmSet]) -> pd.DataFrame:
-    """The summary as a reader wants it, a row an arm, set and metric; one seed has no spread, and no columns for it."""
-    table = pd.DataFrame(
-        {
-            "data set": [sets[name].title for name in spread["dataset"]],
-            "arm": spread["arm"],
-            "metric": spread["metric"].str.upper(),
-            "seeds": spread["n_seeds"],
-            "mean over seeds": spread["mean"].map("{:.3f}".format),
-            "sd over seeds": ["" if pd.isna(value) else f"{value:.3f}" for value in spread["sd"]],
-            "lowest to highest": [
-                f"{low:.3f} to {high:.3f}" if n > 1 else ""
-                for low, high, n in zip(spread["min"], spread["max"], spread["n_seeds"], strict=True)
-            ],
-            "sampling interval of the first seed": [
-                f"{low:.3f} to {high:.3f} (width {high - low:.3f})"
-                for low, high in zip(spread["ci_low"], spread["ci_high"], strict=True)
-            ],
-        }
-    )
-    if (spread["n_seeds"] > 1).any():
-        return table
-    one = table.drop(columns=["sd over seeds", "lowest to highest"])
-    return one.rename(columns={"mean over seeds": "value", "sampling interval of the first seed": "sampling interval"})

@@ -11,17 +11,16 @@ from numpy.typing import ArrayLike, NDArray
 
 from nbhelpers import metrics
 from nbhelpers.errors import UserError
-from nbhelpers.metrics import Interval, discrimination
+from nbhelpers.metrics import Interval, bootstrap_distribution, discrimination
 from nbhelpers.metrics.bootstrap import (
     Ranking,
-    bootstrap_distribution,
     checked_labels,
     checked_scores,
     group_codes,
     interval_groups,
-    percentile_interval,
     weight_blocks,
 )
+from nbhelpers.metrics.intervals import percentile_interval
 
 AGE_EDGES = (0, 18, 40, 65, 200)  # years, upper end exclusive
 AGE_NAMES = ("age 0-17", "age 18-39", "age 40-64", "age 65+")
@@ -164,26 +163,3 @@ def _row(
         "prevalence": films["label"].mean(),
         **{"ci_method": method, "primary": True},
     }
-
-
-def shown(found: pd.DataFrame) -> pd.DataFrame:
-    """AUROC as a reader wants it: a row a set and subgroup, a column an arm."""
-    area = found[found["metric"] == "auroc"]
-    rows = []
-    for (dataset, name), part in area.groupby(["dataset", "subgroup"], sort=False):
-        text = {
-            row["arm"]: "too few"
-            if row["ci_method"] == "too_few"
-            else f"{row['value']:.3f} ({row['ci_low']:.3f}-{row['ci_high']:.3f})"
-            for row in part.to_dict("records")
-        }
-        first = part.iloc[0]
-        rows.append(
-            {
-                **{"dataset": dataset, "subgroup": name, "films": int(first["n"])},
-                **{"patients": first["n_patients"], "prevalence": f"{first['prevalence']:.3f}", **text},
-            }
-        )
-    if not rows:
-        return pd.DataFrame(columns=["dataset", "subgroup", "films", "patients", "prevalence"])
-    return pd.DataFrame(rows).astype({"patients": "Int64"})

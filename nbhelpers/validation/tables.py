@@ -8,9 +8,16 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nbhelpers.films.registry import FilmSet
-from nbhelpers.interpretability.localisation import BASELINES, SCORES
-from nbhelpers.metrics.wording import p_floor, p_text, verdict
+from nbhelpers.films.film_set import FilmSet
+from nbhelpers.metrics.decisions import RATES
+from nbhelpers.metrics.wording import p_floor, p_text, signed, verdict
+
+INTERVALS = {
+    "bootstrap_image": "films",
+    "bootstrap_patient": "patients",
+    "delong": "DeLong",
+    "too_few": "too few patients",
+}
 
 KINDS = {
     "fixed": "direction fixed beforehand",
@@ -34,7 +41,7 @@ def against_baselines(comparison: pd.DataFrame, sets: Mapping[str, FilmSet], tit
                 for title, area in zip(comparison["title"], comparison["baseline_auroc"], strict=True)
             ],
             "of its kind": comparison["kind"].map(KINDS),
-            "difference (95 %)": _signed(comparison, "difference", "ci_low", "ci_high"),
+            "difference (95 %)": signed(comparison, "difference", "ci_low", "ci_high"),
             "verdict": comparison["verdict"].map(verdict),
         }
     )
@@ -50,7 +57,7 @@ def arm_pairs(differences: pd.DataFrame, titles: Mapping[str, str], n_resamples:
             "data set": differences["dataset"],
             "arms": [f"{titles[a]} minus {titles[b]}" for a, b in pairs],
             "metric": differences["metric"].str.upper(),
-            "difference (95 %)": _signed(differences, "difference", "ci_low", "ci_high"),
+            "difference (95 %)": signed(differences, "difference", "ci_low", "ci_high"),
             "p": [p_text(*found) for found in zip(differences["p_value"], floor, strict=True)],
             "p (Holm)": [p_text(*found) for found in zip(differences["p_holm"], floor, strict=True)],
             "method": differences["method"].str.replace("_", " "),
@@ -58,68 +65,112 @@ def arm_pairs(differences: pd.DataFrame, titles: Mapping[str, str], n_resamples:
     )
 
 
-def clusters(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """`clustering.summarise_seeds` to read: mean and range over the seeds, beside the share of the larger class."""
-    return pd.DataFrame(
-        {
-            "network": [titles[name] for name in summary["arm"]],
-            "data set": summary["dataset"],
-            "accuracy": _ranged(summary, "accuracy"),
-            "majority": summary["majority"].map("{:.3f}".format),
-            "ARI": _ranged(summary, "ari"),
-            "films": summary["n"],
-        }
-    )
+def results(table: pd.DataFrame, sets: Mapping[str, FilmSet], by: str = "arm") -> pd.DataFrame:
+    """A table of metrics or baselines as a reader wants it: one row each, AUROC and AUPR with their intervals.
 
-
-def saliency(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """`saliency_scores.summarise_scores` to read: a row a set and map, `mean (low to high)` of every score.
-
-    `films_lesion` and `films_lungs` count the films behind the scores of lesion and of lungs; `empty` is the share of
-    maps that are zero everywhere.
+    `by` names the column that tells the rows apart: `arm`, or `title` for baselines.
     """
-    here = summary[summary["metric"].isin(list(SCORES))]
+    table = table.assign(
+        text=[
+            f"{value:.3f}" + ("" if np.isnan(low) else f" ({low:.3f}-{high:.3f})")
+            for value, low, high in zip(table["value"], table["ci_low"], table["ci_high"], strict=True)
+        ],
+        set=[sets[name].title for name in table["dataset"]],
+        interval=table["ci_method"].map(INTERVALS),
+    )
     rows = []
-    for (dataset, name), part in here.groupby(["dataset", "map"], sort=False):
-        row: dict[str, Any] = {"data set": dataset, "map": _map_title(str(name), titles)}
-        found = {str(score["metric"]): score for score in part.to_dict("records")}
-        for metric, score in found.items():
-            row[metric] = f"{score['value']:.3f} ({score['ci_low']:.3f} to {score['ci_high']:.3f})"
-        on_lesion = [int(score["n"]) for metric, score in found.items() if metric != "in_lungs"]
-        row["films_lesion"] = max(on_lesion, default=0)
-        row["films_lungs"] = int(found["in_lungs"]["n"]) if "in_lungs" in found else 0
-        rows.append(row | {"empty": f"{part['empty'].iloc[0]:.3f}"})
-    metrics = [name for name in SCORES if name in set(here["metric"])]
-    columns = ["data set", "map", *metrics, "films_lesion", "films_lungs", "empty"]
-    return pd.DataFrame(rows, columns=columns).fillna("")
+    for (title, name, interval), part in table.groupby(["set", by, "interval"], sort=False):
+        first, text = part.iloc[0], part.set_index("metric")["text"]
+        rows.append(
+            {
+                **{"data set": title, by: name, "AUROC (95 %)": text["auroc"], "AUPR (95 %)": text.get("aupr", "")},
+                **{"interval by": interval, "films": int(first["n"]), "patients": first["n_patients"]},
+                "prevalence": f"{first['prevalence']:.3f}",
+                **({"labels used": first["uses_labels"]} if "uses_labels" in part else {}),
+            }
+        )
+    return pd.DataFrame(rows).astype({"patients": "Int64"})
 
 
-def saliency_differences(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """How far arms are from maps that know nothing: a row a set, arm and score, a column a map, `arm minus map`."""
-    arms = summary[~summary["map"].str.startswith(BASELINES) & summary["metric"].isin(list(SCORES))]
+def operating_points(transferred: pd.DataFrame) -> pd.DataFrame:
+    """The table as a reader wants it: a row an arm and set, each rate with its interval."""
+    rows = []
+    for (dataset, arm), part in transferred.groupby(["dataset", "arm"], sort=False):
+        text = {
+            row["metric"]: "undefined"
+            if np.isnan(row["value"])
+            else f"{row['value']:.3f} (too few patients)"
+            if np.isnan(row["ci_low"])
+            else f"{row['value']:.3f} ({row['ci_low']:.3f}-{row['ci_high']:.3f})"
+            for row in part.to_dict("records")
+        }
+        rows.append({"dataset": dataset, "arm": arm, "threshold": round(float(part["threshold"].iloc[0]), 3), **text})
+    return pd.DataFrame(rows, columns=["dataset", "arm", "threshold", *RATES])
+
+
+def calibration(found: pd.DataFrame) -> pd.DataFrame:
+    """The table as a reader wants it: a row an arm, set and kind of probabilities."""
+    rows = []
+    for (dataset, arm, kind), part in found.groupby(["dataset", "arm", "probabilities"], sort=False):
+        text = {row["metric"]: _calibration_cell(row) for row in part.to_dict("records")}
+        rows.append({"dataset": dataset, "arm": arm, "probabilities": kind, **text})
+    return pd.DataFrame(rows)
+
+
+def _calibration_cell(row: Mapping[Any, Any]) -> str:
+    if np.isnan(row["value"]):
+        return "no finite value"
+    if np.isnan(row["ci_low"]):
+        return f"{row['value']:.2f} (no interval)"
+    share = row["resamples_dropped"]
+    left_out = f"; {share:.1%} of resamples have none" if share > 0 else ""
+    return f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f}{left_out})"
+
+
+def subgroups(found: pd.DataFrame) -> pd.DataFrame:
+    """AUROC as a reader wants it: a row a set and subgroup, a column an arm."""
+    area = found[found["metric"] == "auroc"]
+    rows = []
+    for (dataset, name), part in area.groupby(["dataset", "subgroup"], sort=False):
+        text = {
+            row["arm"]: "too few"
+            if row["ci_method"] == "too_few"
+            else f"{row['value']:.3f} ({row['ci_low']:.3f}-{row['ci_high']:.3f})"
+            for row in part.to_dict("records")
+        }
+        first = part.iloc[0]
+        rows.append(
+            {
+                **{"dataset": dataset, "subgroup": name, "films": int(first["n"])},
+                **{"patients": first["n_patients"], "prevalence": f"{first['prevalence']:.3f}", **text},
+            }
+        )
+    if not rows:
+        return pd.DataFrame(columns=["dataset", "subgroup", "films", "patients", "prevalence"])
+    return pd.DataFrame(rows).astype({"patients": "Int64"})
+
+
+def seeds(spread: pd.DataFrame, sets: Mapping[str, FilmSet]) -> pd.DataFrame:
+    """The summary as a reader wants it, a row an arm, set and metric; one seed has no spread, and no columns for it."""
     table = pd.DataFrame(
         {
-            "data set": arms["dataset"],
-            "arm": [_map_title(name, titles) for name in arms["map"]],
-            "score": arms["metric"],
+            "data set": [sets[name].title for name in spread["dataset"]],
+            "arm": spread["arm"],
+            "metric": spread["metric"].str.upper(),
+            "seeds": spread["n_seeds"],
+            "mean over seeds": spread["mean"].map("{:.3f}".format),
+            "sd over seeds": ["" if pd.isna(value) else f"{value:.3f}" for value in spread["sd"]],
+            "lowest to highest": [
+                f"{low:.3f} to {high:.3f}" if n > 1 else ""
+                for low, high, n in zip(spread["min"], spread["max"], spread["n_seeds"], strict=True)
+            ],
+            "sampling interval of the first seed": [
+                f"{low:.3f} to {high:.3f} (width {high - low:.3f})"
+                for low, high in zip(spread["ci_low"], spread["ci_high"], strict=True)
+            ],
         }
     )
-    for name in BASELINES:
-        table[f"minus {_map_title(name, titles)}"] = _signed(
-            arms, f"{name}_less", f"{name}_less_low", f"{name}_less_high"
-        )
-    return table.reset_index(drop=True)
-
-
-def _map_title(name: str, titles: Mapping[str, str]) -> str:
-    return titles.get(name, name.replace("_", " "))
-
-
-def _signed(table: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
-    cells = table[[value, low, high]].to_numpy(dtype=float)
-    return ["" if np.isnan(middle) else f"{middle:+.3f} ({down:+.3f} to {up:+.3f})" for middle, down, up in cells]
-
-
-def _ranged(table: pd.DataFrame, name: str) -> list[str]:
-    cells = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float)
-    return [f"{value:.3f} ({low:.3f} to {high:.3f})" for value, low, high in cells + 0.0]  # no -0.000
+    if (spread["n_seeds"] > 1).any():
+        return table
+    one = table.drop(columns=["sd over seeds", "lowest to highest"])
+    return one.rename(columns={"mean over seeds": "value", "sampling interval of the first seed": "sampling interval"})

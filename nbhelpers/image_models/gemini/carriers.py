@@ -2,8 +2,8 @@
 
 One Python process spends some milliseconds of its only lock on each request, most of them in the SDK and its HTTP
 library. That is nothing beside a model that takes seconds, but from about a hundred images a second it is the limit;
-so many requests in flight are shared out over processes (`python -m nbhelpers.image_models.gemini.carriers`), which are told what
-to ask for and tell what came, a line of JSON each. They end when their parent does, however that ends.
+so many requests in flight are shared out over processes (`python -m nbhelpers.image_models.gemini.carriers`), which are
+told what to ask for and tell what came, a line of JSON each. They end when their parent does, however that ends.
 """
 
 from __future__ import annotations
@@ -184,7 +184,7 @@ class Processes:
         self = cls()
         self.ahead = count
         settings = {"request": asdict(request), "deadline_s": deadline_s, "folder": str(folder.absolute())}
-        root = str(Path(__file__).resolve().parent.parent)
+        root = str(Path(__file__).resolve().parents[3])
         path = os.pathsep.join(filter(None, (root, os.environ.get("PYTHONPATH"))))
         for place in range(count):
             share = in_flight // count + (place < in_flight % count)

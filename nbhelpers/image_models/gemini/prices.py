@@ -10,7 +10,7 @@ from typing import Any
 from nbhelpers.errors import UserError
 from nbhelpers.runs import parameters
 
-PRICES = Path(__file__).with_name("gemini_prices.yaml")
+PRICES = Path(__file__).with_name("prices.yaml")
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,8 @@ from nbhelpers.images.files import write_png
 from nbhelpers.runs import files
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import write_table
-from nbhelpers.simulator.film import CHOICES, design_rows, draw_film, map_rows, pack_truth
+from nbhelpers.simulator.film import CHOICES, design_rows, draw_film, map_rows
+from nbhelpers.simulator.truth import pack_truth
 
 _BOXES = ("field", "watermark", "lesion")
 _EDGES = ("left", "top", "right", "bottom")

@@ -1,0 +1,113 @@
+"""The one command: `python -m nbhelpers run | fetch | checkpoint | handout`, each with `--help`.
+
+Exit codes: 0; 1 when a notebook stopped; 2 for bad input, with one line that says what, where and what to do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from nbhelpers.errors import UserError
+from nbhelpers.runs import parameters
+
+INTERNAL = ("check", "arms", "notebook", "report")  # what the pipeline calls; not for typing
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m nbhelpers", description=(__doc__ or "").splitlines()[0])
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run | fetch | checkpoint | handout")
+
+    run = verbs.add_parser("run", help="bring the whole run of one parameter file up to date, and name its report")
+    run.add_argument("parameters", help="the experiment, e.g. params/demo.yaml")
+    run.add_argument("options", nargs=argparse.REMAINDER, help="Snakemake's own, e.g. --dry-run")
+
+    fetch = verbs.add_parser("fetch", help="get a public data set from Kaggle and put it where it is looked for")
+    fetch.add_argument("name", help="rsna or kermany")
+    fetch.add_argument("--to", type=Path, help="data root; data/ or NBHELPERS_DATA when not given")
+
+    own = verbs.add_parser("checkpoint", help="make a weights file of your own into a checkpoint to evaluate")
+    own.add_argument("weights", type=Path)
+    own.add_argument("--backbone", required=True, help="timm's name of the network")
+    own.add_argument("--to", type=Path, required=True, help="folder to write")
+    own.add_argument("--size", type=int, default=224, help="pixels along a side that it was trained on")
+    own.add_argument("--channels", type=int, default=3, choices=(1, 3))
+    own.add_argument("--standardise", default="imagenet", choices=("image", "imagenet"))
+    own.add_argument("--pneumonia", type=int, default=1, choices=(0, 1), help="which of two outputs is pneumonia")
+    own.add_argument("--init", default="random", choices=("random", "imagenet"), help="its untrained twin in 05")
+    own.add_argument(
+        "--validation", type=Path, help="CSV of label,score of your own validation set: chooses the threshold"
+    )
+
+    handout = verbs.add_parser("handout", help="write a run's model card, checklists and data flow again")
+    handout.add_argument("folder", type=Path, help="outputs/<run>")
+
+    for name in INTERNAL:
+        verb = verbs.add_parser(name)
+        if name == "notebook":
+            verb.add_argument("stage", choices=parameters.STAGES)
+        verb.add_argument("parameters")
+        if name == "notebook":
+            verb.add_argument("--arm")
+    return parser
+
+
+def _do(chosen: argparse.Namespace) -> int:
+    match chosen.verb:
+        case "run":
+            from nbhelpers.pipeline import command
+
+            return command.run(chosen.parameters, chosen.options)
+        case "fetch":
+            from nbhelpers.films.fetch import fetch
+
+            print(f"ready: {fetch(chosen.name, chosen.to)}")
+        case "checkpoint":
+            from nbhelpers.networks.own_checkpoint import convert
+
+            given = {name: value for name, value in vars(chosen).items() if name != "verb"}
+            folder = given.pop("to")
+            convert(given.pop("weights"), folder, **given)
+            print(f"ready: checkpoints: {{{folder.name}: {folder}}}")
+        case "handout":
+            from nbhelpers.reporting import handout
+
+            print(*handout.write(chosen.folder), sep="\n")
+        case "check":
+            from nbhelpers.pipeline.checks import check_inputs
+
+            check_inputs(chosen.parameters)
+        case "arms":
+            from nbhelpers.pipeline.command import write_arm_tables
+
+            write_arm_tables(chosen.parameters)
+        case "notebook":
+            from nbhelpers.pipeline import notebooks
+
+            notebooks.watch_owner()
+            notebooks.execute(chosen.stage, chosen.parameters, chosen.arm)
+        case "report":
+            from nbhelpers.reporting import handout, report
+            from nbhelpers.runs.stage import outputs_root
+
+            folder = outputs_root() / parameters.load(chosen.parameters)["run"]
+            handout.write(folder)
+            report.write(folder)
+    return 0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit code."""
+    try:
+        return _do(_parser().parse_args(arguments))
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr, flush=True)
+        return 2
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

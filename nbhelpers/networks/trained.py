@@ -1,0 +1,115 @@
+"""Trained networks, read from their folders: arms of this run and checkpoints of the user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from torch import nn
+
+from nbhelpers.errors import UserError
+from nbhelpers.networks import models
+from nbhelpers.networks.checkpoints import FILES, folders
+from nbhelpers.networks.models import ModelDescription
+from nbhelpers.runs import Stage
+from nbhelpers.runs.devices import pick_device
+from nbhelpers.style import marked
+
+NOT_FINE_TUNED = "not_fine_tuned"
+_STARTS = {"imagenet": "ImageNet weights", "random": "random weights"}
+
+
+@dataclass(frozen=True)
+class Network:
+    """A network: an arm's or the user's own, from its `folder`, or the backbone as it was before fine-tuning."""
+
+    name: str
+    model: nn.Module
+    description: ModelDescription
+    fine_tuned: bool = True
+    folder: Path | None = None
+
+    @property
+    def title(self) -> str:
+        """What figures call it."""
+        if self.fine_tuned:
+            return marked(self.name, self.description.simulated)
+        return f"not fine-tuned, {_STARTS.get(self.description.init, 'given weights')}"
+
+    @property
+    def size(self) -> int:
+        """Pixels along a side that it takes."""
+        return self.description.transform.size
+
+
+def load_arms(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
+    """The trained network of each arm from `03_training/<arm>`, then the user's own `checkpoints`, by name.
+
+    Files are noted as inputs of the stage. A missing one is a `UserError` that says what to run.
+    """
+    device = pick_device(stage.device)
+    networks = {}
+    for name, folder in folders(arms, stage.parameters.get("checkpoints"), stage.run_folder).items():
+        if name.startswith(NOT_FINE_TUNED):
+            raise UserError(f"an arm cannot be called {name!r}", "arms", "the name is kept for the untrained network")
+        for file in FILES:
+            stage.input(folder / file)
+        model, description = models.load_checkpoint(folder, device)
+        networks[name] = Network(name, model, description, folder=folder)
+    return networks
+
+
+def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
+    """What `load_arms` gives, and the same backbone without fine-tuning.
+
+    The latter is built from what the arms' checkpoints say of themselves (backbone, initial weights, seed), so it is
+    what their training started from: ImageNet weights, or random ones. Arms that started from different networks
+    bring one each.
+    """
+    device = pick_device(stage.device).name
+    networks = load_arms(arms, stage)
+    starts: dict[tuple[str, str, int, int], ModelDescription] = {}
+    for network in networks.values():
+        made = network.description
+        starts.setdefault((made.backbone, made.init, made.transform.size, made.transform.channels), made)
+    for number, made in enumerate(starts.values()):
+        name = NOT_FINE_TUNED if number == 0 else f"{NOT_FINE_TUNED}_{number + 1}"
+        networks[name] = Network(name, untrained(made).to(device).eval(), made, fine_tuned=False)
+    return networks
+
+
+def untrained(description: ModelDescription, init: str | None = None, seed: int | None = None) -> nn.Module:
+    """The network that a training started from; `init` and `seed` choose another start of the same backbone."""
+    return models.build(
+        description.backbone,
+        description.init if init is None else init,
+        description.transform.channels,
+        description.seed if seed is None else seed,
+        image_size=description.transform.size,
+    )
+
+
+def network_table(networks: Mapping[str, Network]) -> pd.DataFrame:
+    """One row a network: `network, trained_on, crop, simulated, backbone, started_from, size, synthetic_val_auroc`.
+
+    The last is its AUROC on validation images of its own source.
+    """
+    rows = []
+    for name, network in networks.items():
+        made = network.description
+        arm = made.arm if network.fine_tuned else {}
+        rows.append(
+            {
+                "network": name,
+                "trained_on": arm.get("source", "nothing but its start"),
+                "crop": arm.get("crop", ""),
+                "simulated": made.simulated if network.fine_tuned else "",
+                "backbone": made.backbone,
+                "started_from": _STARTS.get(made.init, made.init),
+                "size": network.size,
+                "synthetic_val_auroc": made.val_auroc if network.fine_tuned else None,
+            }
+        )
+    return pd.DataFrame(rows)

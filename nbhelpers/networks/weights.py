@@ -1,0 +1,158 @@
+"""Where a network's first weights come from: a local file, or timm's pretrained ones."""
+
+from __future__ import annotations
+
+import http.client
+import pickle
+import threading
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import timm
+import torch
+from huggingface_hub import constants as hub
+from huggingface_hub import try_to_load_from_cache
+from timm.models import get_pretrained_cfg
+from torch import nn
+
+from nbhelpers.errors import UserError
+from nbhelpers.runs.stage import user_path
+
+WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+HUB_TIMEOUT = 10.0  # seconds to find out whether the weights' host answers
+INIT_CHOICES = "init is `imagenet`, `random`, or the path of a local weights file (.safetensors, .pth, .pt, .bin)"
+
+
+def create(backbone: str, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
+    """The network that `timm.create_model` gives, its random weights drawn from the seed alone."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        try:
+            return timm.create_model(backbone, **arguments)
+        except (AssertionError, ValueError, TypeError) as error:
+            # A patch or window size that does not divide the image, mostly.
+            raise UserError(f"timm cannot build {backbone} so: {error}", "backbone, image_size", "change one") from None
+
+
+def local_file(init: str) -> Path:
+    """The weights file that `init` names; a `UserError` when there is none, or it is of another kind."""
+    path = user_path(init)
+    if not path.is_file():
+        raise UserError(f"init = {init!r} is neither a choice nor a file", str(path), INIT_CHOICES)
+    if path.suffix not in WEIGHT_SUFFIXES:
+        raise UserError(f"weights in a {path.suffix or 'nameless'} file", str(path), INIT_CHOICES)
+    return path
+
+
+def imagenet_file(backbone: str) -> Path | None:
+    """The pretrained weights of a backbone where an earlier download left them; None when there are none yet."""
+    config = get_pretrained_cfg(backbone)
+    if config is None or not config.has_weights:
+        raise UserError(f"timm has no pretrained weights for {backbone!r}", "init, backbone", INIT_CHOICES)
+    if not config.hf_hub_id:
+        return None
+    found = try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
+    return Path(found) if isinstance(found, str) and found.endswith(".safetensors") else None
+
+
+def download(backbone: str, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
+    """The network with weights that timm fetches now; with no network, one clear error within seconds."""
+    config: Any = get_pretrained_cfg(backbone)
+    host = hub.ENDPOINT if config.hf_hub_id else config.url
+    reason = "downloads are off (HF_HUB_OFFLINE)" if hub.HF_HUB_OFFLINE else _unreachable(host, HUB_TIMEOUT)
+    if reason is None:
+        try:
+            return create(backbone, seed, {**arguments, "pretrained": True})
+        except (OSError, urllib.error.URLError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+    raise UserError(f"ImageNet weights of {backbone} are not on this machine: {reason}", "init", INIT_CHOICES)
+
+
+def _unreachable(url: str, timeout: float) -> str | None:
+    """Why a host does not answer within `timeout` seconds; None when it does, with whatever answer.
+
+    The hub's client retries for most of a minute before it gives up, hence this question first. It is asked in a
+    thread, since looking up a name can take longer than any time limit set on the connection.
+    """
+    outcome = [f"{url} did not answer within {timeout:.0f} s"]
+
+    def ask() -> None:
+        try:
+            urllib.request.urlopen(urllib.request.Request(url, method="HEAD"), timeout=timeout).close()
+            outcome[0] = ""
+        except urllib.error.HTTPError:
+            outcome[0] = ""
+        except (OSError, ValueError, http.client.HTTPException) as error:
+            outcome[0] = f"{url} cannot be reached ({getattr(error, 'reason', error)})"
+
+    thread = threading.Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(timeout)
+    return outcome[0] or None
+
+
+def read_weights(path: Path) -> dict[str, torch.Tensor]:
+    """Tensors of a weights file by name; a pickled file is read as tensors only, so no code in it can run."""
+    try:
+        return timm.models.load_state_dict(str(path), weights_only=True)
+    except (RuntimeError, pickle.UnpicklingError, safetensors.SafetensorError, OSError, EOFError) as error:
+        reason = " ".join(str(error).split())[:200]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        reason = f"no named tensors in it ({error})"
+    raise UserError(f"weights cannot be read: {reason}", str(path), INIT_CHOICES)
+
+
+def create_from_file(backbone: str, path: Path, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
+    """The network with the weights of a file; all of its weights but the head must be in it."""
+    weights = read_weights(path)
+    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
+        raise UserError("the file holds no named tensors", str(path), INIT_CHOICES)
+    fresh = create(backbone, seed, arguments)
+    config = dict(getattr(fresh, "pretrained_cfg", None) or {})
+    overlay: dict[str, Any] = {"state_dict": weights, "source": ""}
+    head = weights.get(f"{config.get('classifier')}.weight")
+    if head is not None:
+        # Told the file's own number of classes, timm keeps a head that fits and drops one that does not.
+        overlay["num_classes"] = head.shape[0]
+    stem = weights.get(f"{config.get('first_conv')}.weight")
+    if stem is not None and stem.ndim == 4 and stem.shape[1] == 1:
+        overlay["input_size"] = (1, *(config.get("input_size") or (3, 224, 224))[1:])
+    try:
+        model = create(backbone, seed, {**arguments, "pretrained": True, "pretrained_cfg_overlay": overlay})
+    except (RuntimeError, KeyError) as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"weights do not fit {backbone}: {reason}", str(path), "name their own backbone") from None
+    # timm keeps what it was given, which would be a second copy of every weight.
+    getattr(model, "pretrained_cfg", {}).pop("state_dict", None)
+    _check_all_loaded(model, fresh, backbone, path)
+    return model
+
+
+def head_layers(model: Any) -> list[nn.Module]:
+    """The layers that classify; some networks have two."""
+    classifier = model.get_classifier()
+    layers = classifier if isinstance(classifier, (tuple, list)) else (classifier,)
+    return [layer for layer in layers if isinstance(layer, nn.Module)]
+
+
+def _check_all_loaded(model: nn.Module, fresh: nn.Module, backbone: str, path: Path) -> None:
+    """Refuse weights that left part of the network as it was drawn: timm itself only logs that.
+
+    Both networks were drawn from the same seed, so a weight that is equal in both was not in the file.
+    """
+    head = {id(parameter) for layer in head_layers(model) for parameter in layer.parameters()}
+    drawn = fresh.state_dict()
+    untouched = [
+        name
+        for name, value in model.named_parameters()
+        if value.ndim > 1 and id(value) not in head and value.std() > 0 and torch.equal(value, drawn[name])
+    ]
+    if untouched:
+        raise UserError(
+            f"weights do not fit {backbone}: {len(untouched)} of its weights are not in the file, e.g. {untouched[0]}",
+            str(path),
+            "name their own backbone",
+        )

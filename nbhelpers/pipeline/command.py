@@ -1,0 +1,131 @@
+"""One experiment brought up to date: checked, run through Snakemake, its report named."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import yaml
+
+from nbhelpers.errors import UserError
+from nbhelpers.image_models.ledger import NOT_YET
+from nbhelpers.pipeline.notebooks import OWNER, say
+from nbhelpers.pipeline.plan import Plan
+from nbhelpers.runs import parameters
+from nbhelpers.runs.files import write_bytes
+from nbhelpers.runs.stage import outputs_root
+
+FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake's: run again what is up to date
+
+
+def write_arm_tables(parameter_file: Path | str) -> None:
+    """Write `02_cropping/arms/<arm>.csv`: the rows of the cropped images that one arm trains on."""
+    from nbhelpers.runs.tables import read_table, write_table
+
+    plan = Plan(parameter_file)
+    for arm, entry in plan.values["arms"].items():
+        table = read_table(plan.folder / "02_cropping" / entry["source"] / "images.csv", "cropped")
+        rows = table[table["crop"] == entry["crop"]]
+        write_table(rows, plan.folder / "02_cropping" / "arms" / f"{arm}.csv", "cropped")
+
+
+@contextlib.contextmanager
+def only_run(folder: Path) -> Iterator[None]:
+    """Hold a run's folder for this process alone; the system lets go of it when the process ends, however it ends.
+
+    Snakemake's own lock outlives a process that was killed, so it is switched off for this one.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        handle = open(folder / ".lock", "a+")  # noqa: SIM115  (held open on purpose)
+    except OSError as error:
+        raise UserError(
+            f"cannot write there: {error.strerror}", str(folder), "check NBHELPERS_OUTPUTS and the disk"
+        ) from None
+    with handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            handle.seek(0)
+            raise UserError(
+                f"another run is writing there (process {handle.read().strip() or 'unknown'})",
+                str(folder),
+                "wait for it, end it, or give this run another name with `run:`",
+            ) from None
+        handle.truncate(0)
+        handle.write(f"{socket.gethostname()}:{os.getpid()}")
+        handle.flush()
+        yield
+
+
+def run(parameter_file: Path | str, options: list[str]) -> int:
+    """Check an experiment, bring its run up to date through Snakemake, and name the report; returns the exit code."""
+    values = parameters.load(parameter_file)
+    folder = outputs_root().absolute() / values["run"]
+    with only_run(folder):
+        # A copy is run, not the file itself: an edit while it runs must not reach half of the notebooks.
+        frozen = folder / "parameters.yaml"
+        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        if not frozen.is_file() or frozen.read_text(encoding="utf-8") != text:
+            # In a process of its own: what it imports would stay in memory beside every notebook.
+            checked = subprocess.run([sys.executable, "-m", "nbhelpers", "check", str(parameter_file)])
+            if checked.returncode:
+                return checked.returncode
+            write_bytes(frozen, text.encode())
+        os.environ[OWNER] = f"{socket.gethostname()}:{os.getpid()}"
+        # This library, whatever else is installed: notebooks run in other folders than this one.
+        known = os.environ.get("PYTHONPATH")
+        os.environ["PYTHONPATH"] = os.pathsep.join([str(parameters.ROOT), *([known] if known else [])])
+        report = folder / "index.html"
+        say(values["run"], f"{parameter_file} -> {folder}")
+        before = report.stat().st_mtime_ns if report.is_file() else None
+        # In three calls, since Snakemake plans by what may change: only with the images, and then the scores, there
+        # does it see that they are what they were, and leaves be what depends on them.
+        forced = not FORCED.isdisjoint(options)
+        for target in ("all",) if forced else ("images", "scores", "all"):
+            more = ["--forcerun", "prompting"] if target == "images" and may_still_come(folder) else []
+            code = snakemake(frozen, target, [*options, *more])
+            if code:
+                return code
+        if report.is_file() and before == report.stat().st_mtime_ns:
+            say(values["run"], "everything was up to date")
+        print(f"report: {report}")
+    return 0
+
+
+def may_still_come(folder: Path) -> bool:
+    """Whether an earlier run went on without images that the source may still bring (`gemini_partial: true`)."""
+    for path in folder.glob("01_prompting/*/images.csv"):
+        with open(path, encoding="utf-8", newline="") as handle:
+            if any(row["status"].startswith(NOT_YET) for row in csv.DictReader(handle)):
+                return True
+    return False
+
+
+def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
+    """Call Snakemake on one target; returns its exit code."""
+    from snakemake.cli import main as snakemake_main
+
+    local = [] if "--executor" in options else ["--cores", "all", "--resources", "accelerator=1"]
+    arguments = [
+        target,  # first, since an option of several values would take it for one more
+        *("--snakefile", str(parameters.ROOT / "Snakefile"), "--config", f"parameters={parameter_file}"),
+        # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
+        *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
+        *("--max-checksum-file-size", "500MB"),
+        *("--quiet", "all"),
+        *local,
+        *options,
+    ]
+    try:
+        snakemake_main(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else 1
+    return 0

@@ -1,0 +1,76 @@
+"""Settings of a training, its learning rate, and the order of its batches."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from nbhelpers.errors import UserError
+from nbhelpers.runs.parameters import suggest
+from nbhelpers.training.augmentation import POLICIES
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How an arm is trained.
+
+    Attributes
+    ----------
+    epochs : int
+        At most; one epoch shows every training image once.
+    batch_size : int
+        Images a step, as pairs of a normal and a pneumonia image.
+    learning_rate, weight_decay : float
+        Of AdamW; biases and norms are not decayed.
+    warmup_epochs : float
+        Epochs of linear rise before the cosine fall to a hundredth.
+    patience : int
+        Epochs without a better validation AUROC (or, at the same AUROC, loss) after which training stops; 0 never
+        stops. The best epoch's weights are kept in any case.
+    augmentation : str
+        A policy of `nbhelpers.training.augmentation`.
+    """
+
+    epochs: int = 12
+    batch_size: int = 32
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.05
+    warmup_epochs: float = 1.0
+    patience: int = 5
+    augmentation: str = "films"
+
+    def __post_init__(self) -> None:
+        for name, low in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("warmup_epochs", 0), ("weight_decay", 0)):
+            if not getattr(self, name) >= low:
+                raise UserError(f"{name} = {getattr(self, name)}", name, f"use {low} or more")
+        if not 0 < self.learning_rate < math.inf:
+            raise UserError(f"learning_rate = {self.learning_rate}", "learning_rate", "use more than 0, e.g. 1e-3")
+        if self.augmentation not in POLICIES:
+            raise UserError(
+                f"unknown augmentation {self.augmentation!r}",
+                "augmentation",
+                suggest(self.augmentation, POLICIES),
+            )
+
+
+def learning_rate_at(progress_made: float, settings: Settings) -> float:
+    """Learning rate after `progress_made` epochs: linear warm-up, then a cosine to a hundredth (Loshchilov 2017)."""
+    warmup = min(settings.warmup_epochs, settings.epochs)
+    if progress_made < warmup:
+        return settings.learning_rate * (progress_made + 1e-2) / (warmup + 1e-2)
+    share = (progress_made - warmup) / max(settings.epochs - warmup, 1e-9)
+    return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
+
+
+def epoch_batches(pairs: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    """The batches of one epoch: pairs in a new order, dealt into batches of nearly equal size.
+
+    Equal sizes, since a last batch of two would give batch norm nothing to go by. Both images of a prompt pair are in
+    one batch, and are augmented apart.
+    """
+    order = np.random.default_rng((seed, epoch)).permutation(len(pairs))
+    steps = max(1, round(2 * len(pairs) / batch_size))
+    return [pairs[part].reshape(-1) for part in np.array_split(order, min(steps, len(pairs)))]

@@ -1,0 +1,162 @@
+"""What makes which stage out of date, without running anything."""
+
+from __future__ import annotations
+
+import ast
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from nbhelpers.pipeline.plan import Plan, library_files
+from nbhelpers.runs import parameters
+
+PACKAGE = parameters.ROOT / "nbhelpers"
+ARMS = {
+    "cropped": {"source": "simulator", "crop": "content"},
+    "raw": {"source": "simulator", "crop": "none"},
+    "roentgen_v2": {"source": "simulator_roentgen", "crop": "none"},
+}
+
+
+@pytest.fixture
+def outdated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Stages whose parameters differ between the demo and the demo with changes."""
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+
+    def triggers(changes: dict[str, Any]) -> dict[str, str]:
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump({"run": "mine", "arms": ARMS} | changes, sort_keys=False))
+        plan = Plan(path)
+        found = {stage: plan.trigger(stage) for stage in parameters.STAGES if stage != "03_training"}
+        return found | {f"03_training/{arm}": plan.trigger("03_training", arm) for arm in plan.values["arms"]}
+
+    def compare(changes: dict[str, Any]) -> set[str]:
+        before, after = triggers({}), triggers(changes)
+        return {stage for stage in after if before.get(stage) != after[stage]}
+
+    return compare
+
+
+ALL = {*parameters.STAGES} - {"03_training"} | {f"03_training/{arm}" for arm in ARMS}
+TRAINING = {f"03_training/{arm}" for arm in ARMS}
+
+
+@pytest.mark.parametrize(
+    ("changes", "stages"),
+    [
+        ({}, set()),
+        ({"seed": 1}, ALL),
+        ({"device": "cpu"}, set()),
+        ({"workers": 3}, set()),
+        ({"images_per_class": 10}, {"01_prompting"}),
+        ({"simulator_size": 128}, {"01_prompting"}),
+        ({"epochs": 1}, TRAINING),
+        ({"n_resamples": 100}, {"04_external_validation", "05_interpretability"}),
+        ({"target_sensitivity": 0.9}, {"04_external_validation"}),
+        ({"clustering_films": 100}, {"05_interpretability"}),
+        ({"gemini_model": "another"}, set()),
+        ({"folder_films": "mine.csv"}, set()),
+        ({"folder_table": "mine.csv"}, set()),
+        ({"rsna_cohort": "full"}, set()),
+    ],
+)
+def test_a_changed_parameter_makes_its_own_stages_out_of_date(
+    outdated: Any, changes: dict[str, Any], stages: set[str]
+) -> None:
+    assert outdated(changes) == stages
+
+
+def test_another_crop_of_one_arm_leaves_the_drawing_and_the_other_arms_alone(outdated: Any) -> None:
+    changed = outdated({"arms": ARMS | {"cropped": {"source": "simulator", "crop": "margins"}}})
+    assert changed == {"02_cropping", "03_training/cropped", "04_external_validation", "05_interpretability"}
+
+
+def test_a_new_arm_of_a_known_source_trains_itself_alone(outdated: Any) -> None:
+    changed = outdated({"arms": ARMS | {"margins": {"source": "simulator", "crop": "margins"}}})
+    assert changed == {"02_cropping", "03_training/margins", "04_external_validation", "05_interpretability"}
+
+
+def test_a_former_arm_draws_and_trains_nothing(outdated: Any) -> None:
+    changed = outdated({"arms": {name: ARMS[name] for name in ("cropped", "roentgen_v2")}})
+    assert changed == {"02_cropping", "04_external_validation", "05_interpretability"}
+
+
+def test_order_of_names_in_the_file_means_nothing_but_order_of_arms_does(outdated: Any) -> None:
+    swapped = {name: ARMS[name] for name in reversed(ARMS)}
+    assert not outdated({"arms": swapped}) & {"01_prompting", "02_cropping", *TRAINING}
+
+
+def test_modules_behind_a_piece_of_code_are_found_through_others_and_by_name() -> None:
+    def found(code: str) -> set[str]:
+        return {path.relative_to(PACKAGE).as_posix() for path in library_files(code)}
+
+    assert found("import os") == set()
+    assert found("from nbhelpers.errors import UserError") == {"__init__.py", "errors.py"}
+    assert {"runs/tables.py", "runs/files.py", "errors.py"} <= found("from nbhelpers.runs import tables")
+    assert {"prompting/prompts.py", "prompting/prompt_templates.yaml"} <= found(
+        "from nbhelpers.prompting import prompts"
+    )
+    # Sources and data sets are named in text, and imported when they are used.
+    drawing = found("from nbhelpers.prompting import drawing")
+    assert {"prompting/sources/simulator.py", "simulator/film.py", "image_models/gemini/prices.yaml"} <= drawing
+    assert "training/train.py" not in drawing
+    assert "films/kermany.py" in found("from nbhelpers.films import registry")
+    assert {"reporting/checklist_claim2024.yaml"} <= found("from nbhelpers.reporting import report")
+
+
+@pytest.mark.parametrize("stage", parameters.STAGES)
+def test_every_file_that_a_notebook_loads_is_one_of_its_stages_inputs(stage: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("run: mine\n")
+    plan = Plan(path)
+    known = {(plan.folder / name).resolve() for name in plan.code(stage)}
+    cells = json.loads((parameters.NOTEBOOKS / f"{stage}.ipynb").read_text(encoding="utf-8"))["cells"]
+    source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
+    imports = [ast.unparse(node) for node in ast.parse(source).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+    code = "\n".join(
+        [*imports, "import sys", "print(*(m.__file__ for n, m in sys.modules.items() if n[:9] == 'nbhelpers'))"]
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=parameters.ROOT, capture_output=True, text=True, check=True)
+    loaded = {Path(name) for name in done.stdout.split()}
+    assert len(loaded) > 10 and loaded <= known
+
+
+@pytest.mark.parametrize("stage", parameters.STAGES)
+def test_a_stage_depends_on_its_notebook_and_not_on_the_report(stage: str, tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("run: mine\n")
+    plan = Plan(path)
+    files = {(plan.folder / name).resolve() for name in plan.code(stage)}
+    assert parameters.NOTEBOOKS / f"{stage}.ipynb" in files and PACKAGE / "runs" / "stage.py" in files
+    assert not any(path.is_relative_to(PACKAGE / name) for path in files for name in ("reporting", "pipeline"))
+    others = {parameters.NOTEBOOKS / f"{other}.ipynb" for other in parameters.STAGES if other != stage}
+    assert not files & others
+
+
+def test_a_file_that_a_parameter_names_is_one_of_the_stages_inputs(tmp_path: Path) -> None:
+    (tmp_path / "words.yaml").write_text("a: b")
+    path = tmp_path / "mine.yaml"
+    path.write_text(f"run: mine\nprompt_templates: {tmp_path / 'words.yaml'}\n")
+    plan = Plan(path)
+    assert (tmp_path / "words.yaml") in {(plan.folder / name).resolve() for name in plan.code("01_prompting")}
+    assert (tmp_path / "words.yaml") not in {(plan.folder / name).resolve() for name in plan.code("02_cropping")}
+
+
+def test_commands_survive_spaces_and_braces_in_a_path(tmp_path: Path) -> None:
+    folder = tmp_path / "a {b} 'c"
+    folder.mkdir()
+    (folder / "mine.yaml").write_text("run: mine\n")
+    command = Plan(folder / "mine.yaml").command("03_training", "{wildcards.arm}")
+
+    class Wildcards:
+        arm = "raw"
+
+    import shlex
+
+    words = shlex.split(command.format(wildcards=Wildcards))
+    assert words[-3:] == [str(folder / "mine.yaml"), "--arm", "raw"]

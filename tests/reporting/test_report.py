@@ -1,0 +1,157 @@
+"""The report: every number of the tables, nothing that is not there, and what was simulated said first."""
+
+from __future__ import annotations
+
+import html
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from reporting import run_fixture
+
+from nbhelpers.errors import UserError
+from nbhelpers.reporting import report
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Path:
+    return run_fixture.write(tmp_path / "demo")
+
+
+def page(run: Path) -> str:
+    return report.write(run).read_text("utf-8")
+
+
+def text(page: str) -> str:
+    """What a reader sees, with single spaces."""
+    body = re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_each_primary_metric_of_the_table_is_on_the_page_with_its_interval(run: Path) -> None:
+    told = text(page(run))
+    table = pd.read_csv(run / "04_external_validation" / "metrics.csv")
+    for row in table[table["primary"]].to_dict("records"):
+        assert f"{row['value']:.3f}" in told and f"{row['ci_low']:.3f} to {row['ci_high']:.3f}" in told
+
+
+def test_trivial_baselines_stand_beside_the_arms_and_say_what_they_used(run: Path) -> None:
+    told = text(page(run))
+    assert re.search(r"thumbnail \(trained on this set\) 0\.950 .{0,60}uses this set's labels", told)
+    assert re.search(r"file size 0\.750 \(0\.700 to 0\.800\)", told)
+    assert "cropped trained on simulated images 0.800" in told and "beats the best trivial number" in told
+
+
+def test_what_is_simulated_comes_before_the_first_result(run: Path) -> None:
+    told = text(page(run))
+    assert told.index("Part of this run is simulated") < told.index("What was simulated") < told.index("0.800")
+
+
+def test_a_wholly_simulated_run_says_so_and_a_real_one_does_not(run: Path) -> None:
+    datasets = run / "04_external_validation" / "datasets.csv"
+    table = pd.read_csv(datasets)
+    for stage in run.glob("0*/**/run.json"):
+        record = json.loads(stage.read_text())
+        record["parameters"]["arms"] = {"cropped": run_fixture.ARMS["cropped"]}
+        stage.write_text(json.dumps(record))
+    table[table["simulated"]].to_csv(datasets, index=False)
+    assert "Everything in this run is simulated" in page(run)
+    table[~table["simulated"]].to_csv(datasets, index=False)
+    assert "Everything in this run is simulated" not in page(run)
+
+
+def test_exclusions_are_counted_with_their_reasons(run: Path) -> None:
+    told = text(page(run))
+    assert "2 near duplicate" in told and "4 unreadable" in told and "2 file missing" in told
+
+
+def test_what_a_reader_should_know_of_a_set_stands_under_it(run: Path) -> None:
+    note = "12 films found, 5,856 <published>"
+    table = pd.DataFrame({"dataset": ["kermany"], "note": [note]})
+    table.to_csv(run / "04_external_validation" / "notes.csv", index=False)
+    written = page(run)
+    assert html.escape(note) in written
+    assert written.index("Chest X-Ray (Kermany)</td>") < written.index("12 films found")
+
+
+def test_text_of_the_run_never_becomes_markup(run: Path) -> None:
+    evil = "<script>alert(1)</script>"
+    record = json.loads((run / "01_prompting" / "run.json").read_text())
+    record["parameters"]["note"] = evil
+    (run / "01_prompting" / "run.json").write_text(json.dumps(record))
+    table = pd.read_csv(run / "04_external_validation" / "datasets.csv")
+    table["title"] = evil
+    table.to_csv(run / "04_external_validation" / "datasets.csv", index=False)
+    written = page(run)
+    assert "<script" not in written and html.escape(evil) in written
+
+
+def test_a_run_of_the_first_stages_alone_has_a_page_without_results(tmp_path: Path) -> None:
+    run = run_fixture.write(tmp_path / "demo", with_validation=False)
+    told = text(page(run))
+    assert "No film has been scored yet" in told and "nan" not in told.lower().split()
+
+
+def test_what_stands_against_the_networks_is_told_under_results(run: Path) -> None:
+    row = {"dataset": "kermany", "metric": "in_lungs", "value": 0.2, "random_map_less_high": -0.01}
+    known = pd.DataFrame(
+        [
+            row | {"map": "cropped"},
+            row | {"map": "raw", "value": 0.3, "random_map_less_high": 0.02},
+            row | {"map": "random_map", "value": 0.28, "random_map_less_high": None},
+        ]
+    )
+    known.to_csv(run / "05_interpretability" / "saliency.csv", index=False)
+    clusters = pd.DataFrame({"arm": ["cropped", "raw", "not_fine_tuned"], "dataset": "kermany", "prevalence": 0.3})
+    clusters = clusters.assign(accuracy=[0.65, 0.75, 0.55], ari=0.1)
+    clusters.to_csv(run / "05_interpretability" / "clusters.csv", index=False)
+    told = text(page(run))
+    results = told[told.index("Caveats") : told.index("Figures", told.index("Caveats"))]
+    assert "in the lungs than of a random map (0.280): cropped 0.200." in results
+    assert "by the larger class does (0.700): accuracy of cropped 0.650." in results
+
+
+def test_each_figure_says_what_in_it_is_simulated(run: Path) -> None:
+    (run / "figures").mkdir()
+    for name in ("figure_1", "figure_2", "training_cropped", "training_photos"):
+        (run / "figures" / f"{name}.png").write_bytes(b"x")
+    written = page(run)
+    badges = {
+        name: re.findall(r'class="mark simulated">([^<]+)<', body)
+        for name, body in re.findall(r'<figure id="(\w+)">(.*?)</figure>', written, flags=re.DOTALL)
+    }
+    assert badges["training_cropped"] == ["simulated"] and badges["training_photos"] == []
+    assert badges["figure_1"] == ["in part simulated"]
+    assert badges["figure_2"] == ["some arms trained on simulated images, some films simulated"]
+    assert "Diamond" not in written  # 24 films are not the paper's
+    assert "Run demo: " in text(written)
+
+
+def test_notebooks_and_figures_are_linked_only_where_they_are(run: Path) -> None:
+    (run / "notebooks").mkdir()
+    (run / "notebooks" / "03_training_raw.html").write_text("x")
+    (run / "figures").mkdir()
+    (run / "figures" / "figure_2.png").write_bytes(b"x")
+    (run / "figures" / "figure_2.svg").write_bytes(b"x")
+    written = page(run)
+    links = [link for link in re.findall(r'(?:href|src)="([^"#]+)"', written)]
+    assert {"notebooks/03_training_raw.html", "figures/figure_2.png"} <= set(links)
+    assert [link for link in links if not (run / link).is_file()] == []
+    assert "Not written by this run: figure_1, figure_3, figure_4" in text(written)
+
+
+def test_an_arm_that_was_taken_out_is_not_shown(run: Path) -> None:
+    for stage in run.glob("0*/**/run.json"):
+        record = json.loads(stage.read_text())
+        record["parameters"]["arms"] = {name: run_fixture.ARMS[name] for name in ("cropped", "photos")}
+        stage.write_text(json.dumps(record))
+    written = page(run)
+    assert "<h3>cropped</h3>" in written and "<h3>raw</h3>" not in written
+    assert "raw: simulator, crop none" not in text(written)
+
+
+def test_a_folder_without_a_run_is_a_user_error(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no stage of a run"):
+        report.write(tmp_path)

@@ -1,0 +1,115 @@
+"""A stage of a run: its folder, its checked parameters, its seed, and what its run.json says."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import random
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from nbhelpers import runs
+from nbhelpers.errors import UserError
+from nbhelpers.runs import parameters
+from nbhelpers.runs.files import sha256_file
+from nbhelpers.runs.stage import duration, git_commit, user_path
+
+CELL = 'run: str = "demo"  # name\nseed: int = 0  # seed\ndevice: str = "auto"  # device\nepochs: int = 2  # epochs\n'
+SET = {"run": "mine", "seed": 5, "device": "cpu", "epochs": 3, "something_else": object()}
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": CELL}
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "notebooks" / "03_training.ipynb").write_text(json.dumps({"cells": [cell]}))
+    monkeypatch.setattr(parameters, "NOTEBOOKS", tmp_path / "notebooks")
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    return tmp_path
+
+
+def test_a_stage_holds_its_folder_and_only_its_declared_parameters(project: Path) -> None:
+    stage = runs.open_stage("03_training", SET)
+    assert stage.folder == project / "outputs" / "mine" / "03_training" and stage.folder.is_dir()
+    assert stage.parameters == {"run": "mine", "seed": 5, "device": "cpu", "epochs": 3}
+    assert runs.open_stage("03_training", SET, part="raw").folder == stage.folder / "raw"
+
+
+@pytest.mark.parametrize("change", [{"epochs": "3"}, {"epochs": 1.5}, {"seed": None}])
+def test_a_value_of_the_wrong_type_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="not of type int"):
+        runs.open_stage("03_training", SET | change)
+
+
+def test_a_parameter_that_is_not_set_is_named() -> None:
+    with pytest.raises(UserError, match="'epochs' is not set"):
+        runs.open_stage("03_training", {name: SET[name] for name in ("run", "seed", "device")})
+
+
+def test_an_output_place_that_cannot_be_made_is_a_user_error(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (project / "file").write_text("")
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(project / "file"))
+    with pytest.raises(UserError, match="cannot write there"):
+        runs.open_stage("03_training", SET)
+
+
+def test_the_same_seed_draws_the_same_from_python_numpy_and_torch() -> None:
+    def draw(seed: int) -> tuple[float, float, float]:
+        runs.open_stage("03_training", SET | {"seed": seed})
+        return random.random(), float(np.random.rand()), float(torch.rand(1))  # noqa: NPY002
+
+    assert draw(5) == draw(5)
+    assert not set(draw(5)) & set(draw(6))
+
+
+def test_run_json_says_with_what_and_from_what(project: Path) -> None:
+    stage = runs.open_stage("03_training", SET)
+    source = stage.run_folder / "02_cropping" / "images.csv"
+    source.parent.mkdir()
+    source.write_text("a,b\n")
+    assert stage.input(source) == source
+    assert stage.close(val_auroc=0.9) is None  # a notebook ends with it, and shows no path
+    record = json.loads((stage.folder / "run.json").read_text("utf-8"))
+    assert record["inputs"] == {"02_cropping/images.csv": sha256_file(source)}
+    assert record["parameters"] == stage.parameters and record["seed"] == 5
+    assert record["val_auroc"] == 0.9 and record["device"].startswith("cpu")
+    for name in ("torch", "numpy"):
+        assert record["versions"][name] == importlib.metadata.version(name)
+    assert record["wall_seconds"] >= 0
+
+
+def test_the_commit_is_the_checkouts_own_and_says_when_files_differ() -> None:
+    asked = subprocess.run(["git", "-C", str(parameters.ROOT), "rev-parse", "HEAD"], capture_output=True, text=True)
+    if asked.returncode:
+        assert git_commit() is None
+    else:
+        assert (git_commit() or "").removesuffix("+changes") == asked.stdout.strip()
+
+
+def test_a_missing_input_says_to_run_the_earlier_notebook(project: Path) -> None:
+    with pytest.raises(UserError, match=r"images\.csv.*run the earlier notebook"):
+        runs.open_stage("03_training", SET).input(project / "images.csv")
+
+
+def test_printed_a_stage_tells_four_lines() -> None:
+    lines = str(runs.open_stage("03_training", SET)).splitlines()
+    assert [line.split()[0] for line in lines] == ["run", "writes", "versions", "device"]
+
+
+def test_relative_paths_of_parameters_count_from_the_projects_root(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(parameters.ROOT / "tests")
+    assert user_path("params/demo.yaml") == parameters.ROOT / "params" / "demo.yaml"
+    assert user_path("/abs/x.csv") == Path("/abs/x.csv")
+    assert user_path("~/x.csv") == Path.home() / "x.csv"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (185, "3 min 05 s"), (7805, "2 h 10 min")]
+)
+def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
+    assert duration(seconds) == text
