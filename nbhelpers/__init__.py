@@ -1,4 +1,20 @@
-"""Helpers behind the notebooks: synthetic chest X-rays in, an honest score on real films out."""
+"""Helpers behind the notebooks: synthetic chest X-rays in, an honest score on real films out.
+
+One package a notebook, of its name, on shared ones; imports run downwards only, and packages of one floor do not know
+each other:
+
+    __main__                                          the one command
+    reporting | pipeline                              what goes out; what runs when
+    validation | interpretability                     notebooks 04 and 05
+    films                                             films to validate on
+    prompting | cropping | training                   notebooks 01, 02 and 03
+    simulator | image_models | networks               what draws, and what looks
+    images                                            image files, masks, duplicates
+    runs | metrics | style                            a stage of a run; arrays to numbers; how figures look
+    errors
+
+Each package's docstring says what its modules hold.
+"""
 
 import warnings
 
