@@ -1,1 +1,6 @@
-"""pipeline: TODO."""
+"""What runs when. May import everything but `reporting`, which it starts as a command.
+
+`command` brings one experiment up to date through Snakemake; `plan` is what the Snakefile asks (files, commands, what a
+result depends on); `checks` is what can be known before anything runs; `notebooks` runs one notebook by papermill and
+keeps its copy and HTML.
+"""

@@ -1,3 +1,0 @@
-"""What a score does not tell: subgroups, calibration, decision curves and robustness, drawn."""
-
-from __future__ import annotations

@@ -1,3 +1,0 @@
-"""Training seeds drawn beside the sampling interval of the first one."""
-
-from __future__ import annotations
