@@ -8,6 +8,7 @@ import tomllib
 import pytest
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
@@ -78,10 +79,19 @@ def test_imports_of_the_library_are_dependencies_of_the_project() -> None:
 
 
 def test_conda_takes_the_same_pins() -> None:
+    # It brings Python and make alone, and make installs the lock: a package that conda brought would be another pin.
     import yaml
 
-    environment = yaml.safe_load((ROOT / "environment.yml").read_text(encoding="utf-8"))
-    (pip,) = [entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict)]
-    assert pip == ["-r requirements.lock"]
-    names = [re.split(r"[=<> ]", entry)[0] for entry in environment["dependencies"] if isinstance(entry, str)]
-    assert names == ["python", "pip"]
+    text = (ROOT / "environment.yml").read_text(encoding="utf-8")
+    environment = yaml.safe_load(text)
+    line = f"conda env create -f environment.yml && conda run --no-capture-output -n {environment['name']} make demo"
+    assert text.splitlines()[0] == f"# {line}"
+    assert line in (ROOT / "README.md").read_text(encoding="utf-8")
+    python, make = environment["dependencies"]
+    assert make == "make" and Version(python.removeprefix("python=")) in SpecifierSet(PROJECT["requires-python"])
+
+
+def test_the_optional_weights_ask_for_what_the_lock_has_for_the_smallest() -> None:
+    (smallest,) = (text for text in PROJECT["dependencies"] if text.startswith("efficientnet-lite0"))
+    for text in PROJECT["optional-dependencies"]["weights"]:
+        assert Requirement(text).specifier == Requirement(smallest).specifier

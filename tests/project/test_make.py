@@ -66,7 +66,7 @@ def test_a_python_that_is_too_old_does_not_count(checkout: Path) -> None:
 
 def test_a_newer_python_beside_an_old_one_is_taken_and_its_missing_venv_named(checkout: Path) -> None:
     python_that(checkout, "python3", "exit 1")
-    ask = f'case "$2" in *ensurepip*) exit 1;; *) exec {sys.executable} "$@";; esac'
+    ask = f'case "$2" in *ensurepip*) exit 1;; *) exec "{sys.executable}" "$@";; esac'
     python_that(checkout, "python3.12", ask)
     version = f"python{sys.version_info[0]}.{sys.version_info[1]}-venv"
     assert f"python3.12 cannot make environments: sudo apt-get install {version}" in message(make(checkout, "run"))
