@@ -1,8 +1,8 @@
 """A stage of a run: its parameters, its folder, its tables, and what it says of itself. May import `errors` alone.
 
 `stage` opens and closes a stage (`open_stage`, `Stage`, handed on here); `parameters` what notebooks declare and a file
-may set; `tables` the CSV tables that stages share and those that users bring; `files` atomic writing, hashes, paths that
-stay in their folder; `progress` bars that a log and a notebook can show; `devices` what a machine computes on.
+may set; `tables` the CSV tables that stages share and those that users bring; `files` atomic writing, hashes, paths
+that stay in their folder; `progress` bars that a log and a notebook can show; `devices` what a machine computes on.
 """
 
 from nbhelpers.runs.stage import Stage, open_stage
