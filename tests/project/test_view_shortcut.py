@@ -10,6 +10,7 @@ import pytest
 from reporting import run_fixture
 
 from nbhelpers.films import registry
+from nbhelpers.films.cache import film_arrays
 from nbhelpers.reporting import model_card, run_facts, statements
 from nbhelpers.runs.tables import write_table
 from nbhelpers.validation import baselines, evaluation, scores, subgroups
@@ -26,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     decoded = {
         name: scores.Films(found, table, arrays)
         for name, found in sets.items()
-        for arrays, table in [registry.film_arrays(found, (baselines.SIZE,), folder / "cache", 1)]
+        for arrays, table in [film_arrays(found, (baselines.SIZE,), folder / "cache", 1)]
     }
     films = decoded["simulated_hospital"].table
     rng = np.random.default_rng(0)

@@ -54,6 +54,7 @@ def images(source: str, n_pairs: int = 10) -> list[dict[str, Any]]:
                     "path": "" if refused else f"images/{letter}{pair:05d}.png",
                     "label": label,
                     "source": source,
+                    "simulated": source == "simulator",
                     "prompt": f"a chest X-ray, {label}",
                     "model": "gemini-2.5-flash-image" if source == "gemini" else "simulator 1",
                     "sex": "female" if pair % 2 else "male",
