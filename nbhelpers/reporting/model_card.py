@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 
 from nbhelpers.metrics import wording
-from nbhelpers.reporting import caveats, flow, run_facts, statements
+from nbhelpers.reporting import flow, limitations, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.files import write_bytes
 
@@ -70,7 +70,7 @@ def markdown(facts: RunFacts) -> str:
         ("## Subgroups", _table(_subgroups(facts))),
         ("## Operating point and calibration", _table(_calibration(facts)) + _said(facts, "operating_point", "output")),
         ("## Robustness", _said(facts, "robustness")),
-        ("## Limitations", _bullets(caveats.of_run(facts))),
+        ("## Limitations", _bullets(limitations.of_run(facts))),
         ("## Where images and films went", _table(_flow(facts))),
         ("## Computing", _table(_computing(facts)) + _said(facts, "software", "details")),
         (
@@ -94,7 +94,7 @@ def to_html(text: str) -> str:
 def _summary(facts: RunFacts) -> str:
     told = [statements.state(topic, facts) for topic in ("question", "category", "goal")]
     lines = [_text(statement.text) for statement in told if statement is not None]
-    simulated = [name for name, arm in facts.arms.items() if facts.source_is_simulated(arm.get("source", ""))]
+    simulated = [name for name in facts.arms if facts.is_simulated(name)]
     films = [facts.titles()[name] for name in facts.simulated_datasets()]
     if simulated or films:
         what = [f"training images of {', '.join(simulated)}"] if simulated else []
@@ -133,7 +133,7 @@ def _datasets(facts: RunFacts) -> pd.DataFrame:
     table = facts.table("datasets")
     rows = [
         {
-            "data set": facts.titles()[row["dataset"]],
+            "data set": facts.title(row["dataset"]),
             "films": int(row["n"]),
             "pneumonia": f"{row['prevalence']:.1%}",
             "patients": int(row["n_patients"]) if pd.notna(row.get("n_patients")) else "unknown",
@@ -146,42 +146,35 @@ def _datasets(facts: RunFacts) -> pd.DataFrame:
 
 
 def _results(facts: RunFacts) -> pd.DataFrame:
-    table = statements.overall(facts)
-    return _wide(facts, table[table["metric"].isin(("auroc", "aupr"))], []) if len(table) else table
+    return _wide(facts, facts.overall("auroc", "aupr"), [])
 
 
 def _subgroups(facts: RunFacts) -> pd.DataFrame:
-    table = facts.table("metrics")
-    if table.empty:
-        return table
-    table = statements.primary(table[table["subgroup"] != "all"])
-    return _wide(facts, table[table["metric"].isin(("auroc", "aupr"))], ["subgroup"])
+    table = run_facts.primary(facts.table("metrics", metric=["auroc", "aupr"]))
+    return _wide(facts, table[table["subgroup"] != "all"], ["subgroup"]) if len(table) else table
 
 
 def _wide(facts: RunFacts, table: pd.DataFrame, more: list[str]) -> pd.DataFrame:
     rows = []
-    for _, part in table.groupby(["dataset", "arm", *more], sort=False):
+    for _, part in table.groupby(["dataset", "arm", *more], sort=False) if len(table) else ():
         first = part.iloc[0]
-        row = {"data set": facts.titles().get(first["dataset"], first["dataset"]), "arm": first["arm"]}
+        row = {"data set": facts.title(first["dataset"]), "arm": first["arm"]}
         row |= {name: first[name] for name in more} | {"films": int(first["n"]) if pd.notna(first["n"]) else ""}
-        rows.append(row | {r["metric"].upper(): statements.interval(r) for r in part.to_dict("records")})
+        rows.append(row | {r["metric"].upper(): run_facts.interval(r) for r in part.to_dict("records")})
     return pd.DataFrame(rows)
 
 
 def _pairs(facts: RunFacts) -> pd.DataFrame:
-    table = facts.table("arm_differences")
-    if table.empty:
-        return table
     floor = wording.p_floor(int(facts.parameters.get("n_resamples", 2000))) * (1 + 1e-9)
     rows = [
         {
-            "data set": facts.titles().get(row["dataset"], row["dataset"]),
+            "data set": facts.title(row["dataset"]),
             "arms": f"{row['arm_a']} minus {row['arm_b']}",
             "metric": row["metric"].upper(),
-            "difference": f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})",
+            "difference": wording.difference(row["difference"], row["ci_low"], row["ci_high"]),
             "p after Holm": wording.p_text(row["p_holm"], "bootstrap" in row["method"] and row["p_value"] <= floor),
         }
-        for row in statements.primary_pairs(table).to_dict("records")
+        for row in run_facts.primary(facts.table("arm_differences")).to_dict("records")
     ]
     return pd.DataFrame(rows)
 
@@ -192,15 +185,13 @@ def _calibration(facts: RunFacts) -> pd.DataFrame:
         return table
     rows = []
     for (dataset, arm, kind), part in table.groupby(["dataset", "arm", "probabilities"], sort=False):
-        row = {"data set": facts.titles().get(str(dataset), str(dataset)), "arm": arm, "probabilities": kind}
-        rows.append(row | {r["metric"]: statements.interval(r) for r in part.to_dict("records")})
+        row = {"data set": facts.title(dataset), "arm": arm, "probabilities": kind}
+        rows.append(row | {r["metric"]: run_facts.interval(r) for r in part.to_dict("records")})
     return pd.DataFrame(rows)
 
 
 def _flow(facts: RunFacts) -> pd.DataFrame:
     counts = flow.counts_of(facts)
-    if counts.empty:
-        return counts
     lost = counts["reason"].fillna("").astype(str).str.replace("_", " ")
     step = counts["step"].where(counts["kept"], "left out: " + lost)
     named = {"n_pneumonia": "pneumonia", "n_normal": "normal"}

@@ -11,7 +11,7 @@ import jinja2
 import pandas as pd
 
 from nbhelpers.metrics import wording
-from nbhelpers.reporting import caveats, flow, run_facts, statements
+from nbhelpers.reporting import flow, limitations, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import duration, notebook_name
@@ -82,7 +82,7 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         and all(row["origin"] != "own images" for row in _sources(facts)),
         "results": _results(facts),
         "seeds": _seeds(facts),
-        "caveats": caveats.of_run(facts),
+        "caveats": limitations.of_run(facts),
         "flows": _flows(facts),
         "clusters": _clusters(facts),
         "figures": _figures(facts, _captions(facts)) + _figures(facts, _more_figures(facts)),
@@ -177,7 +177,7 @@ def _all_simulated(facts: RunFacts) -> bool:
 
 def _results(facts: RunFacts) -> list[dict[str, Any]]:
     """For each data set its arms, then its trivial baselines, with AUROC and AUPR."""
-    table, trivial, comparison = statements.overall(facts), facts.table("baselines"), facts.table("comparison")
+    table, trivial, comparison = facts.overall(), facts.table("baselines"), facts.table("comparison")
     results = []
     for dataset in _datasets(facts):
         name = dataset["name"]

@@ -12,7 +12,7 @@ import pytest
 from reporting import run_fixture
 
 from nbhelpers.errors import UserError
-from nbhelpers.reporting import checklists, run_facts, statements
+from nbhelpers.reporting import checklists, limitations, run_facts, statements
 
 DROPS = {"blur": 0.01, "jpeg": 0.15}
 
@@ -146,7 +146,7 @@ def test_what_is_adjusted_for_the_view_comes_first_and_whole(run: Path) -> None:
     # As notebook 04 writes them: parts first, and three arms of three rows are more than a statement names.
     parts = [rows.assign(subgroup=name, primary=True) for name in ("view AP", "view PA", "view-adjusted")]
     pd.concat([metrics, *parts]).to_csv(folder / "metrics.csv", index=False)
-    (line,) = [text for text in statements.limitations(run_facts.read(run)) if "the view alone" in text]
+    (line,) = [text for text in limitations.of_results(run_facts.read(run)) if "the view alone" in text]
     told = line.split("Without it: ")[1]
     for arm in run_fixture.ARMS:
         assert f"{arm} view-adjusted" in told
@@ -160,7 +160,7 @@ def test_baseline_trained_on_the_set_that_an_arm_does_not_beat_is_a_marked_sente
     trained = table.assign(kind="trained", baseline="thumbnail_trained", title="thumbnail (trained here)")
     trained = trained.assign(baseline_auroc=0.95, verdict=["falls below", "falls below", "beats"])
     pd.concat([table, trained]).to_csv(path, index=False)
-    (line,) = [text for text in statements.limitations(run_facts.read(run)) if "trained on this very set" in text]
+    (line,) = [text for text in limitations.of_results(run_facts.read(run)) if "trained on this very set" in text]
     assert "reaches AUROC 0.950 (thumbnail (trained here))" in line
     assert "cropped 0.800, falls below it; raw 0.700, falls below it" in line and "photos" not in line
 
@@ -174,7 +174,7 @@ def test_both_rsna_cohorts_are_told_and_the_easy_one_is_marked(run: Path) -> Non
     facts["parameters"] |= {"rsna_cohort": "paper", "datasets": ["rsna", "rsna_full"]}
     record.write_text(json.dumps(facts))
     found = run_facts.read(run)
-    assert "RSNA 2018 (all classes) stands beside it" in " ".join(statements.limitations(found))
+    assert "RSNA 2018 (all classes) stands beside it" in " ".join(limitations.of_results(found))
     assert "cohort 'paper', 'full'" in statements.state("subsets", found).text
     assert statements.state("reference_standard", found).text.count("radiologists' reading") == 2
 
