@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from nbhelpers.style import PAGE_WIDTH
+from nbhelpers.style import PAGE_WIDTH, marked
 
 PER_ROW = 3
 NAMES = {
@@ -160,8 +160,7 @@ def _arrow(axes: Axes, x: float, y: float, to_x: float, to_y: float) -> None:
 
 
 def _title(flow: pd.DataFrame) -> str:
-    title = str(flow["title"].iloc[0])
-    return title if not flow["simulated"].iloc[0] or "(simulated)" in title else f"{title} (simulated)"
+    return marked(str(flow["title"].iloc[0]), bool(flow["simulated"].iloc[0]))
 
 
 def _wrapped(text: str, width: int, hanging: bool = False) -> list[str]:

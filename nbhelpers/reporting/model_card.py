@@ -12,27 +12,17 @@ from pathlib import Path
 import pandas as pd
 
 from nbhelpers.metrics import wording
-from nbhelpers.reporting import flow, limitations, run_facts, statements
+from nbhelpers.reporting import flow, limitations, pages, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.files import write_bytes
 
+NOTHING = "Not written by this run.\n"
 OPEN = (
     "Owner of the models and a contact.",
     "Licence under which the weights may be used.",
     "Ethical considerations beyond those that the limitations name.",
     "How to cite the models.",
 )
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Model card: {title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #222; }}
-table {{ border-collapse: collapse; }}
-td, th {{ border-bottom: 1px solid #ccc; padding: .3rem .6rem; text-align: left; vertical-align: top; }}
-blockquote {{ border-left: 4px solid #de8f05; margin-left: 0; padding-left: 1rem; }}
-</style></head><body>
-{body}
-</body></html>
-"""
 
 
 def write(run_folder: Path | str) -> Path:
@@ -52,7 +42,7 @@ def write(run_folder: Path | str) -> Path:
     text = markdown(facts)
     path = facts.folder / "model_card.md"
     write_bytes(path, text.encode())
-    write_bytes(path.with_suffix(".html"), _PAGE.format(title=_text(facts.name), body=to_html(text)).encode())
+    pages.write_page(path.with_suffix(".html"), "model_card.html", run=facts.name, body=_html(text))
     return path
 
 
@@ -78,14 +68,11 @@ def markdown(facts: RunFacts) -> str:
             _bullets(OPEN) + "See also `checklists/`, where open items are listed.\n",
         ),
     ]
-    return "\n".join(f"{heading}\n\n{body or _NOTHING}" for heading, body in sections)
+    return "\n".join(f"{heading}\n\n{body or NOTHING}" for heading, body in sections)
 
 
-_NOTHING = "Not written by this run.\n"
-
-
-def to_html(text: str) -> str:
-    """Markdown as HTML."""
+def _html(text: str) -> str:
+    """Markdown as HTML; `markdown` has made what comes from the run harmless."""
     from nbconvert.filters.markdown import markdown2html
 
     return str(markdown2html(text))
@@ -191,7 +178,7 @@ def _calibration(facts: RunFacts) -> pd.DataFrame:
 
 
 def _flow(facts: RunFacts) -> pd.DataFrame:
-    counts = flow.counts_of(facts)
+    counts = flow.flow_counts(facts)
     lost = counts["reason"].fillna("").astype(str).str.replace("_", " ")
     step = counts["step"].where(counts["kept"], "left out: " + lost)
     named = {"n_pneumonia": "pneumonia", "n_normal": "normal"}

@@ -7,13 +7,11 @@ from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
 
 from nbhelpers.metrics import wording
-from nbhelpers.reporting import flow, limitations, run_facts, statements
+from nbhelpers.reporting import flow, limitations, pages, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
-from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import duration, notebook_name
 from nbhelpers.style import marked
 from nbhelpers.validation import published
@@ -53,17 +51,7 @@ def write(run_folder: Path | str) -> Path:
         When the folder holds no run, or a table in it is broken.
     """
     facts = run_facts.read(run_folder)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report_template.html").render(**page_facts(facts))
-    path = facts.folder / "index.html"
-    write_bytes(path, page.encode())
-    return path
+    return pages.write_page(facts.folder / "index.html", "report.html", **page_facts(facts))
 
 
 def page_facts(facts: RunFacts) -> dict[str, Any]:
@@ -91,10 +79,10 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "total_time": duration(sum(stage["seconds"] for stage in stages)),
         "parameters": {
             name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for name, value in sorted(_parameters(facts).items())
+            for name, value in sorted(facts.parameters.items())
         },
-        "versions": _one_or_all([stage.get("versions", {}) for stage in _current(facts).values()]),
-        "commits": sorted({str(stage.get("git_commit") or "unknown") for stage in _current(facts).values()}),
+        "versions": _one_or_all([stage.get("versions", {}) for stage in facts.stages.values()]),
+        "commits": sorted({str(stage.get("git_commit") or "unknown") for stage in facts.stages.values()}),
         "documents": _documents(facts),
     }
 
@@ -105,23 +93,6 @@ def _heading(facts: RunFacts) -> str:
     films = " and ".join(dict.fromkeys(row["origin"].removesuffix(" films") for row in _datasets(facts)))
     trained = images if images.endswith(("images", "checkpoints")) else f"{images} images"
     return f"Run {facts.name}: {trained}" + (f", {films} films" if films else "")
-
-
-def _current(facts: RunFacts) -> dict[str, dict[str, Any]]:
-    """`run.json` of the stages that belong to the run as it is now: an arm that was taken out leaves its folder."""
-    return {
-        name: stage
-        for name, stage in facts.stages.items()
-        if not name.startswith("03_training/") or name.partition("/")[2] in facts.arms
-    }
-
-
-def _parameters(facts: RunFacts) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for stage in _current(facts).values():
-        merged |= stage.get("parameters", {})
-    merged.pop("arm", None)  # the pipeline's own, another in every training
-    return merged
 
 
 def _is_running(facts: RunFacts) -> bool:
@@ -152,7 +123,6 @@ def _origin(facts: RunFacts, source: str) -> str:
 
 
 def _datasets(facts: RunFacts) -> list[dict[str, Any]]:
-    table, notes = facts.table("datasets"), facts.table("notes")
     simulated = set(facts.simulated_datasets())
     return [
         {
@@ -164,20 +134,21 @@ def _datasets(facts: RunFacts) -> list[dict[str, Any]]:
             "prevalence": row["prevalence"],
             "excluded": int(row["excluded"]),
             "licence": None if pd.isna(row.get("licence")) else row["licence"],
-            "notes": list(notes.loc[notes["dataset"] == row["dataset"], "note"]) if len(notes) else [],
+            "notes": [note["note"] for note in facts.table("notes", dataset=row["dataset"]).to_dict("records")],
         }
-        for row in table.to_dict("records")
+        for row in facts.table("datasets").to_dict("records")
     ]
 
 
 def _all_simulated(facts: RunFacts) -> bool:
-    sources = all(facts.source_is_simulated(arm["source"]) for arm in facts.scored_arms.values())
-    return sources and len(facts.simulated_datasets()) == len(facts.table("datasets"))
+    return all(map(facts.is_simulated, facts.scored_arms)) and len(facts.simulated_datasets()) == len(
+        facts.table("datasets")
+    )
 
 
 def _results(facts: RunFacts) -> list[dict[str, Any]]:
     """For each data set its arms, then its trivial baselines, with AUROC and AUPR."""
-    table, trivial, comparison = facts.overall(), facts.table("baselines"), facts.table("comparison")
+    table = facts.overall()
     results = []
     for dataset in _datasets(facts):
         name = dataset["name"]
@@ -187,15 +158,15 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
                 "name": arm,
                 **facts.scored_arms[str(arm)],
                 **_metrics(part),
-                "simulated": _simulated_arm(facts, str(arm)),
-                "verdict": _verdict(comparison, name, str(arm)),
+                "simulated": facts.is_simulated(str(arm)),
+                "verdict": _verdict(facts, name, str(arm)),
             }
             for arm, part in (rows.groupby("arm", sort=False) if len(rows) else ())
             if arm in facts.scored_arms
         ]
-        own = trivial[trivial["dataset"] == name] if len(trivial) else trivial
+        own = facts.table("baselines", dataset=name)
         others = [
-            {"name": str(title), "uses_labels": _is_true(part["uses_labels"].iloc[0]), **_metrics(part)}
+            {"name": str(title), "uses_labels": bool(run_facts.flags(part["uses_labels"]).iloc[0]), **_metrics(part)}
             for title, part in (own.groupby("title", sort=False) if len(own) else ())
         ]
         others.sort(key=lambda row: row["auroc"]["value"] if row["auroc"] else 0.0, reverse=True)
@@ -214,12 +185,11 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
     return results
 
 
-def _seeds(facts: RunFacts) -> list[dict[str, Any]]:
+def _seeds(facts: RunFacts) -> list[dict[Hashable, Any]]:
     """The spread over training seeds, where there is more than one of an arm."""
-    table, titles = facts.table("seeds_summary"), facts.titles()
-    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    rows = facts.table("seeds_summary").to_dict("records")
     return [
-        row | {"dataset": titles.get(row["dataset"], row["dataset"]), "metric": row["metric"].upper()}
+        row | {"dataset": facts.title(row["dataset"]), "metric": row["metric"].upper()}
         for row in rows
         if row["n_seeds"] > 1
     ]
@@ -256,12 +226,11 @@ def _shown(value: float, low: float, high: float) -> dict[str, Any]:
     return {"value": value, "low": low, "high": high, "text": f"{value:.3f}", "interval": f"{low:.3f} to {high:.3f}"}
 
 
-def _verdict(comparison: pd.DataFrame, dataset: str, arm: str) -> str:
+def _verdict(facts: RunFacts, dataset: str, arm: str) -> str:
     """Beside the best one-number baseline of either kind, the strictest comparison that needs no training."""
-    if comparison.empty:
-        return ""
-    simple = (comparison["dataset"] == dataset) & (comparison["arm"] == arm) & (comparison["kind"] != "trained")
-    for row in comparison[simple].sort_values("baseline_auroc", ascending=False).head(1).to_dict("records"):
+    rows = facts.table("comparison", dataset=dataset, arm=arm)
+    rows = rows[rows["kind"] != "trained"].nlargest(1, "baseline_auroc") if len(rows) else rows
+    for row in rows.to_dict("records"):
         found = wording.verdict(row["verdict"])
         return f"{found} the best trivial number ({row['title']}, {row['baseline_auroc']:.3f})"
     return ""
@@ -272,13 +241,9 @@ def _plain(title: object) -> str:
     return str(title).replace(" (simulated)", "")
 
 
-def _is_true(value: object) -> bool:
-    return str(value).lower() in ("true", "1", "1.0")
-
-
 def _flows(facts: RunFacts) -> list[dict[str, Any]]:
     """For each arm and data set its steps, each with its count and what was left out on the way to it."""
-    counts = flow.counts_of(facts)
+    counts = flow.flow_counts(facts)
     flows = []
     for (part, name), rows in counts.groupby(["part", "name"], sort=False):
         steps = []
@@ -302,24 +267,19 @@ def _flows(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def _clusters(facts: RunFacts) -> list[dict[Hashable, Any]]:
-    table, titles = facts.table("clusters"), facts.titles()
     return [
         row
         | {
-            "dataset": titles.get(row["dataset"], row["dataset"]),
+            "dataset": facts.title(row["dataset"]),
             "arm": _marked(facts, str(row["arm"])),
             "majority": max(row["prevalence"], 1 - row["prevalence"]) if "prevalence" in row else None,
         }
-        for row in table.to_dict("records")
+        for row in facts.table("clusters").to_dict("records")
     ]
 
 
 def _marked(facts: RunFacts, name: str) -> str:
-    return marked(name.replace("_", " ") if name not in facts.scored_arms else name, _simulated_arm(facts, name))
-
-
-def _simulated_arm(facts: RunFacts, name: str) -> bool:
-    return name in facts.scored_arms and facts.source_is_simulated(facts.scored_arms[name]["source"])
+    return marked(name.replace("_", " ") if name not in facts.scored_arms else name, facts.is_simulated(name))
 
 
 def _figure(facts: RunFacts, name: str) -> Path:
@@ -341,10 +301,10 @@ def _figures(facts: RunFacts, captions: Mapping[str, str]) -> list[dict[str, str
 
 def _badge(facts: RunFacts, figure: str) -> str:
     """What a figure's mark says of simulation; empty where nothing in it is simulated."""
-    arms = [facts.scored_arms[figure.removeprefix("training_")]] if figure.startswith("training_") else None
-    arms = arms or list(facts.scored_arms.values())
-    drawn = [facts.source_is_simulated(arm["source"]) for arm in arms]
-    if figure in ("figure_1", "crops") or figure.startswith("training_"):
+    training = figure.startswith("training_")
+    arms = [figure.removeprefix("training_")] if training else list(facts.scored_arms)
+    drawn = [facts.is_simulated(arm) for arm in arms]
+    if training or figure in ("figure_1", "crops"):
         return "simulated" if drawn and all(drawn) else "in part simulated" if any(drawn) else ""
     if _all_simulated(facts):
         return "simulated"
@@ -356,7 +316,7 @@ def _badge(facts: RunFacts, figure: str) -> str:
 
 def _stages(facts: RunFacts) -> list[dict[str, Any]]:
     rows = []
-    for name, stage in _current(facts).items():
+    for name, stage in facts.stages.items():
         title, _, arm = name.partition("/")
         copy = f"notebooks/{notebook_name(title, arm or None)}"
         rows.append(

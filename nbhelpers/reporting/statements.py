@@ -1,8 +1,8 @@
 """What a run knows of itself, a sentence or two a topic: for the model card and the reporting checklists.
 
-A topic is a public function of `topics_data`, `topics_methods` or `topics_results`, or fixed words in `statements.yaml`.
-Each reads a run's tables and says what they hold; it gives None where the run has not written them, and names what it
-leaves open. No statement guesses.
+A topic is a public function of `topics_data`, `topics_methods` or `topics_results`, or fixed words in
+`statements.yaml`. Each reads a run's tables and says what they hold; it gives None where the run has not written them,
+and names what it leaves open. No statement guesses.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from nbhelpers.reporting.flow import counts_of
+from nbhelpers.reporting.flow import flow_counts
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.reporting.topic import KNOWN, OWN, Statement, each, each_model, listed, trained_here
 
@@ -33,7 +33,7 @@ def evaluation_sources(facts: RunFacts) -> str | None:
 
 
 def _each_flow(facts: RunFacts, tell: Callable[[pd.DataFrame], str]) -> str:
-    groups = counts_of(facts).groupby(["part", "name"], sort=False)
+    groups = flow_counts(facts).groupby(["part", "name"], sort=False)
     return listed(f"{name}: {tell(rows)}" for (_, name), rows in groups)
 
 

@@ -136,6 +136,16 @@ def write(folder: Path, with_validation: bool = True) -> Path:
     return folder
 
 
+def adds_up(counts: pd.DataFrame) -> pd.Series:
+    """By arm and data set, whether what went in is what came out (train and validation together) and was left out."""
+    found = {}
+    for name, flow in counts.groupby("name", sort=False):
+        kept = flow[flow["kept"]]
+        ends = kept[kept["step"].isin(("train", "validation", "scored"))]
+        found[name] = kept["n"].iloc[0] == ends["n"].sum() + flow.loc[~flow["kept"], "n"].sum()
+    return pd.Series(found)
+
+
 def _validation(folder: Path) -> None:
     place = folder / "04_external_validation"
     common = {"licence": "test", "prevalence": 0.5, "n": 24, "n_positive": 12}
