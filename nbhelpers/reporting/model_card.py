@@ -133,21 +133,26 @@ def _datasets(facts: RunFacts) -> pd.DataFrame:
 
 
 def _results(facts: RunFacts) -> pd.DataFrame:
-    return _wide(facts, facts.overall("auroc", "aupr"), [])
+    return _wide(facts, facts.overall("auroc", "aupr"), films=True)
 
 
 def _subgroups(facts: RunFacts) -> pd.DataFrame:
     table = run_facts.primary(facts.table("metrics", metric=["auroc", "aupr"]))
-    return _wide(facts, table[table["subgroup"] != "all"], ["subgroup"]) if len(table) else table
+    return _wide(facts, table[table["subgroup"] != "all"], "subgroup", films=True) if len(table) else table
 
 
-def _wide(facts: RunFacts, table: pd.DataFrame, more: list[str]) -> pd.DataFrame:
-    rows = []
-    for _, part in table.groupby(["dataset", "arm", *more], sort=False) if len(table) else ():
-        first = part.iloc[0]
-        row = {"data set": facts.title(first["dataset"]), "arm": first["arm"]}
-        row |= {name: first[name] for name in more} | {"films": int(first["n"]) if pd.notna(first["n"]) else ""}
-        rows.append(row | {r["metric"].upper(): run_facts.interval(r) for r in part.to_dict("records")})
+def _calibration(facts: RunFacts) -> pd.DataFrame:
+    return _wide(facts, facts.table("calibration"), "probabilities")
+
+
+def _wide(facts: RunFacts, table: pd.DataFrame, *more: str, films: bool = False) -> pd.DataFrame:
+    """A row a data set, arm and `more`; a column a metric, each value with its interval."""
+    by, rows = ["dataset", "arm", *more], []
+    for key, part in table.groupby(by, sort=False) if len(table) else ():
+        row = {"data set": facts.title(key[0])} | dict(zip(by[1:], key[1:], strict=True))
+        row |= {"films": int(n) if pd.notna(n := part["n"].iloc[0]) else ""} if films else {}
+        found = part.assign(metric=part["metric"].replace({"auroc": "AUROC", "aupr": "AUPR"})).to_dict("records")
+        rows.append(row | {r["metric"]: run_facts.interval(r) for r in found})
     return pd.DataFrame(rows)
 
 
@@ -163,17 +168,6 @@ def _pairs(facts: RunFacts) -> pd.DataFrame:
         }
         for row in run_facts.primary(facts.table("arm_differences")).to_dict("records")
     ]
-    return pd.DataFrame(rows)
-
-
-def _calibration(facts: RunFacts) -> pd.DataFrame:
-    table = facts.table("calibration")
-    if table.empty:
-        return table
-    rows = []
-    for (dataset, arm, kind), part in table.groupby(["dataset", "arm", "probabilities"], sort=False):
-        row = {"data set": facts.title(dataset), "arm": arm, "probabilities": kind}
-        rows.append(row | {r["metric"]: run_facts.interval(r) for r in part.to_dict("records")})
     return pd.DataFrame(rows)
 
 

@@ -3,41 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import yaml
 
-from nbhelpers.metrics import wording
+from nbhelpers.metrics import Interval, wording
 from nbhelpers.reporting import flow, limitations, pages, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.stage import duration, notebook_name
 from nbhelpers.style import marked
 from nbhelpers.validation import published
 
-CAPTIONS = {
-    "figure_1": "Images of each source as they were drawn, by class.",
-    "figure_2": "AUROC and AUPR of each arm on each data set with 95 % intervals. Dashed: what a score that knows "
-    "nothing reaches. Dotted: the best trivial baseline.",
-    "figure_3": "Features of each network, and of the same one untrained, on each data set: UMAP and K-means (k = 2).",
-    "figure_4": "Films of true and false positives and negatives, by the first arm at the threshold that the foot of "
-    "the figure names, with Grad-CAM where there is one, on one scale.",
-}
-DIAMOND = " Diamond: the paper's own value, of Nano Banana images."
-MORE_FIGURES = {
-    "crops": "From the image as drawn to what the network sees.",
-    "roc_pr": "ROC and precision-recall curves of each arm on each data set.",
-    "saliency": "Where Grad-CAM lies, beside maps that know nothing: means with 95 % intervals.",
-    "seeds": "Each training seed (dots) above the 95 % sampling interval of the first one (bar).",
-}
-QUESTIONS = {
-    "01_prompting": "What was asked for, and what was drawn?",
-    "02_cropping": "What was cut away, and what was left out?",
-    "03_training": "What did the network learn?",
-    "04_external_validation": "Does it work on other films?",
-    "05_interpretability": "What does it see?",
-}
+WORDS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("report.yaml").read_text(encoding="utf-8"))
+CAPTIONS: dict[str, str] = WORDS["figures"]  # the paper's
 
 
 def write(run_folder: Path | str) -> Path:
@@ -58,6 +39,7 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
     """Everything that the template shows, as plain values."""
     stages = _stages(facts)
     question = statements.state("question", facts)
+    running = not {"04_external_validation", "05_interpretability"} <= set(facts.stages)
     return {
         "run": facts.name,
         "heading": _heading(facts),
@@ -73,8 +55,8 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "caveats": limitations.of_run(facts),
         "flows": _flows(facts),
         "clusters": _clusters(facts),
-        "figures": _figures(facts, _captions(facts)) + _figures(facts, _more_figures(facts)),
-        "missing_figures": [] if _is_running(facts) else [n for n in CAPTIONS if not _figure(facts, n).is_file()],
+        "figures": _figures(facts),
+        "missing_figures": [] if running else [n for n in CAPTIONS if not _there(facts, f"figures/{n}.png")],
         "stages": stages,
         "total_time": duration(sum(stage["seconds"] for stage in stages)),
         "parameters": {
@@ -83,7 +65,7 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         },
         "versions": _one_or_all([stage.get("versions", {}) for stage in facts.stages.values()]),
         "commits": sorted({str(stage.get("git_commit") or "unknown") for stage in facts.stages.values()}),
-        "documents": _documents(facts),
+        "documents": [(title, path) for title, path in WORDS["documents"].items() if _there(facts, path)],
     }
 
 
@@ -93,10 +75,6 @@ def _heading(facts: RunFacts) -> str:
     films = " and ".join(dict.fromkeys(row["origin"].removesuffix(" films") for row in _datasets(facts)))
     trained = images if images.endswith(("images", "checkpoints")) else f"{images} images"
     return f"Run {facts.name}: {trained}" + (f", {films} films" if films else "")
-
-
-def _is_running(facts: RunFacts) -> bool:
-    return not {"04_external_validation", "05_interpretability"} <= set(facts.stages)
 
 
 def _sources(facts: RunFacts) -> list[dict[str, Any]]:
@@ -169,15 +147,14 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
             {"name": str(title), "uses_labels": bool(run_facts.flags(part["uses_labels"]).iloc[0]), **_metrics(part)}
             for title, part in (own.groupby("title", sort=False) if len(own) else ())
         ]
-        others.sort(key=lambda row: row["auroc"]["value"] if row["auroc"] else 0.0, reverse=True)
-        paper = published.reference(name, dataset["n"])
+        others.sort(key=lambda row: row["auroc"].value if row["auroc"] else 0.0, reverse=True)
         methods = sorted(rows["ci_method"].dropna().unique()) if len(rows) else []
         results.append(
             {
                 **dataset,
                 "arms": arms,
                 "baselines": others,
-                "paper": paper and {"auroc": _shown(*paper.auroc), "aupr": _shown(*paper.aupr)},
+                "paper": published.reference(name, dataset["n"]),
                 "citation": published.CITATION,
                 "interval_by": " and ".join(str(method).removeprefix("bootstrap_") for method in methods),
             }
@@ -196,34 +173,23 @@ def _seeds(facts: RunFacts) -> list[dict[Hashable, Any]]:
 
 
 def _captions(facts: RunFacts) -> dict[str, str]:
-    """The paper's figures; the diamond is told of only where figure 2 has one."""
-    diamond = published.ARM in facts.scored_arms and any(
-        published.reference(row["name"], row["n"]) for row in _datasets(facts)
-    )
-    return CAPTIONS | ({"figure_2": CAPTIONS["figure_2"] + DIAMOND} if diamond else {})
+    """The paper's figures, then the further ones of the run as it is now: an earlier experiment may have left others.
 
-
-def _more_figures(facts: RunFacts) -> dict[str, str]:
-    """The further figures of the run as it is now: an earlier experiment may have left others."""
+    The diamond is told of only where figure 2 has one.
+    """
+    sets = _datasets(facts)
+    diamond = published.ARM in facts.scored_arms and any(published.reference(row["name"], row["n"]) for row in sets)
     shown = {"seeds": bool(_seeds(facts)), "saliency": len(facts.table("saliency")) > 0}
-    curves = {
-        f"training_{arm}": f"Training of arm {arm}: loss and AUROC by epoch, on its own source's images alone."
-        for arm in facts.arms
-    }
-    return {name: caption for name, caption in MORE_FIGURES.items() if shown.get(name, True)} | curves
+    more = {name: caption for name, caption in WORDS["more_figures"].items() if shown.get(name, True)}
+    curves = {f"training_{arm}": WORDS["training"].format(arm=arm) for arm in facts.arms}
+    return CAPTIONS | {"figure_2": CAPTIONS["figure_2"] + f" {WORDS['diamond']}" * diamond} | more | curves
 
 
-def _metrics(part: pd.DataFrame) -> dict[str, Any]:
-    found: dict[str, Any] = {"auroc": None, "aupr": None}
-    for row in part.to_dict("records"):
-        if row["metric"] in found:
-            low, high = (row["value"] if pd.isna(row[end]) else row[end] for end in ("ci_low", "ci_high"))
-            found[row["metric"]] = _shown(row["value"], low, high)
-    return found
-
-
-def _shown(value: float, low: float, high: float) -> dict[str, Any]:
-    return {"value": value, "low": low, "high": high, "text": f"{value:.3f}", "interval": f"{low:.3f} to {high:.3f}"}
+def _metrics(part: pd.DataFrame) -> dict[str, Interval | None]:
+    """AUROC and AUPR with the ends of their intervals, which are the value where there is none."""
+    known = part.assign(ci_low=part["ci_low"].fillna(part["value"]), ci_high=part["ci_high"].fillna(part["value"]))
+    rows = known.set_index("metric")[["value", "ci_low", "ci_high"]]
+    return {name: Interval(*rows.loc[name]) if name in rows.index else None for name in ("auroc", "aupr")}
 
 
 def _verdict(facts: RunFacts, dataset: str, arm: str) -> str:
@@ -282,11 +248,12 @@ def _marked(facts: RunFacts, name: str) -> str:
     return marked(name.replace("_", " ") if name not in facts.scored_arms else name, facts.is_simulated(name))
 
 
-def _figure(facts: RunFacts, name: str) -> Path:
-    return facts.folder / "figures" / f"{name}.png"
+def _there(facts: RunFacts, path: str) -> str | None:
+    """A path in the run's folder, if a file is there."""
+    return path if (facts.folder / path).is_file() else None
 
 
-def _figures(facts: RunFacts, captions: Mapping[str, str]) -> list[dict[str, str]]:
+def _figures(facts: RunFacts) -> list[dict[str, str]]:
     return [
         {
             "name": name,
@@ -294,8 +261,8 @@ def _figures(facts: RunFacts, captions: Mapping[str, str]) -> list[dict[str, str
             "caption": caption,
             "badge": _badge(facts, name),
         }
-        for name, caption in captions.items()
-        if _figure(facts, name).is_file()
+        for name, caption in _captions(facts).items()
+        if _there(facts, f"figures/{name}.png")
     ]
 
 
@@ -323,14 +290,13 @@ def _stages(facts: RunFacts) -> list[dict[str, Any]]:
             {
                 "name": title,
                 "arm": arm,
-                "question": QUESTIONS.get(title, ""),
-                "html": f"{copy}.html" if (facts.folder / f"{copy}.html").is_file() else None,
-                "notebook": f"{copy}.ipynb" if (facts.folder / f"{copy}.ipynb").is_file() else None,
+                "question": WORDS["questions"].get(title, ""),
+                "html": _there(facts, f"{copy}.html"),
+                "notebook": _there(facts, f"{copy}.ipynb"),
                 "seconds": float(stage.get("wall_seconds", 0)),
                 "time": duration(float(stage.get("wall_seconds", 0))),
                 "device": str(stage.get("device", "")),
                 "finished": str(stage.get("finished", "")).replace("T", " ").replace("+00:00", " UTC"),
-                "seed": stage.get("seed"),
             }
         )
     return rows
@@ -340,18 +306,3 @@ def _one_or_all(found: list[dict[str, str]]) -> dict[str, str]:
     """Versions that all stages share; where they differ, each of them."""
     names = dict.fromkeys(name for versions in found for name in versions)
     return {name: ", ".join(dict.fromkeys(v[name] for v in found if name in v)) for name in names}
-
-
-def _documents(facts: RunFacts) -> list[tuple[str, str]]:
-    """What else lies in the run's folder for a reader: title and relative path."""
-    known = (
-        ("Model card", "model_card.html"),
-        ("Reporting checklists", "checklists/checklists.html"),
-        ("Data-flow diagram", "figures/flow.png"),
-        ("Predictions", "04_external_validation/predictions.csv"),
-        ("Metrics", "04_external_validation/metrics.csv"),
-        ("Trivial baselines", "04_external_validation/baselines.csv"),
-        ("Clusters", "05_interpretability/clusters.csv"),
-        ("Parameters", "parameters.yaml"),
-    )
-    return [(title, path) for title, path in known if (facts.folder / path).is_file()]
