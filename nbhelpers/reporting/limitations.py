@@ -19,9 +19,9 @@ def of_results(facts: RunFacts) -> list[str]:
     simulated = [name for name in facts.arms if facts.is_simulated(name)]
     if simulated:
         found.append(f"Arms {', '.join(simulated)} were trained on simulated images, not on a general image model's.")
-    titles, datasets, metrics = facts.titles(), facts.table("datasets"), facts.table("metrics")
+    titles, metrics = facts.titles(), facts.table("metrics")
     found += [f"{titles[name]}: results on it say nothing of patients." for name in facts.simulated_datasets()]
-    unknown = [titles[name] for name in datasets.loc[datasets["n_patients"].isna(), "dataset"]] if titles else []
+    unknown = [row["title"] for row in facts.datasets() if row["patients"] is None]
     if unknown:
         found.append(f"{', '.join(unknown)}: patients are unknown, so intervals take films for independent.")
     found += beside_baselines(facts) + beside_trained(facts) + _view_shortcut(facts)

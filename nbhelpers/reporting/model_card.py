@@ -117,17 +117,13 @@ def _models(facts: RunFacts) -> pd.DataFrame:
 
 
 def _datasets(facts: RunFacts) -> pd.DataFrame:
-    table = facts.table("datasets")
     rows = [
         {
-            "data set": facts.title(row["dataset"]),
-            "films": int(row["n"]),
-            "pneumonia": f"{row['prevalence']:.1%}",
-            "patients": int(row["n_patients"]) if pd.notna(row.get("n_patients")) else "unknown",
-            "left out": int(row.get("excluded") or 0),
-            "terms": row.get("licence") or "",
+            **{"data set": row["title"], "films": row["n"], "pneumonia": f"{row['prevalence']:.1%}"},
+            "patients": "unknown" if row["patients"] is None else row["patients"],
+            **{"left out": row["excluded"], "terms": row["licence"]},
         }
-        for row in table.to_dict("records")
+        for row in facts.datasets()
     ]
     return pd.DataFrame(rows)
 

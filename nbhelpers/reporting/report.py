@@ -101,27 +101,19 @@ def _origin(facts: RunFacts, source: str) -> str:
 
 
 def _datasets(facts: RunFacts) -> list[dict[str, Any]]:
-    simulated = set(facts.simulated_datasets())
     return [
-        {
-            "name": row["dataset"],
+        row
+        | {
             "title": _plain(row["title"]),
-            "origin": "simulated" if row["dataset"] in simulated else "real films",
-            "n": int(row["n"]),
-            "patients": None if pd.isna(row["n_patients"]) else int(row["n_patients"]),
-            "prevalence": row["prevalence"],
-            "excluded": int(row["excluded"]),
-            "licence": None if pd.isna(row.get("licence")) else row["licence"],
+            "origin": "simulated" if row["simulated"] else "real films",
             "notes": [note["note"] for note in facts.table("notes", dataset=row["dataset"]).to_dict("records")],
         }
-        for row in facts.table("datasets").to_dict("records")
+        for row in facts.datasets()
     ]
 
 
 def _all_simulated(facts: RunFacts) -> bool:
-    return all(map(facts.is_simulated, facts.scored_arms)) and len(facts.simulated_datasets()) == len(
-        facts.table("datasets")
-    )
+    return all(map(facts.is_simulated, facts.scored_arms)) and all(row["simulated"] for row in facts.datasets())
 
 
 def _results(facts: RunFacts) -> list[dict[str, Any]]:
@@ -129,7 +121,7 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
     table = facts.overall()
     results = []
     for dataset in _datasets(facts):
-        name = dataset["name"]
+        name = dataset["dataset"]
         rows = table[table["dataset"] == name] if len(table) else table
         arms = [
             {
@@ -177,8 +169,8 @@ def _captions(facts: RunFacts) -> dict[str, str]:
 
     The diamond is told of only where figure 2 has one.
     """
-    sets = _datasets(facts)
-    diamond = published.ARM in facts.scored_arms and any(published.reference(row["name"], row["n"]) for row in sets)
+    sets = facts.datasets()
+    diamond = published.ARM in facts.scored_arms and any(published.reference(row["dataset"], row["n"]) for row in sets)
     shown = {"seeds": bool(_seeds(facts)), "saliency": len(facts.table("saliency")) > 0}
     more = {name: caption for name, caption in WORDS["more_figures"].items() if shown.get(name, True)}
     curves = {f"training_{arm}": WORDS["training"].format(arm=arm) for arm in facts.arms}
@@ -188,7 +180,7 @@ def _captions(facts: RunFacts) -> dict[str, str]:
 def _metrics(part: pd.DataFrame) -> dict[str, Interval | None]:
     """AUROC and AUPR with the ends of their intervals, which are the value where there is none."""
     known = part.assign(ci_low=part["ci_low"].fillna(part["value"]), ci_high=part["ci_high"].fillna(part["value"]))
-    rows = known.set_index("metric")[["value", "ci_low", "ci_high"]]
+    rows = known.drop_duplicates("metric", keep="last").set_index("metric")[["value", "ci_low", "ci_high"]]
     return {name: Interval(*rows.loc[name]) if name in rows.index else None for name in ("auroc", "aupr")}
 
 

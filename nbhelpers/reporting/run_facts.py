@@ -33,8 +33,8 @@ class RunFacts:
         Arm name to `source` and `crop`.
     images, cropped : dict
         By source: `01_prompting/<source>/images.csv` and `02_cropping/<source>/images.csv`.
-    models, splits, history : dict
-        By arm: `model.json`, `split.csv`, `history.csv`.
+    models, splits : dict
+        By arm: `model.json`, `split.csv`.
     validation : dict
         The tables of `04_external_validation` by name: `datasets`, `exclusions`, `predictions`, `metrics`, ...
     interpretability : dict
@@ -49,7 +49,6 @@ class RunFacts:
     cropped: dict[str, pd.DataFrame]
     models: dict[str, dict[str, Any]]
     splits: dict[str, pd.DataFrame]
-    history: dict[str, pd.DataFrame]
     validation: dict[str, pd.DataFrame]
     interpretability: dict[str, pd.DataFrame]
 
@@ -118,6 +117,20 @@ class RunFacts:
         """Title of a data set, or its name where it has none."""
         return self.titles().get(str(dataset), str(dataset))
 
+    def datasets(self) -> list[dict[str, Any]]:
+        """Of each data set `dataset, title, simulated, n, patients, prevalence, excluded, licence`; None is unknown."""
+        simulated, titles = self.simulated_datasets(), self.titles()
+        return [
+            {
+                **{"dataset": row["dataset"], "title": titles[row["dataset"]], "n": int(row["n"])},
+                **{"simulated": row["dataset"] in simulated, "prevalence": row["prevalence"]},
+                "patients": None if pd.isna(row.get("n_patients")) else int(row["n_patients"]),
+                "excluded": 0 if pd.isna(row.get("excluded")) else int(row["excluded"]),
+                "licence": None if pd.isna(row.get("licence")) else row["licence"],
+            }
+            for row in self.table("datasets").to_dict("records")
+        ]
+
     def simulated_datasets(self) -> list[str]:
         """Names of the data sets that no patient stands behind."""
         table = self.table("datasets")
@@ -155,7 +168,6 @@ def read(run_folder: Path | str) -> RunFacts:
         cropped=_by_folder(folder / "02_cropping", "images.csv"),
         models=models,
         splits=_of(arms, _by_folder(folder / "03_training", "split.csv")),
-        history=_of(arms, _by_folder(folder / "03_training", "history.csv")),
         validation=_tables(folder / "04_external_validation"),
         interpretability=_tables(folder / "05_interpretability"),
     )

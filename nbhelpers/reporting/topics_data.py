@@ -25,10 +25,9 @@ def training_sources(facts: RunFacts) -> str | None:
 def evaluation_sources(facts: RunFacts) -> str | None:
     """Films and patients of each data set."""
     told = []
-    for row in facts.table("datasets").to_dict("records"):
-        patients = f", {int(row['n_patients']):,} patients" if pd.notna(row.get("n_patients")) else ", patients unknown"
-        title = facts.title(row["dataset"])
-        told.append(f"{title}: {int(row['n']):,} films{patients}, {row['prevalence']:.1%} pneumonia")
+    for row in facts.datasets():
+        patients = "patients unknown" if row["patients"] is None else f"{row['patients']:,} patients"
+        told.append(f"{row['title']}: {row['n']:,} films, {patients}, {row['prevalence']:.1%} pneumonia")
     return "Films: " + listed(told) + "." if told else None
 
 

@@ -85,7 +85,7 @@ def test_run_without_validation_has_the_training_flow_alone(tmp_path: Path) -> N
 def test_arm_that_was_taken_out_is_no_part_of_the_run(run: Path) -> None:
     shutil.copytree(run / "03_training" / "raw", run / "03_training" / "former")
     facts = run_facts.read(run)
-    assert set(facts.models) == set(facts.splits) == set(facts.history) == set(run_fixture.ARMS)
+    assert set(facts.models) == set(facts.splits) == set(run_fixture.ARMS)
     assert "03_training/former" not in facts.stages
 
 
