@@ -135,7 +135,7 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
             if arm in facts.scored_arms
         ]
         own = facts.table("baselines", dataset=name)
-        others = [
+        others: list[dict[str, Any]] = [
             {"name": str(title), "uses_labels": bool(run_facts.flags(part["uses_labels"]).iloc[0]), **_metrics(part)}
             for title, part in (own.groupby("title", sort=False) if len(own) else ())
         ]
