@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.interpretability.localisation import BASELINES, SCORES
-from nbhelpers.metrics.wording import ranged, signed
+from nbhelpers.metrics.wording import difference, interval
 
 
 def clusters(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
@@ -17,9 +17,11 @@ def clusters(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
         {
             "network": [titles[name] for name in summary["arm"]],
             "data set": summary["dataset"],
-            "accuracy": ranged(summary, "accuracy"),
+            "accuracy": [
+                interval(*ends) for ends in summary[["accuracy", "accuracy_low", "accuracy_high"]].to_numpy(float)
+            ],
             "majority": summary["majority"].map("{:.3f}".format),
-            "ARI": ranged(summary, "ari"),
+            "ARI": [interval(*ends) for ends in summary[["ari", "ari_low", "ari_high"]].to_numpy(float)],
             "films": summary["n"],
         }
     )
@@ -37,7 +39,7 @@ def saliency(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
         row: dict[str, Any] = {"data set": dataset, "map": _map_title(str(name), titles)}
         found = {str(score["metric"]): score for score in part.to_dict("records")}
         for metric, score in found.items():
-            row[metric] = f"{score['value']:.3f} ({score['ci_low']:.3f} to {score['ci_high']:.3f})"
+            row[metric] = interval(score["value"], score["ci_low"], score["ci_high"])
         on_lesion = [int(score["n"]) for metric, score in found.items() if metric != "in_lungs"]
         row["films_lesion"] = max(on_lesion, default=0)
         row["films_lungs"] = int(found["in_lungs"]["n"]) if "in_lungs" in found else 0
@@ -58,9 +60,8 @@ def saliency_differences(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd
         }
     )
     for name in BASELINES:
-        table[f"minus {_map_title(name, titles)}"] = signed(
-            arms, f"{name}_less", f"{name}_less_low", f"{name}_less_high"
-        )
+        ends = arms[[f"{name}_less", f"{name}_less_low", f"{name}_less_high"]].to_numpy(float)
+        table[f"minus {_map_title(name, titles)}"] = [difference(*found) for found in ends]
     return table.reset_index(drop=True)
 
 

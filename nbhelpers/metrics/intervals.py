@@ -8,6 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import ndtri
 
+from nbhelpers.metrics import wording
+
 
 class Interval(NamedTuple):
     """A value and the ends of its 95 % interval."""
@@ -17,7 +19,7 @@ class Interval(NamedTuple):
     high: float
 
     def __str__(self) -> str:
-        return f"{self.value:.3f} ({self.low:.3f}-{self.high:.3f})"
+        return wording.interval(*self)
 
 
 class Intervals(dict[str, Interval]):
@@ -43,7 +45,7 @@ class Difference(NamedTuple):
     p_value: float
 
     def __str__(self) -> str:
-        return f"{self.value:+.3f} ({self.low:+.3f} to {self.high:+.3f}), p = {self.p_value:.3g}"
+        return f"{wording.difference(*self[:3])}, p = {self.p_value:.3g}"
 
 
 class Differences(dict[str, Difference]):

@@ -1,11 +1,8 @@
-"""Verdicts and p values as every table and report words them."""
+"""Intervals, verdicts and p values as every table and report words them."""
 
 from __future__ import annotations
 
 import math
-
-import numpy as np
-import pandas as pd
 
 UNDECIDED = "not distinguishable from"
 
@@ -29,13 +26,13 @@ def p_text(value: float, at_floor: bool = False) -> str:
     return "< 0.001" if value < 0.0005 else f"{value:.3f}"
 
 
-def signed(table: pd.DataFrame, value: str, low: str, high: str) -> list[str]:
-    """Differences with their intervals, from three columns of a table; empty where there is no value."""
-    cells = table[[value, low, high]].to_numpy(dtype=float)
-    return ["" if np.isnan(middle) else f"{middle:+.3f} ({down:+.3f} to {up:+.3f})" for middle, down, up in cells]
+def interval(value: float, low: float = math.nan, high: float = math.nan) -> str:
+    """`0.812 (0.790 to 0.834)`; the value alone where it has no interval, `not estimated` where there is neither."""
+    if math.isnan(value):
+        return "not estimated"
+    return f"{value:z.3f}" + ("" if math.isnan(low) else f" ({low:z.3f} to {high:z.3f})")
 
 
-def ranged(table: pd.DataFrame, name: str) -> list[str]:
-    """Values with their ranges, from the columns `name`, `name_low` and `name_high` of a table."""
-    cells = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float)
-    return [f"{value:.3f} ({low:.3f} to {high:.3f})" for value, low, high in cells + 0.0]  # no -0.000
+def difference(value: float, low: float, high: float) -> str:
+    """`+0.012 (-0.010 to +0.034)`; empty where there is no value."""
+    return "" if math.isnan(value) else f"{value:+.3f} ({low:+.3f} to {high:+.3f})"

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from nbhelpers.reporting import run_facts
 from nbhelpers.reporting.run_facts import RunFacts
 
 COLUMNS = ("part", "name", "title", "simulated", "step", "kept", "reason", "n", "n_pneumonia", "n_normal")
 Row = dict[str, Any]
 
 
-def flow_counts(run_folder: Path | str) -> pd.DataFrame:
+def flow_counts(facts: RunFacts) -> pd.DataFrame:
     """Counts of images and films at each step of a run, with what was left out and why.
 
     Returns
@@ -25,42 +23,12 @@ def flow_counts(run_folder: Path | str) -> pd.DataFrame:
         `step`, `kept` (True for a step's count, False for what was left out on the way to it), `reason` (of a row that
         was left out), `n`, and by class `n_pneumonia`, `n_normal` (empty where the class is not known).
         Training steps: wanted, drawn, cropped, then train and validation. Evaluation steps: listed, scored.
-
-    Raises
-    ------
-    UserError
-        When the folder holds no run.
     """
-    return counts_of(run_facts.read(run_folder))
-
-
-def counts_of(facts: RunFacts) -> pd.DataFrame:
-    """As `flow_counts`, for a run that has been read already."""
     rows = [row for name in facts.arms for row in _arm(facts, name)]
     rows += [row for name in facts.titles() for row in _dataset(facts, name)]
     table = pd.DataFrame(rows, columns=list(COLUMNS))
     whole = dict.fromkeys(("n", "n_pneumonia", "n_normal"), "Int64")
     return table.astype({**whole, "simulated": bool, "kept": bool})
-
-
-def check_flow(counts: pd.DataFrame) -> pd.DataFrame:
-    """For each arm and data set, whether what went in equals what came out plus what was left out.
-
-    Returns
-    -------
-    DataFrame
-        `part, name, first, left_out, last, adds_up`. For an arm, `last` is train and validation together.
-    """
-    rows = []
-    for (part, name), flow in counts.groupby(["part", "name"], sort=False):
-        kept, lost = flow[flow["kept"]], int(flow.loc[~flow["kept"], "n"].sum())
-        ends = kept[kept["step"].isin(("train", "validation", "scored"))]
-        if ends.empty:
-            ends = kept.iloc[[-1]]
-        first, last = int(kept["n"].iloc[0]), int(ends["n"].sum())
-        row = {"part": part, "name": name, "first": first, "left_out": lost, "last": last}
-        rows.append({**row, "adds_up": first == last + lost})
-    return pd.DataFrame(rows, columns=["part", "name", "first", "left_out", "last", "adds_up"])
 
 
 def _arm(facts: RunFacts, name: str) -> Iterator[Row]:
@@ -108,13 +76,12 @@ def _dataset(facts: RunFacts, name: str) -> Iterator[Row]:
     common: Row = {
         "part": "evaluation",
         "name": name,
-        "title": facts.titles()[name],
+        "title": facts.title(name),
         "simulated": name in facts.simulated_datasets(),
     }
     unknown: Row = {"n_pneumonia": None, "n_normal": None}
     table = {str(key): value for key, value in facts.table("datasets").set_index("dataset").loc[name].items()}
-    predictions = facts.table("predictions")
-    scored = predictions[predictions["dataset"] == name] if len(predictions) else predictions
+    scored = facts.table("predictions", dataset=name)
     scored = scored.drop_duplicates("image_id") if len(scored) else scored
     lost = _left_out(facts, name, int(table.get("excluded", 0) or 0))
     ends = _by_class(scored) if len(scored) else {"n": int(str(table["n"])), **unknown}
@@ -127,9 +94,8 @@ def _dataset(facts: RunFacts, name: str) -> Iterator[Row]:
 
 def _left_out(facts: RunFacts, name: str, total: int) -> dict[str, int]:
     """Films left out of a data set by reason, the commonest first."""
-    table = facts.table("exclusions")
-    rows = table[table["dataset"] == name] if len(table) else table
-    found = {str(row["reason"]): int(row["films"]) for row in rows.to_dict("records")}
+    rows = facts.table("exclusions", dataset=name).to_dict("records")
+    found = {str(row["reason"]): int(row["films"]) for row in rows}
     missing = total - sum(found.values())
     if missing > 0:
         found["reason not written down"] = missing

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, Rectangle
 
-from nbhelpers.style import PAGE_WIDTH
+from nbhelpers.style import PAGE_WIDTH, marked
 
 PER_ROW = 3
 NAMES = {
@@ -26,6 +26,8 @@ NAMES = {
 }
 _LINE = 0.13  # inches that a line of text takes
 _GAP = 0.2
+_ARROW: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 7, "linewidth": 0.8, "color": "#444444"}
+_ARROW |= {"shrinkA": 0, "shrinkB": 0}
 _SHOWN = 4  # reasons shown in a box; the rest are added up
 
 
@@ -145,23 +147,11 @@ def _box(axes: Axes, x: float, top: float, width: float, height: float, colour: 
 
 
 def _arrow(axes: Axes, x: float, y: float, to_x: float, to_y: float) -> None:
-    axes.add_patch(
-        FancyArrowPatch(
-            (x, y),
-            (to_x, to_y),
-            arrowstyle="-|>",
-            mutation_scale=7,
-            linewidth=0.8,
-            color="#444444",
-            shrinkA=0,
-            shrinkB=0,
-        )
-    )
+    axes.add_patch(FancyArrowPatch((x, y), (to_x, to_y), **_ARROW))
 
 
 def _title(flow: pd.DataFrame) -> str:
-    title = str(flow["title"].iloc[0])
-    return title if not flow["simulated"].iloc[0] or "(simulated)" in title else f"{title} (simulated)"
+    return marked(str(flow["title"].iloc[0]), bool(flow["simulated"].iloc[0]))
 
 
 def _wrapped(text: str, width: int, hanging: bool = False) -> list[str]:

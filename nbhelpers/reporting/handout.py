@@ -7,8 +7,8 @@ from pathlib import Path
 import matplotlib.pyplot as plt
 
 from nbhelpers import style
-from nbhelpers.reporting import checklists, flow, flow_diagram, model_card
-from nbhelpers.runs.files import atomic_path
+from nbhelpers.reporting import checklists, flow, flow_diagram, model_card, run_facts
+from nbhelpers.runs.stage import write_figure
 from nbhelpers.runs.tables import write_table
 
 
@@ -24,16 +24,12 @@ def write(run_folder: Path | str) -> list[Path]:
     """
     folder = Path(run_folder)
     card, lists = model_card.write(folder), checklists.write(folder)
-    counts = flow.flow_counts(folder)
+    counts = flow.flow_counts(run_facts.read(folder))
     table = write_table(counts, folder / "flow.csv")
     written = [card, card.with_suffix(".html"), lists, table]
     if len(counts):
         style.use()
         figure = flow_diagram.figure_flow(counts)
-        for suffix in (".png", ".svg"):
-            path = folder / "figures" / f"flow{suffix}"
-            with atomic_path(path) as temporary:
-                figure.savefig(temporary, metadata={"Date": None} if suffix == ".svg" else None)
-            written.append(path)
+        written += write_figure(figure, folder, "flow")
         plt.close(figure)
     return written

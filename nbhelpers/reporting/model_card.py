@@ -12,27 +12,17 @@ from pathlib import Path
 import pandas as pd
 
 from nbhelpers.metrics import wording
-from nbhelpers.reporting import caveats, flow, run_facts, statements
+from nbhelpers.reporting import flow, limitations, pages, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.files import write_bytes
 
+NOTHING = "Not written by this run.\n"
 OPEN = (
     "Owner of the models and a contact.",
     "Licence under which the weights may be used.",
     "Ethical considerations beyond those that the limitations name.",
     "How to cite the models.",
 )
-_PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><title>Model card: {title}</title>
-<style>
-body {{ font: 15px/1.5 system-ui, sans-serif; margin: 2rem auto; max-width: 60rem; padding: 0 1rem; color: #222; }}
-table {{ border-collapse: collapse; }}
-td, th {{ border-bottom: 1px solid #ccc; padding: .3rem .6rem; text-align: left; vertical-align: top; }}
-blockquote {{ border-left: 4px solid #de8f05; margin-left: 0; padding-left: 1rem; }}
-</style></head><body>
-{body}
-</body></html>
-"""
 
 
 def write(run_folder: Path | str) -> Path:
@@ -52,7 +42,7 @@ def write(run_folder: Path | str) -> Path:
     text = markdown(facts)
     path = facts.folder / "model_card.md"
     write_bytes(path, text.encode())
-    write_bytes(path.with_suffix(".html"), _PAGE.format(title=_text(facts.name), body=to_html(text)).encode())
+    pages.write_page(path.with_suffix(".html"), "model_card.html", run=facts.name, body=_html(text))
     return path
 
 
@@ -70,7 +60,7 @@ def markdown(facts: RunFacts) -> str:
         ("## Subgroups", _table(_subgroups(facts))),
         ("## Operating point and calibration", _table(_calibration(facts)) + _said(facts, "operating_point", "output")),
         ("## Robustness", _said(facts, "robustness")),
-        ("## Limitations", _bullets(caveats.of_run(facts))),
+        ("## Limitations", _bullets(limitations.of_run(facts))),
         ("## Where images and films went", _table(_flow(facts))),
         ("## Computing", _table(_computing(facts)) + _said(facts, "software", "details")),
         (
@@ -78,14 +68,11 @@ def markdown(facts: RunFacts) -> str:
             _bullets(OPEN) + "See also `checklists/`, where open items are listed.\n",
         ),
     ]
-    return "\n".join(f"{heading}\n\n{body or _NOTHING}" for heading, body in sections)
+    return "\n".join(f"{heading}\n\n{body or NOTHING}" for heading, body in sections)
 
 
-_NOTHING = "Not written by this run.\n"
-
-
-def to_html(text: str) -> str:
-    """Markdown as HTML."""
+def _html(text: str) -> str:
+    """Markdown as HTML; `markdown` has made what comes from the run harmless."""
     from nbconvert.filters.markdown import markdown2html
 
     return str(markdown2html(text))
@@ -94,7 +81,7 @@ def to_html(text: str) -> str:
 def _summary(facts: RunFacts) -> str:
     told = [statements.state(topic, facts) for topic in ("question", "category", "goal")]
     lines = [_text(statement.text) for statement in told if statement is not None]
-    simulated = [name for name, arm in facts.arms.items() if facts.source_is_simulated(arm.get("source", ""))]
+    simulated = [name for name in facts.arms if facts.is_simulated(name)]
     films = [facts.titles()[name] for name in facts.simulated_datasets()]
     if simulated or films:
         what = [f"training images of {', '.join(simulated)}"] if simulated else []
@@ -130,77 +117,58 @@ def _models(facts: RunFacts) -> pd.DataFrame:
 
 
 def _datasets(facts: RunFacts) -> pd.DataFrame:
-    table = facts.table("datasets")
     rows = [
         {
-            "data set": facts.titles()[row["dataset"]],
-            "films": int(row["n"]),
-            "pneumonia": f"{row['prevalence']:.1%}",
-            "patients": int(row["n_patients"]) if pd.notna(row.get("n_patients")) else "unknown",
-            "left out": int(row.get("excluded") or 0),
-            "terms": row.get("licence") or "",
+            **{"data set": row["title"], "films": row["n"], "pneumonia": f"{row['prevalence']:.1%}"},
+            "patients": "unknown" if row["patients"] is None else row["patients"],
+            **{"left out": row["excluded"], "terms": row["licence"]},
         }
-        for row in table.to_dict("records")
+        for row in facts.datasets()
     ]
     return pd.DataFrame(rows)
 
 
 def _results(facts: RunFacts) -> pd.DataFrame:
-    table = statements.overall(facts)
-    return _wide(facts, table[table["metric"].isin(("auroc", "aupr"))], []) if len(table) else table
+    return _wide(facts, facts.overall("auroc", "aupr"), films=True)
 
 
 def _subgroups(facts: RunFacts) -> pd.DataFrame:
-    table = facts.table("metrics")
-    if table.empty:
-        return table
-    table = statements.primary(table[table["subgroup"] != "all"])
-    return _wide(facts, table[table["metric"].isin(("auroc", "aupr"))], ["subgroup"])
+    table = run_facts.primary(facts.table("metrics", metric=["auroc", "aupr"]))
+    return _wide(facts, table[table["subgroup"] != "all"], "subgroup", films=True) if len(table) else table
 
 
-def _wide(facts: RunFacts, table: pd.DataFrame, more: list[str]) -> pd.DataFrame:
-    rows = []
-    for _, part in table.groupby(["dataset", "arm", *more], sort=False):
-        first = part.iloc[0]
-        row = {"data set": facts.titles().get(first["dataset"], first["dataset"]), "arm": first["arm"]}
-        row |= {name: first[name] for name in more} | {"films": int(first["n"]) if pd.notna(first["n"]) else ""}
-        rows.append(row | {r["metric"].upper(): statements.interval(r) for r in part.to_dict("records")})
+def _calibration(facts: RunFacts) -> pd.DataFrame:
+    return _wide(facts, facts.table("calibration"), "probabilities")
+
+
+def _wide(facts: RunFacts, table: pd.DataFrame, *more: str, films: bool = False) -> pd.DataFrame:
+    """A row a data set, arm and `more`; a column a metric, each value with its interval."""
+    by, rows = ["dataset", "arm", *more], []
+    for key, part in table.groupby(by, sort=False) if len(table) else ():
+        row = {"data set": facts.title(key[0])} | dict(zip(by[1:], key[1:], strict=True))
+        row |= {"films": int(n) if pd.notna(n := part["n"].iloc[0]) else ""} if films else {}
+        found = part.assign(metric=part["metric"].replace({"auroc": "AUROC", "aupr": "AUPR"})).to_dict("records")
+        rows.append(row | {r["metric"]: run_facts.interval(r) for r in found})
     return pd.DataFrame(rows)
 
 
 def _pairs(facts: RunFacts) -> pd.DataFrame:
-    table = facts.table("arm_differences")
-    if table.empty:
-        return table
     floor = wording.p_floor(int(facts.parameters.get("n_resamples", 2000))) * (1 + 1e-9)
     rows = [
         {
-            "data set": facts.titles().get(row["dataset"], row["dataset"]),
+            "data set": facts.title(row["dataset"]),
             "arms": f"{row['arm_a']} minus {row['arm_b']}",
             "metric": row["metric"].upper(),
-            "difference": f"{row['difference']:+.3f} ({row['ci_low']:+.3f} to {row['ci_high']:+.3f})",
+            "difference": wording.difference(row["difference"], row["ci_low"], row["ci_high"]),
             "p after Holm": wording.p_text(row["p_holm"], "bootstrap" in row["method"] and row["p_value"] <= floor),
         }
-        for row in statements.primary_pairs(table).to_dict("records")
+        for row in run_facts.primary(facts.table("arm_differences")).to_dict("records")
     ]
     return pd.DataFrame(rows)
 
 
-def _calibration(facts: RunFacts) -> pd.DataFrame:
-    table = facts.table("calibration")
-    if table.empty:
-        return table
-    rows = []
-    for (dataset, arm, kind), part in table.groupby(["dataset", "arm", "probabilities"], sort=False):
-        row = {"data set": facts.titles().get(str(dataset), str(dataset)), "arm": arm, "probabilities": kind}
-        rows.append(row | {r["metric"]: statements.interval(r) for r in part.to_dict("records")})
-    return pd.DataFrame(rows)
-
-
 def _flow(facts: RunFacts) -> pd.DataFrame:
-    counts = flow.counts_of(facts)
-    if counts.empty:
-        return counts
+    counts = flow.flow_counts(facts)
     lost = counts["reason"].fillna("").astype(str).str.replace("_", " ")
     step = counts["step"].where(counts["kept"], "left out: " + lost)
     named = {"n_pneumonia": "pneumonia", "n_normal": "normal"}

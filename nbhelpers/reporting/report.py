@@ -3,43 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
+import yaml
 
-from nbhelpers.metrics import wording
-from nbhelpers.reporting import caveats, flow, run_facts, statements
+from nbhelpers.metrics import Interval, wording
+from nbhelpers.reporting import flow, limitations, pages, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
-from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import duration, notebook_name
 from nbhelpers.style import marked
 from nbhelpers.validation import published
 
-CAPTIONS = {
-    "figure_1": "Images of each source as they were drawn, by class.",
-    "figure_2": "AUROC and AUPR of each arm on each data set with 95 % intervals. Dashed: what a score that knows "
-    "nothing reaches. Dotted: the best trivial baseline.",
-    "figure_3": "Features of each network, and of the same one untrained, on each data set: UMAP and K-means (k = 2).",
-    "figure_4": "Films of true and false positives and negatives, by the first arm at the threshold that the foot of "
-    "the figure names, with Grad-CAM where there is one, on one scale.",
-}
-DIAMOND = " Diamond: the paper's own value, of Nano Banana images."
-MORE_FIGURES = {
-    "crops": "From the image as drawn to what the network sees.",
-    "roc_pr": "ROC and precision-recall curves of each arm on each data set.",
-    "saliency": "Where Grad-CAM lies, beside maps that know nothing: means with 95 % intervals.",
-    "seeds": "Each training seed (dots) above the 95 % sampling interval of the first one (bar).",
-}
-QUESTIONS = {
-    "01_prompting": "What was asked for, and what was drawn?",
-    "02_cropping": "What was cut away, and what was left out?",
-    "03_training": "What did the network learn?",
-    "04_external_validation": "Does it work on other films?",
-    "05_interpretability": "What does it see?",
-}
+WORDS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("report.yaml").read_text(encoding="utf-8"))
+CAPTIONS: dict[str, str] = WORDS["figures"]  # the paper's
 
 
 def write(run_folder: Path | str) -> Path:
@@ -53,23 +32,14 @@ def write(run_folder: Path | str) -> Path:
         When the folder holds no run, or a table in it is broken.
     """
     facts = run_facts.read(run_folder)
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    page = environment.get_template("report_template.html").render(**page_facts(facts))
-    path = facts.folder / "index.html"
-    write_bytes(path, page.encode())
-    return path
+    return pages.write_page(facts.folder / "index.html", "report.html", **page_facts(facts))
 
 
 def page_facts(facts: RunFacts) -> dict[str, Any]:
     """Everything that the template shows, as plain values."""
     stages = _stages(facts)
     question = statements.state("question", facts)
+    running = not {"04_external_validation", "05_interpretability"} <= set(facts.stages)
     return {
         "run": facts.name,
         "heading": _heading(facts),
@@ -82,20 +52,20 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         and all(row["origin"] != "own images" for row in _sources(facts)),
         "results": _results(facts),
         "seeds": _seeds(facts),
-        "caveats": caveats.of_run(facts),
+        "caveats": limitations.of_run(facts),
         "flows": _flows(facts),
         "clusters": _clusters(facts),
-        "figures": _figures(facts, _captions(facts)) + _figures(facts, _more_figures(facts)),
-        "missing_figures": [] if _is_running(facts) else [n for n in CAPTIONS if not _figure(facts, n).is_file()],
+        "figures": _figures(facts),
+        "missing_figures": [] if running else [n for n in CAPTIONS if not _there(facts, f"figures/{n}.png")],
         "stages": stages,
         "total_time": duration(sum(stage["seconds"] for stage in stages)),
         "parameters": {
             name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for name, value in sorted(_parameters(facts).items())
+            for name, value in sorted(facts.parameters.items())
         },
-        "versions": _one_or_all([stage.get("versions", {}) for stage in _current(facts).values()]),
-        "commits": sorted({str(stage.get("git_commit") or "unknown") for stage in _current(facts).values()}),
-        "documents": _documents(facts),
+        "versions": _one_or_all([stage.get("versions", {}) for stage in facts.stages.values()]),
+        "commits": sorted({str(stage.get("git_commit") or "unknown") for stage in facts.stages.values()}),
+        "documents": [(title, path) for title, path in WORDS["documents"].items() if _there(facts, path)],
     }
 
 
@@ -105,27 +75,6 @@ def _heading(facts: RunFacts) -> str:
     films = " and ".join(dict.fromkeys(row["origin"].removesuffix(" films") for row in _datasets(facts)))
     trained = images if images.endswith(("images", "checkpoints")) else f"{images} images"
     return f"Run {facts.name}: {trained}" + (f", {films} films" if films else "")
-
-
-def _current(facts: RunFacts) -> dict[str, dict[str, Any]]:
-    """`run.json` of the stages that belong to the run as it is now: an arm that was taken out leaves its folder."""
-    return {
-        name: stage
-        for name, stage in facts.stages.items()
-        if not name.startswith("03_training/") or name.partition("/")[2] in facts.arms
-    }
-
-
-def _parameters(facts: RunFacts) -> dict[str, Any]:
-    merged: dict[str, Any] = {}
-    for stage in _current(facts).values():
-        merged |= stage.get("parameters", {})
-    merged.pop("arm", None)  # the pipeline's own, another in every training
-    return merged
-
-
-def _is_running(facts: RunFacts) -> bool:
-    return not {"04_external_validation", "05_interpretability"} <= set(facts.stages)
 
 
 def _sources(facts: RunFacts) -> list[dict[str, Any]]:
@@ -152,61 +101,52 @@ def _origin(facts: RunFacts, source: str) -> str:
 
 
 def _datasets(facts: RunFacts) -> list[dict[str, Any]]:
-    table, notes = facts.table("datasets"), facts.table("notes")
-    simulated = set(facts.simulated_datasets())
     return [
-        {
-            "name": row["dataset"],
+        row
+        | {
             "title": _plain(row["title"]),
-            "origin": "simulated" if row["dataset"] in simulated else "real films",
-            "n": int(row["n"]),
-            "patients": None if pd.isna(row["n_patients"]) else int(row["n_patients"]),
-            "prevalence": row["prevalence"],
-            "excluded": int(row["excluded"]),
-            "licence": None if pd.isna(row.get("licence")) else row["licence"],
-            "notes": list(notes.loc[notes["dataset"] == row["dataset"], "note"]) if len(notes) else [],
+            "origin": "simulated" if row["simulated"] else "real films",
+            "notes": [note["note"] for note in facts.table("notes", dataset=row["dataset"]).to_dict("records")],
         }
-        for row in table.to_dict("records")
+        for row in facts.datasets()
     ]
 
 
 def _all_simulated(facts: RunFacts) -> bool:
-    sources = all(facts.source_is_simulated(arm["source"]) for arm in facts.scored_arms.values())
-    return sources and len(facts.simulated_datasets()) == len(facts.table("datasets"))
+    return all(map(facts.is_simulated, facts.scored_arms)) and all(row["simulated"] for row in facts.datasets())
 
 
 def _results(facts: RunFacts) -> list[dict[str, Any]]:
     """For each data set its arms, then its trivial baselines, with AUROC and AUPR."""
-    table, trivial, comparison = statements.overall(facts), facts.table("baselines"), facts.table("comparison")
+    table = facts.overall()
     results = []
     for dataset in _datasets(facts):
-        name = dataset["name"]
+        name = dataset["dataset"]
         rows = table[table["dataset"] == name] if len(table) else table
         arms = [
             {
                 "name": arm,
                 **facts.scored_arms[str(arm)],
                 **_metrics(part),
-                "simulated": _simulated_arm(facts, str(arm)),
-                "verdict": _verdict(comparison, name, str(arm)),
+                "simulated": facts.is_simulated(str(arm)),
+                "verdict": _verdict(facts, name, str(arm)),
             }
             for arm, part in (rows.groupby("arm", sort=False) if len(rows) else ())
             if arm in facts.scored_arms
         ]
-        own = trivial[trivial["dataset"] == name] if len(trivial) else trivial
-        others = [
-            {"name": str(title), "uses_labels": _is_true(part["uses_labels"].iloc[0]), **_metrics(part)}
+        own = facts.table("baselines", dataset=name)
+        others: list[dict[str, Any]] = [
+            {"name": str(title), "uses_labels": bool(run_facts.flags(part["uses_labels"]).iloc[0]), **_metrics(part)}
             for title, part in (own.groupby("title", sort=False) if len(own) else ())
         ]
-        others.sort(key=lambda row: row["auroc"]["value"] if row["auroc"] else 0.0, reverse=True)
-        paper = published.reference(name, dataset["n"])
+        others.sort(key=lambda row: row["auroc"].value if row["auroc"] else 0.0, reverse=True)
         methods = sorted(rows["ci_method"].dropna().unique()) if len(rows) else []
         results.append(
             {
                 **dataset,
                 "arms": arms,
                 "baselines": others,
-                "paper": paper and {"auroc": _shown(*paper.auroc), "aupr": _shown(*paper.aupr)},
+                "paper": published.reference(name, dataset["n"]),
                 "citation": published.CITATION,
                 "interval_by": " and ".join(str(method).removeprefix("bootstrap_") for method in methods),
             }
@@ -214,54 +154,41 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
     return results
 
 
-def _seeds(facts: RunFacts) -> list[dict[str, Any]]:
+def _seeds(facts: RunFacts) -> list[dict[Hashable, Any]]:
     """The spread over training seeds, where there is more than one of an arm."""
-    table, titles = facts.table("seeds_summary"), facts.titles()
-    rows = [{str(name): value for name, value in row.items()} for row in table.to_dict("records")]
+    rows = facts.table("seeds_summary").to_dict("records")
     return [
-        row | {"dataset": titles.get(row["dataset"], row["dataset"]), "metric": row["metric"].upper()}
+        row | {"dataset": facts.title(row["dataset"]), "metric": row["metric"].upper()}
         for row in rows
         if row["n_seeds"] > 1
     ]
 
 
 def _captions(facts: RunFacts) -> dict[str, str]:
-    """The paper's figures; the diamond is told of only where figure 2 has one."""
-    diamond = published.ARM in facts.scored_arms and any(
-        published.reference(row["name"], row["n"]) for row in _datasets(facts)
-    )
-    return CAPTIONS | ({"figure_2": CAPTIONS["figure_2"] + DIAMOND} if diamond else {})
+    """The paper's figures, then the further ones of the run as it is now: an earlier experiment may have left others.
 
-
-def _more_figures(facts: RunFacts) -> dict[str, str]:
-    """The further figures of the run as it is now: an earlier experiment may have left others."""
+    The diamond is told of only where figure 2 has one.
+    """
+    sets = facts.datasets()
+    diamond = published.ARM in facts.scored_arms and any(published.reference(row["dataset"], row["n"]) for row in sets)
     shown = {"seeds": bool(_seeds(facts)), "saliency": len(facts.table("saliency")) > 0}
-    curves = {
-        f"training_{arm}": f"Training of arm {arm}: loss and AUROC by epoch, on its own source's images alone."
-        for arm in facts.arms
-    }
-    return {name: caption for name, caption in MORE_FIGURES.items() if shown.get(name, True)} | curves
+    more = {name: caption for name, caption in WORDS["more_figures"].items() if shown.get(name, True)}
+    curves = {f"training_{arm}": WORDS["training"].format(arm=arm) for arm in facts.arms}
+    return CAPTIONS | {"figure_2": CAPTIONS["figure_2"] + f" {WORDS['diamond']}" * diamond} | more | curves
 
 
-def _metrics(part: pd.DataFrame) -> dict[str, Any]:
-    found: dict[str, Any] = {"auroc": None, "aupr": None}
-    for row in part.to_dict("records"):
-        if row["metric"] in found:
-            low, high = (row["value"] if pd.isna(row[end]) else row[end] for end in ("ci_low", "ci_high"))
-            found[row["metric"]] = _shown(row["value"], low, high)
-    return found
+def _metrics(part: pd.DataFrame) -> dict[str, Interval | None]:
+    """AUROC and AUPR with the ends of their intervals, which are the value where there is none."""
+    known = part.assign(ci_low=part["ci_low"].fillna(part["value"]), ci_high=part["ci_high"].fillna(part["value"]))
+    rows = known.drop_duplicates("metric", keep="last").set_index("metric")[["value", "ci_low", "ci_high"]]
+    return {name: Interval(*rows.loc[name]) if name in rows.index else None for name in ("auroc", "aupr")}
 
 
-def _shown(value: float, low: float, high: float) -> dict[str, Any]:
-    return {"value": value, "low": low, "high": high, "text": f"{value:.3f}", "interval": f"{low:.3f} to {high:.3f}"}
-
-
-def _verdict(comparison: pd.DataFrame, dataset: str, arm: str) -> str:
+def _verdict(facts: RunFacts, dataset: str, arm: str) -> str:
     """Beside the best one-number baseline of either kind, the strictest comparison that needs no training."""
-    if comparison.empty:
-        return ""
-    simple = (comparison["dataset"] == dataset) & (comparison["arm"] == arm) & (comparison["kind"] != "trained")
-    for row in comparison[simple].sort_values("baseline_auroc", ascending=False).head(1).to_dict("records"):
+    rows = facts.table("comparison", dataset=dataset, arm=arm)
+    rows = rows[rows["kind"] != "trained"].nlargest(1, "baseline_auroc") if len(rows) else rows
+    for row in rows.to_dict("records"):
         found = wording.verdict(row["verdict"])
         return f"{found} the best trivial number ({row['title']}, {row['baseline_auroc']:.3f})"
     return ""
@@ -272,13 +199,9 @@ def _plain(title: object) -> str:
     return str(title).replace(" (simulated)", "")
 
 
-def _is_true(value: object) -> bool:
-    return str(value).lower() in ("true", "1", "1.0")
-
-
 def _flows(facts: RunFacts) -> list[dict[str, Any]]:
     """For each arm and data set its steps, each with its count and what was left out on the way to it."""
-    counts = flow.counts_of(facts)
+    counts = flow.flow_counts(facts)
     flows = []
     for (part, name), rows in counts.groupby(["part", "name"], sort=False):
         steps = []
@@ -302,31 +225,27 @@ def _flows(facts: RunFacts) -> list[dict[str, Any]]:
 
 
 def _clusters(facts: RunFacts) -> list[dict[Hashable, Any]]:
-    table, titles = facts.table("clusters"), facts.titles()
     return [
         row
         | {
-            "dataset": titles.get(row["dataset"], row["dataset"]),
+            "dataset": facts.title(row["dataset"]),
             "arm": _marked(facts, str(row["arm"])),
             "majority": max(row["prevalence"], 1 - row["prevalence"]) if "prevalence" in row else None,
         }
-        for row in table.to_dict("records")
+        for row in facts.table("clusters").to_dict("records")
     ]
 
 
 def _marked(facts: RunFacts, name: str) -> str:
-    return marked(name.replace("_", " ") if name not in facts.scored_arms else name, _simulated_arm(facts, name))
+    return marked(name.replace("_", " ") if name not in facts.scored_arms else name, facts.is_simulated(name))
 
 
-def _simulated_arm(facts: RunFacts, name: str) -> bool:
-    return name in facts.scored_arms and facts.source_is_simulated(facts.scored_arms[name]["source"])
+def _there(facts: RunFacts, path: str) -> str | None:
+    """A path in the run's folder, if a file is there."""
+    return path if (facts.folder / path).is_file() else None
 
 
-def _figure(facts: RunFacts, name: str) -> Path:
-    return facts.folder / "figures" / f"{name}.png"
-
-
-def _figures(facts: RunFacts, captions: Mapping[str, str]) -> list[dict[str, str]]:
+def _figures(facts: RunFacts) -> list[dict[str, str]]:
     return [
         {
             "name": name,
@@ -334,17 +253,17 @@ def _figures(facts: RunFacts, captions: Mapping[str, str]) -> list[dict[str, str
             "caption": caption,
             "badge": _badge(facts, name),
         }
-        for name, caption in captions.items()
-        if _figure(facts, name).is_file()
+        for name, caption in _captions(facts).items()
+        if _there(facts, f"figures/{name}.png")
     ]
 
 
 def _badge(facts: RunFacts, figure: str) -> str:
     """What a figure's mark says of simulation; empty where nothing in it is simulated."""
-    arms = [facts.scored_arms[figure.removeprefix("training_")]] if figure.startswith("training_") else None
-    arms = arms or list(facts.scored_arms.values())
-    drawn = [facts.source_is_simulated(arm["source"]) for arm in arms]
-    if figure in ("figure_1", "crops") or figure.startswith("training_"):
+    training = figure.startswith("training_")
+    arms = [figure.removeprefix("training_")] if training else list(facts.scored_arms)
+    drawn = [facts.is_simulated(arm) for arm in arms]
+    if training or figure in ("figure_1", "crops"):
         return "simulated" if drawn and all(drawn) else "in part simulated" if any(drawn) else ""
     if _all_simulated(facts):
         return "simulated"
@@ -356,21 +275,20 @@ def _badge(facts: RunFacts, figure: str) -> str:
 
 def _stages(facts: RunFacts) -> list[dict[str, Any]]:
     rows = []
-    for name, stage in _current(facts).items():
+    for name, stage in facts.stages.items():
         title, _, arm = name.partition("/")
         copy = f"notebooks/{notebook_name(title, arm or None)}"
         rows.append(
             {
                 "name": title,
                 "arm": arm,
-                "question": QUESTIONS.get(title, ""),
-                "html": f"{copy}.html" if (facts.folder / f"{copy}.html").is_file() else None,
-                "notebook": f"{copy}.ipynb" if (facts.folder / f"{copy}.ipynb").is_file() else None,
+                "question": WORDS["questions"].get(title, ""),
+                "html": _there(facts, f"{copy}.html"),
+                "notebook": _there(facts, f"{copy}.ipynb"),
                 "seconds": float(stage.get("wall_seconds", 0)),
                 "time": duration(float(stage.get("wall_seconds", 0))),
                 "device": str(stage.get("device", "")),
                 "finished": str(stage.get("finished", "")).replace("T", " ").replace("+00:00", " UTC"),
-                "seed": stage.get("seed"),
             }
         )
     return rows
@@ -380,18 +298,3 @@ def _one_or_all(found: list[dict[str, str]]) -> dict[str, str]:
     """Versions that all stages share; where they differ, each of them."""
     names = dict.fromkeys(name for versions in found for name in versions)
     return {name: ", ".join(dict.fromkeys(v[name] for v in found if name in v)) for name in names}
-
-
-def _documents(facts: RunFacts) -> list[tuple[str, str]]:
-    """What else lies in the run's folder for a reader: title and relative path."""
-    known = (
-        ("Model card", "model_card.html"),
-        ("Reporting checklists", "checklists/checklists.html"),
-        ("Data-flow diagram", "figures/flow.png"),
-        ("Predictions", "04_external_validation/predictions.csv"),
-        ("Metrics", "04_external_validation/metrics.csv"),
-        ("Trivial baselines", "04_external_validation/baselines.csv"),
-        ("Clusters", "05_interpretability/clusters.csv"),
-        ("Parameters", "parameters.yaml"),
-    )
-    return [(title, path) for title, path in known if (facts.folder / path).is_file()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
+from nbhelpers.metrics import wording
 from nbhelpers.runs.files import read_json
 from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import read_table
@@ -31,8 +33,8 @@ class RunFacts:
         Arm name to `source` and `crop`.
     images, cropped : dict
         By source: `01_prompting/<source>/images.csv` and `02_cropping/<source>/images.csv`.
-    models, splits, history : dict
-        By arm: `model.json`, `split.csv`, `history.csv`.
+    models, splits : dict
+        By arm: `model.json`, `split.csv`.
     validation : dict
         The tables of `04_external_validation` by name: `datasets`, `exclusions`, `predictions`, `metrics`, ...
     interpretability : dict
@@ -47,7 +49,6 @@ class RunFacts:
     cropped: dict[str, pd.DataFrame]
     models: dict[str, dict[str, Any]]
     splits: dict[str, pd.DataFrame]
-    history: dict[str, pd.DataFrame]
     validation: dict[str, pd.DataFrame]
     interpretability: dict[str, pd.DataFrame]
 
@@ -61,29 +62,79 @@ class RunFacts:
         """Name of the run."""
         return self.folder.name
 
-    def table(self, name: str) -> pd.DataFrame:
-        """A table of notebook 04 or 05 by its name without suffix, empty when it was not written."""
-        return self.validation.get(name, self.interpretability.get(name, pd.DataFrame()))
+    @property
+    def own_checkpoints(self) -> list[str]:
+        """Networks that are scored here but were not trained here."""
+        return [name for name in self.models if name not in self.arms]
+
+    @property
+    def own_images(self) -> bool:
+        """Whether an arm trains on images of the user's own, which may show patients."""
+        return "folder" in {arm.get("source") for arm in self.arms.values()}
+
+    @property
+    def films(self) -> pd.DataFrame:
+        """One row a scored film, whichever arms scored it."""
+        table = self.table("predictions")
+        return table.drop_duplicates(["dataset", "image_id"]) if len(table) else table
+
+    def table(self, name: str, **chosen: Any) -> pd.DataFrame:
+        """A table of notebook 04 or 05 by its name without suffix, empty when it was not written.
+
+        `chosen` picks rows: by column a value, or a list, set or tuple of values.
+        """
+        table = self.validation.get(name, self.interpretability.get(name, pd.DataFrame()))
+        for column, values in chosen.items():
+            if len(table):
+                table = table[table[column].isin(values if isinstance(values, list | set | tuple) else [values])]
+        return table
+
+    def overall(self, *metrics: str) -> pd.DataFrame:
+        """Primary overall rows of `metrics.csv`: by patients where these are known, else by films."""
+        rows = primary(self.table("metrics", subgroup="all"))
+        return rows[rows["metric"].isin(metrics)] if metrics and len(rows) else rows
 
     def source_is_simulated(self, source: str) -> bool:
         """Whether a source of training images is a simulator, by its table or by the networks trained on it."""
         if source in self.images:
-            return bool(_flags(self.images[source]).all())
+            return bool(flags(self.images[source]["simulated"]).all())
         return any(model.get("simulated") and _arm(model)["source"] == source for model in self.models.values())
+
+    def is_simulated(self, arm: str) -> bool:
+        """Whether an arm was trained on simulated images."""
+        return arm in self.scored_arms and self.source_is_simulated(self.scored_arms[arm].get("source", ""))
 
     def titles(self) -> dict[str, str]:
         """Title of each data set, marked where it is simulated."""
-        table = self.table("datasets")
-        if table.empty:
-            return {}
-        rows = zip(table["dataset"], table["title"], _flags(table), strict=True)
+        table, simulated = self.table("datasets"), set(self.simulated_datasets())
         mark = " (simulated)"
-        return {name: str(title).removesuffix(mark) + (mark if made_up else "") for name, title, made_up in rows}
+        return {
+            row["dataset"]: str(row["title"]).removesuffix(mark) + (mark if row["dataset"] in simulated else "")
+            for row in table.to_dict("records")
+        }
+
+    def title(self, dataset: object) -> str:
+        """Title of a data set, or its name where it has none."""
+        return self.titles().get(str(dataset), str(dataset))
+
+    def datasets(self) -> list[dict[str, Any]]:
+        """Of each data set `dataset, title, simulated, n, patients, prevalence, excluded, licence`; None is unknown."""
+        simulated, titles = self.simulated_datasets(), self.titles()
+        return [
+            {
+                **{"dataset": row["dataset"], "title": titles[row["dataset"]], "n": int(row["n"])},
+                **{"simulated": row["dataset"] in simulated, "prevalence": row["prevalence"]},
+                "patients": None if pd.isna(row.get("n_patients")) else int(row["n_patients"]),
+                "excluded": 0 if pd.isna(row.get("excluded")) else int(row["excluded"]),
+                "licence": None if pd.isna(row.get("licence")) else row["licence"],
+            }
+            for row in self.table("datasets").to_dict("records")
+        ]
 
     def simulated_datasets(self) -> list[str]:
         """Names of the data sets that no patient stands behind."""
         table = self.table("datasets")
-        return [] if table.empty else list(table.loc[_flags(table), "dataset"])
+        return [] if table.empty else list(table.loc[flags(table["simulated"]), "dataset"])
 
 
 def read(run_folder: Path | str) -> RunFacts:
@@ -101,14 +152,12 @@ def read(run_folder: Path | str) -> RunFacts:
     }
     if not stages:
         raise UserError("no stage of a run is here", str(folder), "run the pipeline first, or name its output folder")
-    parameters: dict[str, Any] = {}
-    for stage in stages.values():
-        parameters |= stage.get("parameters", {})
-    parameters.pop("arm", None)  # the pipeline's own, another in every training
+    named = _parameters(stages).get("arms")
     trained = {path.parent.name: read_json(path) for path in sorted(folder.glob("03_training/*/model.json"))}
-    arms = dict(parameters["arms"]) if "arms" in parameters else {name: _arm(model) for name, model in trained.items()}
+    arms = {name: _arm(model) for name, model in trained.items()} if named is None else dict(named)
     # An arm that was taken out of the experiment leaves its folder; it is no part of the run any more.
     stages = {name: stage for name, stage in stages.items() if not _is_training(name) or name.split("/")[1] in arms}
+    parameters = _parameters(stages)
     models = {name: trained[name] for name in arms if name in trained} | _own(parameters.get("checkpoints") or {})
     return RunFacts(
         folder=folder,
@@ -119,7 +168,6 @@ def read(run_folder: Path | str) -> RunFacts:
         cropped=_by_folder(folder / "02_cropping", "images.csv"),
         models=models,
         splits=_of(arms, _by_folder(folder / "03_training", "split.csv")),
-        history=_of(arms, _by_folder(folder / "03_training", "history.csv")),
         validation=_tables(folder / "04_external_validation"),
         interpretability=_tables(folder / "05_interpretability"),
     )
@@ -151,5 +199,26 @@ def _tables(folder: Path) -> dict[str, pd.DataFrame]:
     return {path.stem: read_table(path) for path in sorted(folder.glob("*.csv")) if path.stat().st_size > 1}
 
 
-def _flags(table: pd.DataFrame) -> pd.Series:
-    return table["simulated"].astype(str).str.lower().isin(("true", "1", "1.0"))
+def _parameters(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    merged: dict[str, Any] = {}
+    for stage in stages.values():
+        merged |= stage.get("parameters", {})
+    merged.pop("arm", None)  # the pipeline's own, another in every training
+    return merged
+
+
+def flags(column: pd.Series) -> pd.Series:
+    """A column of yes and no from a CSV as booleans, however they are spelled there."""
+    return column.astype(str).str.lower().isin(("true", "1", "1.0"))
+
+
+def primary(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose interval is the primary one; one row each where a table of metrics marks none."""
+    if "primary" in table:
+        return table[flags(table["primary"])]
+    return table.drop_duplicates(["arm", "dataset", "subgroup", "metric"]) if len(table) else table
+
+
+def interval(row: Mapping[Any, Any]) -> str:
+    """The value of a row with its interval, in words."""
+    return wording.interval(row["value"], row.get("ci_low", math.nan), row.get("ci_high", math.nan))

@@ -115,9 +115,7 @@ class Stage:
 
     def save_figure(self, figure: Figure, name: str) -> None:
         """Write `outputs/<run>/figures/<name>.png` (200 dpi) and `.svg`, atomically."""
-        for suffix in (".png", ".svg"):
-            with atomic_path(self.run_folder / "figures" / f"{name}{suffix}") as temporary:
-                figure.savefig(temporary, metadata={"Date": None} if suffix == ".svg" else None)
+        write_figure(figure, self.run_folder, name)
 
     def close(self, **facts: Any) -> None:
         """Write `run.json`: parameters, seed, versions, commit, input hashes, device, wall time, and `facts`."""
@@ -148,6 +146,15 @@ class Stage:
                 f"device   {self.device}, {os.cpu_count()} CPU cores",
             )
         )
+
+
+def write_figure(figure: Figure, run_folder: Path, name: str) -> list[Path]:
+    """Write `figures/<name>.png` (200 dpi) and `.svg` of a run, atomically, and give their paths."""
+    paths = [run_folder / "figures" / f"{name}{suffix}" for suffix in (".png", ".svg")]
+    for path in paths:
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, metadata={"Date": None} if path.suffix == ".svg" else None)
+    return paths
 
 
 def open_stage(name: str, namespace: Mapping[str, Any], part: str | None = None) -> Stage:

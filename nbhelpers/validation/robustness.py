@@ -15,6 +15,7 @@ from nbhelpers.films.film_set import FilmSet
 from nbhelpers.images.files import Gray, resize_gray
 from nbhelpers.metrics.bootstrap import distributions, interval_groups
 from nbhelpers.metrics.intervals import percentile_interval
+from nbhelpers.metrics.wording import difference
 from nbhelpers.networks import scoring
 from nbhelpers.networks.trained import Network
 from nbhelpers.validation.scores import Films
@@ -179,8 +180,7 @@ def largest_changes(found: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Ma
                     {
                         **{"data set": sets[str(dataset)].title, "arm": titles[str(arm)], "largest": way},
                         **{"under": AXES[row["change"]], "strength": row["strength"]},
-                        "change of AUROC (95 %)": f"{-row['drop']:+.3f} ({-row['drop_high']:+.3f} to "
-                        f"{-row['drop_low']:+.3f})",
+                        "change of AUROC (95 %)": difference(-row["drop"], -row["drop_high"], -row["drop_low"]),
                         "films": row["n"],
                     }
                 )

@@ -10,7 +10,7 @@ import pandas as pd
 
 from nbhelpers.films.film_set import FilmSet
 from nbhelpers.metrics.decisions import RATES
-from nbhelpers.metrics.wording import p_floor, p_text, signed, verdict
+from nbhelpers.metrics.wording import difference, interval, p_floor, p_text, verdict
 
 INTERVALS = {
     "bootstrap_image": "films",
@@ -41,7 +41,9 @@ def against_baselines(comparison: pd.DataFrame, sets: Mapping[str, FilmSet], tit
                 for title, area in zip(comparison["title"], comparison["baseline_auroc"], strict=True)
             ],
             "of its kind": comparison["kind"].map(KINDS),
-            "difference (95 %)": signed(comparison, "difference", "ci_low", "ci_high"),
+            "difference (95 %)": [
+                difference(*ends) for ends in comparison[["difference", "ci_low", "ci_high"]].to_numpy(float)
+            ],
             "verdict": comparison["verdict"].map(verdict),
         }
     )
@@ -57,7 +59,9 @@ def arm_pairs(differences: pd.DataFrame, titles: Mapping[str, str], n_resamples:
             "data set": differences["dataset"],
             "arms": [f"{titles[a]} minus {titles[b]}" for a, b in pairs],
             "metric": differences["metric"].str.upper(),
-            "difference (95 %)": signed(differences, "difference", "ci_low", "ci_high"),
+            "difference (95 %)": [
+                difference(*ends) for ends in differences[["difference", "ci_low", "ci_high"]].to_numpy(float)
+            ],
             "p": [p_text(*found) for found in zip(differences["p_value"], floor, strict=True)],
             "p (Holm)": [p_text(*found) for found in zip(differences["p_holm"], floor, strict=True)],
             "method": differences["method"].str.replace("_", " "),
@@ -71,20 +75,17 @@ def results(table: pd.DataFrame, sets: Mapping[str, FilmSet], by: str = "arm") -
     `by` names the column that tells the rows apart: `arm`, or `title` for baselines.
     """
     table = table.assign(
-        text=[
-            f"{value:.3f}" + ("" if np.isnan(low) else f" ({low:.3f}-{high:.3f})")
-            for value, low, high in zip(table["value"], table["ci_low"], table["ci_high"], strict=True)
-        ],
+        text=[interval(*ends) for ends in table[["value", "ci_low", "ci_high"]].to_numpy(float)],
         set=[sets[name].title for name in table["dataset"]],
         interval=table["ci_method"].map(INTERVALS),
     )
     rows = []
-    for (title, name, interval), part in table.groupby(["set", by, "interval"], sort=False):
+    for (title, name, resampled), part in table.groupby(["set", by, "interval"], sort=False):
         first, text = part.iloc[0], part.set_index("metric")["text"]
         rows.append(
             {
                 **{"data set": title, by: name, "AUROC (95 %)": text["auroc"], "AUPR (95 %)": text.get("aupr", "")},
-                **{"interval by": interval, "films": int(first["n"]), "patients": first["n_patients"]},
+                **{"interval by": resampled, "films": int(first["n"]), "patients": first["n_patients"]},
                 "prevalence": f"{first['prevalence']:.3f}",
                 **({"labels used": first["uses_labels"]} if "uses_labels" in part else {}),
             }
@@ -101,7 +102,7 @@ def operating_points(transferred: pd.DataFrame) -> pd.DataFrame:
             if np.isnan(row["value"])
             else f"{row['value']:.3f} (too few patients)"
             if np.isnan(row["ci_low"])
-            else f"{row['value']:.3f} ({row['ci_low']:.3f}-{row['ci_high']:.3f})"
+            else interval(row["value"], row["ci_low"], row["ci_high"])
             for row in part.to_dict("records")
         }
         rows.append({"dataset": dataset, "arm": arm, "threshold": round(float(part["threshold"].iloc[0]), 3), **text})
@@ -135,7 +136,7 @@ def subgroups(found: pd.DataFrame) -> pd.DataFrame:
         text = {
             row["arm"]: "too few"
             if row["ci_method"] == "too_few"
-            else f"{row['value']:.3f} ({row['ci_low']:.3f}-{row['ci_high']:.3f})"
+            else interval(row["value"], row["ci_low"], row["ci_high"])
             for row in part.to_dict("records")
         }
         first = part.iloc[0]

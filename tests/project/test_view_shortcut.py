@@ -10,7 +10,8 @@ import pytest
 from reporting import run_fixture
 
 from nbhelpers.films import registry
-from nbhelpers.reporting import model_card, run_facts, statements
+from nbhelpers.films.cache import film_arrays
+from nbhelpers.reporting import limitations, model_card, run_facts
 from nbhelpers.runs.tables import write_table
 from nbhelpers.validation import baselines, evaluation, scores, subgroups
 
@@ -26,7 +27,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     decoded = {
         name: scores.Films(found, table, arrays)
         for name, found in sets.items()
-        for arrays, table in [registry.film_arrays(found, (baselines.SIZE,), folder / "cache", 1)]
+        for arrays, table in [film_arrays(found, (baselines.SIZE,), folder / "cache", 1)]
     }
     films = decoded["simulated_hospital"].table
     rng = np.random.default_rng(0)
@@ -68,7 +69,7 @@ def test_the_view_alone_tells_pneumonia_and_is_the_strongest_trait_of_a_patient(
 
 
 def test_limitations_name_the_shortcut_and_what_is_left_of_each_arm_without_it(run: Path) -> None:
-    (line,) = [text for text in statements.limitations(run_facts.read(run)) if "the view alone" in text]
+    (line,) = [text for text in limitations.of_results(run_facts.read(run)) if "the view alone" in text]
     assert line.startswith("Other hospital (simulated): the view alone reaches AUROC 0.7")
     table = pd.read_csv(run / "04_external_validation" / "metrics.csv").query("metric == 'auroc'")
     adjusted = table[table["subgroup"] == "view-adjusted"].set_index("arm")
@@ -78,10 +79,10 @@ def test_limitations_name_the_shortcut_and_what_is_left_of_each_arm_without_it(r
     assert adjusted.loc["view_reader", "ci_low"] < 0.5 < adjusted.loc["view_reader", "ci_high"]
     assert adjusted.loc["lung_reader", "value"] == pytest.approx(whole.loc["lung_reader", "value"], abs=0.05)
     for arm, row in adjusted.iterrows():
-        assert f"{arm} view-adjusted {statements.interval(row)}" in line
+        assert f"{arm} view-adjusted {run_facts.interval(row)}" in line
 
 
 def test_the_arm_that_reads_the_view_is_said_not_to_beat_it(run: Path) -> None:
-    told = " ".join(statements.limitations(run_facts.read(run)))
+    told = " ".join(limitations.of_results(run_facts.read(run)))
     assert "arm view_reader" in told and "does not" not in told.split("arm view_reader")[0]
     assert "the view alone" in model_card.write(run).read_text(encoding="utf-8")

@@ -54,6 +54,7 @@ def images(source: str, n_pairs: int = 10) -> list[dict[str, Any]]:
                     "path": "" if refused else f"images/{letter}{pair:05d}.png",
                     "label": label,
                     "source": source,
+                    "simulated": source == "simulator",
                     "prompt": f"a chest X-ray, {label}",
                     "model": "gemini-2.5-flash-image" if source == "gemini" else "simulator 1",
                     "sex": "female" if pair % 2 else "male",
@@ -133,6 +134,16 @@ def write(folder: Path, with_validation: bool = True) -> Path:
     if with_validation:
         _validation(folder)
     return folder
+
+
+def adds_up(counts: pd.DataFrame) -> pd.Series:
+    """By arm and data set, whether what went in is what came out (train and validation together) and was left out."""
+    found = {}
+    for name, flow in counts.groupby("name", sort=False):
+        kept = flow[flow["kept"]]
+        ends = kept[kept["step"].isin(("train", "validation", "scored"))]
+        found[name] = kept["n"].iloc[0] == ends["n"].sum() + flow.loc[~flow["kept"], "n"].sum()
+    return pd.Series(found)
 
 
 def _validation(folder: Path) -> None:

@@ -1,0 +1,138 @@
+"""What stands against a run's results, a sentence each, found in its tables: for report, model card and checklists."""
+
+from __future__ import annotations
+
+from nbhelpers.metrics import wording
+from nbhelpers.metrics.decisions import RATES
+from nbhelpers.reporting.run_facts import RunFacts, interval, primary
+from nbhelpers.reporting.topic import listed
+
+
+def of_run(facts: RunFacts) -> list[str]:
+    """Every caveat of a run: `of_results`, then what Grad-CAM and clustering say against the networks."""
+    return [*of_results(facts), *_grad_cam_off_the_lungs(facts), *_clusters_under_the_majority(facts)]
+
+
+def of_results(facts: RunFacts) -> list[str]:
+    """What a reader must know against the scores."""
+    found = []
+    simulated = [name for name in facts.arms if facts.is_simulated(name)]
+    if simulated:
+        found.append(f"Arms {', '.join(simulated)} were trained on simulated images, not on a general image model's.")
+    titles, metrics = facts.titles(), facts.table("metrics")
+    found += [f"{titles[name]}: results on it say nothing of patients." for name in facts.simulated_datasets()]
+    unknown = [row["title"] for row in facts.datasets() if row["patients"] is None]
+    if unknown:
+        found.append(f"{', '.join(unknown)}: patients are unknown, so intervals take films for independent.")
+    found += beside_baselines(facts) + beside_trained(facts) + _view_shortcut(facts)
+    if facts.own_checkpoints:
+        found.append(
+            f"{', '.join(facts.own_checkpoints)} was not trained in this run: whether films of these sets were among "
+            "its training images cannot be seen here."
+        )
+    seeds = facts.table("seeds_summary")
+    one_seed = len({stage.get("seed") for stage in facts.stages.values()}) == 1
+    if facts.splits and one_seed and (seeds.empty or seeds["n_seeds"].min() < 2):
+        found.append("One training seed: the spread between trainings is not in the intervals.")
+    if facts.parameters.get("rsna_cohort") == "paper" and "rsna" in titles:
+        beside = f" {titles['rsna_full']} stands beside it." if "rsna_full" in titles else ""
+        found.append(
+            "RSNA 2018 without its third class: the hard negatives are left out, which flatters every score." + beside
+        )
+    if len(metrics) and facts.overall(*RATES).empty:
+        found.append("No operating point was evaluated.")
+    if len(metrics) and facts.table("calibration").empty:
+        found.append("Calibration was not evaluated.")
+    return found
+
+
+def beside_baselines(facts: RunFacts) -> list[str]:
+    """Each arm that does not beat the best one-number baseline of a data set."""
+    # What was trained on the set itself shows what the set gives away; it is no bar to clear.
+    rows = facts.table("comparison")
+    if len(rows):
+        rows = rows[(rows["kind"] != "trained") & (rows["verdict"] != "beats")]
+        rows = rows.sort_values("baseline_auroc", ascending=False).drop_duplicates(["arm", "dataset"]).sort_index()
+    return [
+        f"{facts.title(row['dataset'])}: arm {row['arm']} (AUROC {row['auroc']:.3f}) {row['verdict']} a trivial "
+        f"baseline that knows nothing of pneumonia: {row['title']}, {row['baseline_auroc']:.3f}; difference "
+        f"{wording.difference(row['difference'], row['ci_low'], row['ci_high'])}."
+        for row in rows.to_dict("records")
+    ]
+
+
+def beside_trained(facts: RunFacts) -> list[str]:
+    """Each arm that does not beat the best baseline that was trained on the data set itself, marked as such."""
+    rows = facts.table("comparison", kind="trained")
+    told = []
+    for (dataset, title, area), part in (
+        rows[rows["verdict"] != "beats"].groupby(["dataset", "title", "baseline_auroc"], sort=False)
+        if len(rows)
+        else ()
+    ):
+        arms = "; ".join(f"{row['arm']} {row['auroc']:.3f}, {row['verdict']} it" for row in part.to_dict("records"))
+        told.append(
+            f"{facts.title(dataset)}: a trivial baseline trained on this very set reaches AUROC "
+            f"{area:.3f} ({title}); no bar for an arm that never saw the set, but it shows what the set gives away "
+            f"({arms})."
+        )
+    return told
+
+
+def _view_shortcut(facts: RunFacts) -> list[str]:
+    """Where the view alone tells pneumonia from normal, and what is left of each arm without it."""
+    views = facts.table("baselines", baseline="view", metric="auroc")
+    if views.empty or facts.table("metrics").empty:
+        return []
+    told = []
+    for view in views[views["ci_low"] > 0.5].to_dict("records"):
+        # What is adjusted for the view answers for the arm as a whole: all of it, and before its parts.
+        adjusted, parts = (
+            [
+                f"{row['arm']} {row['subgroup']} {interval(row)}"
+                for row in primary(
+                    facts.table("metrics", dataset=view["dataset"], metric="auroc", subgroup=names)
+                ).to_dict("records")
+            ]
+            for names in (["view-adjusted"], ["view AP", "view PA"])
+        )
+        left = "; ".join([*adjusted, *([listed(parts, "more in the metrics table")] if parts else [])])
+        within = f" Without it: {left}." if left else ""
+        title = facts.title(view["dataset"])
+        told.append(f"{title}: the view alone reaches AUROC {interval(view)}, so a score can rest on it.{within}")
+    return told
+
+
+def _grad_cam_off_the_lungs(facts: RunFacts) -> list[str]:
+    """Arms whose share of Grad-CAM in the lungs is below that of a random map, the whole interval."""
+    table = facts.table("saliency", metric="in_lungs")
+    if table.empty or "random_map_less_high" not in table:
+        return []
+    told = []
+    for dataset, rows in table.groupby("dataset", sort=False):
+        below = rows[rows["random_map_less_high"] < 0]
+        if len(below):
+            arms = [f"{row['map']} {row['value']:.3f}" for row in below.to_dict("records")]
+            random = rows.loc[rows["map"] == "random_map", "value"].iloc[0]
+            told.append(
+                f"{facts.title(dataset)}: less of the Grad-CAM lies in the lungs than of a random map "
+                f"({random:.3f}): {', '.join(arms)}. Such maps look past the lungs."
+            )
+    return told
+
+
+def _clusters_under_the_majority(facts: RunFacts) -> list[str]:
+    """Arms whose two clusters agree with the labels less often than one single cluster would."""
+    table = facts.table("clusters", arm=set(facts.scored_arms))
+    if table.empty or "prevalence" not in table:
+        return []
+    told = []
+    table = table.assign(majority=table["prevalence"].where(table["prevalence"] >= 0.5, 1 - table["prevalence"]))
+    for dataset, below in table[table["accuracy"] < table["majority"]].groupby("dataset", sort=False):
+        arms = [f"{row['arm']} {row['accuracy']:.3f}" for row in below.to_dict("records")]
+        told.append(
+            f"{facts.title(dataset)}: two clusters of the features agree with the labels less often than "
+            f"calling every film by the larger class does ({below['majority'].iloc[0]:.3f}): "
+            f"accuracy of {', '.join(arms)}."
+        )
+    return told
