@@ -12,10 +12,8 @@ from typing import Any
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.c2pa import has_manifest
-from nbhelpers.images.files import sniff_format
+from nbhelpers.images.files import SUFFIXES, sniff_format
 from nbhelpers.runs.files import inside, write_bytes
-
-SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
 
 
 def describe(data: bytes, path: str) -> dict[str, Any]:

@@ -11,9 +11,10 @@ from numpy.typing import NDArray
 from PIL import Image, ImageFile, UnidentifiedImageError
 
 from nbhelpers.errors import UserError
-from nbhelpers.runs.files import write_bytes
+from nbhelpers.runs.files import inside, write_bytes
 
 MAX_PIXELS = 64_000_000  # a 40 MP detector fits; a decompression bomb does not
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
 Gray = NDArray[np.uint8]
 
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"BM", "bmp"))
@@ -68,6 +69,24 @@ def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
     except OSError as error:
         raise UserError(f"image cannot be read: {error.strerror}", str(path), "check the path") from None
     return decode(data, str(path), max_pixels)
+
+
+def copy_original(data: bytes, folder: Path, name: str) -> str:
+    """Keep an image file's bytes as they came; gives its path below `folder`, `images/<name>.<what the bytes are>`.
+
+    A file that holds these bytes already is left alone.
+
+    Raises
+    ------
+    UserError
+        When the bytes are no image that can be decoded whole, or `name` leaves the folder.
+    """
+    decode(data)
+    path = f"images/{name}{SUFFIXES[sniff_format(data) or 'png']}"
+    target = inside(folder, path)
+    if not target.is_file() or target.read_bytes() != data:
+        write_bytes(target, data, durable=False)
+    return path
 
 
 def to_gray(image: Image.Image) -> Gray:

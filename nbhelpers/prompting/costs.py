@@ -13,6 +13,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini.client import check_endpoint
 from nbhelpers.image_models.gemini.key import api_key
 from nbhelpers.image_models.gemini.outcomes import OUTCOMES
+from nbhelpers.image_models.gemini.purchases import check_budget
 from nbhelpers.image_models.ledger import FILE, NOT_YET, replay
 from nbhelpers.prompting.drawing import make_source, sources_of
 
@@ -53,14 +54,7 @@ def check_affordable(plan: pd.DataFrame) -> str:
     """
     paid = plan[plan["still_wanted"].fillna(0) + plan["in_batch_jobs"].fillna(0) > 0]
     for row in paid.to_dict("records"):
-        left = row["budget_usd"] - row["spent_usd"]
-        if row["estimate_usd"] > left:
-            raise UserError(
-                f"{row['source']}: {int(row['still_wanted'])} images still wanted, about {row['estimate_usd']:.2f} USD,"
-                f" are over the budget: {row['budget_usd']:.2f} USD, of which {max(left, 0):.2f} are left",
-                "gemini_budget_usd",
-                "raise the budget, or ask for fewer images_per_class",
-            )
+        check_budget(int(row["still_wanted"]), row["estimate_usd"], row["spent_usd"], row["budget_usd"])
         api_key()
         check_endpoint()
     return f"affordable: ok (about {paid['estimate_usd'].sum():.2f} USD for {int(paid['still_wanted'].sum())} images)"

@@ -122,3 +122,17 @@ def test_png_goes_there_and_back_unchanged(tmp_path: Path, shape: tuple[int, ...
     files.write_png(tmp_path / "a.png", pixels)
     assert np.array_equal(np.asarray(Image.open(tmp_path / "a.png")), pixels)
     assert [path.name for path in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_copy_is_named_by_its_bytes_and_written_once(tmp_path: Path) -> None:
+    data = encoded(PIXELS, "JPEG")
+    assert files.copy_original(data, tmp_path, "film.png") == "images/film.png.jpg"
+    kept = tmp_path / "images/film.png.jpg"
+    written = kept.stat().st_mtime_ns
+    files.copy_original(data, tmp_path, "film.png")
+    assert kept.read_bytes() == data and kept.stat().st_mtime_ns == written
+    for bad in (data[: len(data) // 2], b"no image"):
+        with pytest.raises(UserError):
+            files.copy_original(bad, tmp_path, "other")
+    with pytest.raises(UserError, match="leaves its folder"):
+        files.copy_original(data, tmp_path, "../../film")

@@ -1,21 +1,15 @@
-import matplotlib as mpl
+"""How diverse images are: closed forms, other implementations, and cases made by hand."""
+
 import numpy as np
-import pandas as pd
 import pytest
+from prompting.images_fixture import embedding_of, table_of
 from scipy.linalg import eigvalsh
 from scipy.spatial.distance import pdist
 from scipy.stats import entropy
 
-from nbhelpers.errors import UserError
-from nbhelpers.image_models.ledger import Ledger
 from nbhelpers.images.files import write_png
-from nbhelpers.prompting import costs, diversity, figures
-from nbhelpers.prompting.diversity import Embedding, effective_levels, mean_distance, vendi_score
-
-mpl.use("Agg")
-
-
-# closed forms and other implementations
+from nbhelpers.prompting import diversity, figures
+from nbhelpers.prompting.diversity import effective_levels, mean_distance, vendi_score
 
 
 def test_vendi_score_counts_what_is_different():
@@ -48,28 +42,8 @@ def test_effective_levels_are_the_exponential_of_scipys_entropy():
     assert effective_levels(np.array([])) == 0
 
 
-# tables
-
-
-def table(n=60, sources=("simulator",)):
-    rng = np.random.default_rng(0)
-    frames = []
-    for source in sources:
-        pairs = np.arange(n // 2).repeat(2)
-        frame = pd.DataFrame({"source": source, "pair_id": [f"{p:04d}" for p in pairs]})
-        frame["label"] = ["pneumonia", "normal"] * (n // 2)
-        frame["image_id"] = [f"{label[0]}{pair}" for label, pair in zip(frame["label"], frame["pair_id"], strict=True)]
-        frame["sex"] = np.array(["female", "male"])[pairs % 2]
-        frame["habitus"] = np.array(["slim", "average", "large"])[rng.permutation(n // 2)[pairs] % 3]
-        frame["pattern"] = np.where(
-            frame["label"] == "pneumonia", np.array(["lobar", "interstitial"])[pairs // 2 % 2], ""
-        )
-        frames.append(frame.assign(status="ok", path="images/" + frame["image_id"] + ".png", model="m"))
-    return pd.concat(frames, ignore_index=True)
-
-
 def test_coverage_tells_what_was_asked_and_what_came():
-    images = table()
+    images = table_of()
     lost = (images["label"] == "pneumonia") & (images["sex"] == "male")
     images.loc[lost, "status"] = "given up: image_blocked"
     covered = diversity.coverage(images).set_index(["label", "attribute"])
@@ -80,7 +54,9 @@ def test_coverage_tells_what_was_asked_and_what_came():
     )
     assert covered.loc[("normal", "sex"), "kept"] == 1
     assert ("normal", "pattern") not in covered.index
-    told = diversity.less_diverse_than_asked(covered.reset_index(), diversity.visibility(images.iloc[:0], _fake(0)))
+    told = diversity.less_diverse_than_asked(
+        covered.reset_index(), diversity.visibility(images.iloc[:0], embedding_of(0))
+    )
     assert told[["attributes", "why"]].to_numpy().tolist()[0] == [
         "sex",
         "pneumonia: 50% of the asked diversity came; none with male",
@@ -88,7 +64,7 @@ def test_coverage_tells_what_was_asked_and_what_came():
 
 
 def test_sample_takes_the_same_number_of_every_source_and_class_and_whole_pairs():
-    images = table(80, ("simulator", "gemini"))
+    images = table_of(80, ("simulator", "gemini"))
     images.loc[(images["source"] == "gemini") & (images.index % 80 > 50), "status"] = "given up: no_image"
     chosen = diversity.sample(images, 20, seed=3)
     assert chosen.groupby(["source", "label"]).size().tolist() == [20] * 4
@@ -104,28 +80,21 @@ def test_sample_takes_the_same_number_of_every_source_and_class_and_whole_pairs(
 
 
 def test_too_few_images_are_said_and_stop_nothing(tmp_path):
-    few = table(6)
+    few = table_of(6)
     chosen = diversity.sample(few, 20, 0)
     embedding = diversity.embed(chosen, tmp_path, "resnet10t", "random", 64)
     spread, visible = diversity.spread(chosen, embedding), diversity.visibility(chosen, embedding)
     assert chosen.empty and spread.empty and visible.empty
     figure = figures.figure_diversity(spread, visible)
     assert "too few" in figure.axes[0].texts[0].get_text()
-    some = figures.figure_diversity(diversity.spread(few, _fake(6)), visible)
+    some = figures.figure_diversity(diversity.spread(few, embedding_of(6)), visible)
     assert len(some.axes) == 2
 
 
-def _fake(n, **columns):
-    features = np.random.default_rng(0).normal(size=(n, 16)).astype(np.float32)
-    for column, values in columns.items():
-        features[:, int(column[1:])] += values
-    return Embedding(features, np.zeros((n, 4), np.float32), np.full(n, -1))
-
-
 def test_attribute_that_shows_is_told_and_one_that_does_not_is_named():
-    images = table(240)
+    images = table_of(240)
     shows = 4.0 * (images["sex"] == "male").to_numpy()
-    visible = diversity.visibility(images, _fake(240, c0=shows)).set_index("attribute")
+    visible = diversity.visibility(images, embedding_of(240, c0=shows)).set_index("attribute")
     assert visible.loc["sex", "told"] > 0.8 and visible.loc["sex", "comes_out"]
     assert not visible.loc["habitus", "comes_out"] and visible.loc["pattern", "told"] < 0.3
     told = diversity.less_diverse_than_asked(diversity.coverage(images), visible.reset_index())
@@ -143,7 +112,7 @@ def test_chance_is_passed_by_about_one_in_twenty():
 
 def test_spread_falls_when_a_source_repeats_itself(tmp_path):
     rng = np.random.default_rng(0)
-    images = table(48, ("simulator", "gemini"))
+    images = table_of(48, ("simulator", "gemini"))
     same = rng.integers(0, 255, (64, 64), dtype=np.uint8)
     for source, path in zip(images["source"], images["path"], strict=True):
         picture = rng.integers(0, 255, (64, 64), dtype=np.uint8) if source == "simulator" else same
@@ -159,78 +128,3 @@ def test_spread_falls_when_a_source_repeats_itself(tmp_path):
     assert (
         told["simulated"].to_dict()[("simulator", "normal")] and not told["simulated"].to_dict()[("gemini", "normal")]
     )
-
-
-def test_figures_name_simulated_sources_and_every_outcome(tmp_path):
-    images = table(48, ("simulator", "gemini"))
-    embedding = _fake(96)
-    figure = figures.figure_diversity(diversity.spread(images, embedding), diversity.visibility(images, embedding))
-    words = " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
-    assert "simulator\n(simulated)" in words and "gemini" in words
-    outcomes = costs.request_outcomes(images.assign(status=["ok"] * 90 + ["given up: no_image"] * 6), tmp_path)
-    bars = figures.figure_outcomes(outcomes)
-    words = [text.get_text() for text in bars.findobj(mpl.text.Text)]
-    assert "gemini: given up: no_image" in words and "simulator (simulated): ok" in words
-
-
-# spending
-
-ARMS = {"a": {"source": "gemini", "crop": "none"}, "b": {"source": "simulator", "crop": "none"}}
-DESIGN = pd.DataFrame({"image_id": ["a", "b"], "prompt": ["one", "two"], "label": ["normal", "pneumonia"]})
-
-
-def test_expected_cost_has_a_row_a_source_and_needs_no_key(tmp_path, monkeypatch):
-    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
-    monkeypatch.delenv("GOOGLE_API_KEY", raising=False)
-    plan = costs.expected_cost(ARMS, DESIGN, {"gemini_budget_usd": 1.0}, tmp_path).set_index("source")
-    assert plan.loc["gemini", "still_wanted"] == 2 and 0.07 < plan.loc["gemini", "estimate_usd"] < 0.09
-    assert np.isnan(plan.loc["simulator", "usd_per_image"]) and plan.loc["simulator", "images"] == 2
-    with pytest.raises(UserError, match="no API key"):
-        costs.check_affordable(plan.reset_index())
-    monkeypatch.setenv("GEMINI_API_KEY", "k" * 12)
-    assert costs.check_affordable(plan.reset_index()) == "affordable: ok (about 0.08 USD for 2 images)"
-    poor = costs.expected_cost(ARMS, DESIGN, {"gemini_budget_usd": 0.05}, tmp_path)
-    with pytest.raises(UserError, match=r"over the budget: 0\.05 USD"):
-        costs.check_affordable(poor)
-
-
-def test_free_sources_need_neither_key_nor_budget(tmp_path, monkeypatch):
-    monkeypatch.delenv("GEMINI_API_KEY", raising=False)
-    plan = costs.expected_cost({"b": ARMS["b"]}, DESIGN, {}, tmp_path)
-    assert costs.check_affordable(plan) == "affordable: ok (about 0.00 USD for 0 images)"
-
-
-def test_request_outcomes_count_the_ledgers_lines(tmp_path):
-    with Ledger(tmp_path / "gemini") as ledger:
-        for kind, cost in (("ok", 0.04), ("server", 0.0), ("ok", 0.04), ("corrupt", 0.04)):
-            asked = ledger.request("k", 0.05)
-            done = {
-                "event": "outcome",
-                "request_id": asked["request_id"],
-                "key": "k",
-                "outcome": kind,
-                "cost_usd": cost,
-            }
-            ledger.append(asked, done)
-        ledger.append(ledger.request("q", 0.05, batch="b"))
-    images = table(4, ("gemini", "simulator"))
-    told = costs.request_outcomes(images, tmp_path).set_index(["source", "outcome"])
-    assert told["requests"].to_dict() == {
-        ("gemini", "ok"): 2,
-        ("gemini", "corrupt"): 1,
-        ("gemini", "server"): 1,
-        ("gemini", "waiting"): 1,
-        ("simulator", "ok"): 4,
-    }
-    assert told.loc[("gemini", "ok"), "usd"] == 0.08
-
-
-def test_missing_images_stop_the_run_only_when_they_may_still_come():
-    images = table(6)
-    assert costs.check_complete(images) == "complete: ok (6 images)"
-    given_up = images.assign(status=["ok"] * 5 + ["given up: prompt_blocked"])
-    assert costs.check_complete(given_up) == "missing: 1 images (1 x given up: prompt_blocked)"
-    not_yet = images.assign(status=["ok"] * 4 + ["not yet: budget"] * 2)
-    with pytest.raises(UserError, match=r"2 of 6 images are missing: 2 x not yet: budget.*gemini_partial"):
-        costs.check_complete(not_yet)
-    assert costs.check_complete(not_yet, partial=True).startswith("missing: 2")

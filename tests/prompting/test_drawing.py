@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -161,7 +162,8 @@ def test_a_missing_package_is_a_user_error(monkeypatch: pytest.MonkeyPatch) -> N
     def needs(name: str, parameters: object) -> drawing.Source:
         raise ModuleNotFoundError("No module named 'google.genai'", name="google.genai")
 
-    monkeypatch.setitem(drawing.SOURCES, "gemini", needs)
+    monkeypatch.setitem(sys.modules, "needy", SimpleNamespace(make=needs))
+    monkeypatch.setitem(drawing.SOURCES, "gemini", "needy:make")
     with pytest.raises(UserError, match=r"needs the module 'google\.genai'"):
         drawing.make_source("gemini", {})
 

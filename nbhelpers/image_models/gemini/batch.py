@@ -15,11 +15,20 @@ from typing import Any, TypeVar
 from google.genai import types
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.carriers import kept
 from nbhelpers.image_models.gemini.client import from_error, make_client, stop_message
 from nbhelpers.image_models.gemini.key import redact
 from nbhelpers.image_models.gemini.outcomes import TRANSIENT, Outcome, from_reply, from_status
-from nbhelpers.image_models.gemini.purchases import Plan, Row, Settings, check_budget, in_jobs, note_outcome, plan_rows
+from nbhelpers.image_models.gemini.purchases import (
+    Plan,
+    Row,
+    Settings,
+    check_budget,
+    estimate,
+    in_jobs,
+    kept,
+    note_outcome,
+    plan_rows,
+)
 from nbhelpers.image_models.ledger import Ledger
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.progress import progress
@@ -42,13 +51,12 @@ def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
     UserError
         For what `GeminiSource.draw` raises, and when a job is not done after `gemini_batch_hours`.
     """
-    client = make_client(settings.request.api_version, settings.deadline_s)
-    door = _Door(client, settings)
-    jobs = _open_jobs(ledger, door)
+    service = _Retrying(make_client(settings.request.api_version, settings.deadline_s), settings)
+    jobs = _open_jobs(ledger, service)
     for attempt in range(settings.attempts + 1):
         if settings.batch_cancel:
-            _cancel(ledger, jobs, door)
-        hopeless = _collect(ledger, jobs, folder, settings, door)
+            _cancel(ledger, jobs, service)
+        hopeless = _collect(ledger, jobs, folder, settings, service)
         plan = plan_rows(plan.rows, ledger.entries, folder, settings.attempts)
         wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
         if not wanted or hopeless or settings.batch_cancel or settings.mode != "batch":
@@ -56,7 +64,7 @@ def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
         if attempt == settings.attempts:
             return  # a job more would be made, and collected by nobody
         try:
-            check_budget(ledger, wanted, settings)
+            check_budget(len(wanted), estimate(wanted, settings), ledger.spent(), settings.budget_usd)
         except UserError:
             if attempt == 0 and not jobs:
                 raise
@@ -65,7 +73,7 @@ def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
             return
         starts = range(0, len(wanted), settings.batch_images)
         parts = [wanted[start : start + settings.batch_images] for start in starts]
-        jobs = dict(_submit(ledger, part, folder, settings, door) for part in parts)
+        jobs = dict(_submit(ledger, part, folder, settings, service) for part in parts)
 
 
 def announced(ledger: Ledger) -> bool:
@@ -78,7 +86,7 @@ class _Gone(UserError):
     """The service knows nothing of a job or of its result file."""
 
 
-class _Door:
+class _Retrying:
     """Calls to the service that are tried again while waiting can help."""
 
     def __init__(self, client: Any, settings: Settings) -> None:
@@ -158,7 +166,7 @@ class _Door:
         return found[0] if found else None
 
 
-def _open_jobs(ledger: Ledger, door: _Door) -> dict[str, dict[str, Any]]:
+def _open_jobs(ledger: Ledger, service: _Retrying) -> dict[str, dict[str, Any]]:
     """Jobs that were made and not collected, by batch id, with the service's job id in `job`.
 
     One that the ledger announced and has no id for is looked up by its name: a kill may have come between.
@@ -175,11 +183,11 @@ def _open_jobs(ledger: Ledger, door: _Door) -> dict[str, dict[str, Any]]:
     for batch, event in list(jobs.items()):
         if "job" in event:
             continue
-        found = door.find(_display_name(batch))
+        found = service.find(_display_name(batch))
         if found is None:
             # A list may lag behind what was just made; a second look costs less than a second purchase.
-            time.sleep(min(door.settings.poll_s, 10.0))
-            found = door.find(_display_name(batch))
+            time.sleep(min(service.settings.poll_s, 10.0))
+            found = service.find(_display_name(batch))
         if found and found.name:
             event["job"] = found.name
             ledger.append({"event": "batch", "batch": batch, "job": found.name, "detail": "found by its name"})
@@ -194,7 +202,7 @@ def _display_name(batch: str) -> str:
 
 
 def _submit(
-    ledger: Ledger, rows: list[Row], folder: Path, settings: Settings, door: _Door
+    ledger: Ledger, rows: list[Row], folder: Path, settings: Settings, service: _Retrying
 ) -> tuple[str, dict[str, Any]]:
     """Announce a job in the ledger, upload its requests, make it, and note its id."""
     batch = uuid.uuid4().hex
@@ -217,20 +225,20 @@ def _submit(
     ]
     announced = {"event": "batch_request", "batch": batch, "images": len(rows), "input": f"batches/{path.name}"}
     upload = types.UploadFileConfig(mime_type="jsonl", display_name=_display_name(batch))
-    source = door.call(lambda: door.client.files.upload(file=path, config=upload))
+    source = service.call(lambda: service.client.files.upload(file=path, config=upload))
     ledger.append(announced, *asked)
     try:
-        job = door.call(
-            lambda: door.client.batches.create(
+        job = service.call(
+            lambda: service.client.batches.create(
                 model=settings.request.model,
                 src=source.name,
                 config=types.CreateBatchJobConfig(display_name=_display_name(batch)),
             ),
-            before_retry=lambda: door.find(_display_name(batch)),
+            before_retry=lambda: service.find(_display_name(batch)),
         )
     except UserError:
         # Refused outright: nothing runs and nothing is billed. When that is not sure, the next run looks it up.
-        if door.find(_display_name(batch)) is None:
+        if service.find(_display_name(batch)) is None:
             _close(ledger, batch, "refused")
         raise
     ledger.append({"event": "batch", "batch": batch, "job": job.name})
@@ -257,15 +265,15 @@ def _close(ledger: Ledger, batch: str, why: str) -> None:
     ledger.append(*lines, {"event": "batch_closed", "batch": batch, "detail": why})
 
 
-def _cancel(ledger: Ledger, jobs: dict[str, dict[str, Any]], door: _Door) -> None:
+def _cancel(ledger: Ledger, jobs: dict[str, dict[str, Any]], service: _Retrying) -> None:
     """Cancel what still runs; a job that the service no longer has is closed, its images counted as paid."""
     for batch, event in list(jobs.items()):
         name = event["job"]
         try:
-            job = door.job(name)
+            job = service.job(name)
             state = _state(job)
             if state not in ENDED:
-                door.cancel(name)
+                service.cancel(name)
                 print(f"batch job {name}: cancelled while {state}")
         except _Gone:
             _close(ledger, batch, GONE)
@@ -286,7 +294,7 @@ def _collect(
     jobs: dict[str, dict[str, Any]],
     folder: Path,
     settings: Settings,
-    door: _Door,
+    service: _Retrying,
 ) -> bool:
     """Wait for the jobs, and keep what each brought as soon as it ends; True when asking again is of no use today."""
     hopeless = False
@@ -298,14 +306,14 @@ def _collect(
     while waiting:
         states: dict[str, str] = {}
         for batch, event in list(waiting.items()):
-            job = door.job(event["job"])
+            job = service.job(event["job"])
             state = states[event["job"]] = _state(job)
             # A job that is done and names no file yet may still name it: dropping it would buy its images twice.
             lagging = state.endswith("SUCCEEDED") and not _result_file(job)
             if state not in ENDED or (lagging and not settings.batch_cancel):
                 continue
             try:
-                hopeless |= _keep_results(ledger, batch, job, folder, settings, door)
+                hopeless |= _keep_results(ledger, batch, job, folder, settings, service)
             except _Gone:
                 # The file of a job that has ended; only the user can say that it is to be given up.
                 if not settings.batch_cancel:
@@ -336,7 +344,7 @@ def _keep_results(
     job: types.BatchJob,
     folder: Path,
     settings: Settings,
-    door: _Door,
+    service: _Retrying,
 ) -> bool:
     """Keep every line of a job's result file, in whatever order and however many there are, and close the job.
 
@@ -351,7 +359,7 @@ def _keep_results(
     name = _result_file(job)
     if name:
         path = folder / "batches" / f"{batch}.results.part"
-        whole = _download(name, path, door)
+        whole = _download(name, path, service)
         asked_here = {line["key"] for line in _lines(folder / "batches" / f"{batch}.jsonl")}
         extra = 0.0
         for line in progress(_lines(path), desc=f"keeping {state.lower()} job", unit="line"):
@@ -380,17 +388,17 @@ def _keep_results(
     return hopeless
 
 
-def _download(name: str, path: Path, door: _Door) -> bool:
+def _download(name: str, path: Path, service: _Retrying) -> bool:
     """Fetch a result file to `path`; False when only a part of it could be had."""
     for tries in range(DOWNLOADS):
-        time.sleep(door.settings.backoff_s * (2.0**tries - 1))
+        time.sleep(service.settings.backoff_s * (2.0**tries - 1))
         try:
-            door.client.files.download(file=name, destination=path)
+            service.client.files.download(file=name, destination=path)
             return True
         except Exception as error:
             outcome = from_error(error)
         if outcome.kind not in TRANSIENT:
-            raise door.refusal(outcome, of=name)
+            raise service.refusal(outcome, of=name)
     if not path.exists():
         raise UserError(f"no batch result: {outcome.detail}", name, "run again later")
     return False

@@ -13,11 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from google import genai
+
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini import client
-from nbhelpers.image_models.gemini.carriers import Carrier, Here, Processes, Ticket, carriers
 from nbhelpers.image_models.gemini.outcomes import REFUSALS, TRANSIENT, Outcome
-from nbhelpers.image_models.gemini.purchases import Row, Settings, note_outcome
+from nbhelpers.image_models.gemini.purchases import Row, Settings, kept, note_outcome
 from nbhelpers.image_models.ledger import Ledger
 from nbhelpers.runs.progress import progress
 
@@ -31,7 +32,8 @@ STORING = 6  # threads that decode images and write them
 class Run:
     """One run of requests against the service: so many in flight, within rate and budget, each outcome kept.
 
-    Everything here lives on one event loop; only disk and decoding go to threads.
+    Everything here lives on one event loop; only disk and decoding go to threads. That carries more than a model gives
+    to sixteen requests in flight, at seconds a reply (`benchmarks/bench_gemini.py`).
     """
 
     def __init__(self, ledger: Ledger, rows: list[Row], folder: Path, settings: Settings, proven: bool = False) -> None:
@@ -55,21 +57,17 @@ class Run:
         self._dirty = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
         self._bar: Any = None
-        self._carrier: Carrier | None = None
 
     async def work(self) -> None:
         """Draw all rows; returns when each is here, given up, or left because the run stopped."""
         settings = self.settings
-        count = carriers(len(self.rows), settings.concurrency, settings.requests_per_minute)
-        how = settings.request, settings.deadline_s, self.folder, settings.concurrency
-        carrier: Carrier = await Processes.start(count, *how) if count else Here(*how)
-        self._carrier = carrier
+        service = client.make_client(settings.request.api_version, settings.deadline_s)
         self._bar = progress(total=len(self.rows), desc=f"drawing {settings.request.model}", unit="image")
         for row in self.rows:
             self._queue.put_nowait(row)
         keeping = asyncio.Semaphore(2 * settings.concurrency)
-        many = min(settings.concurrency + carrier.ahead, len(self.rows))
-        workers = [asyncio.create_task(self._worker(carrier, keeping)) for _ in range(many)]
+        many = min(settings.concurrency, len(self.rows))
+        workers = [asyncio.create_task(self._worker(service, keeping)) for _ in range(many)]
         workers.append(asyncio.create_task(self._flush()))
         await self._queue.join()
         for worker in workers:
@@ -77,7 +75,7 @@ class Run:
         await asyncio.gather(*workers, return_exceptions=True)
         self._bar.close()
         self.ledger.sync()
-        await carrier.close()
+        await service.aio.aclose()
         if self.failure:
             raise self.failure
 
@@ -85,40 +83,40 @@ class Run:
         """Send no more requests; those in flight are waited for, since they are paid."""
         self.stopped = self.stopped or reason
         self.failure = self.failure or failure
-        if self._carrier:
-            self._carrier.drop()
         self._awake.set()
         self._settled.set()
 
-    async def _worker(self, carrier: Carrier, keeping: asyncio.Semaphore) -> None:
+    async def _worker(self, service: genai.Client, keeping: asyncio.Semaphore) -> None:
+        request = self.settings.request
         while True:
             row = await self._queue.get()
             try:
-                await self._wait_for_turn()
                 reserve = await self._reserve(row)
+                # Last, so that no request goes out between a wait that the service asks for and its end.
+                await self._wait_for_turn()
                 if self.stopped:
                     self._finish(row, f"not yet: {self.stopped}")
                     continue
                 asked = self.ledger.request(
-                    row.key, reserve, image_id=row.image_id, model=self.settings.request.model, prompt=row.prompt
+                    row.key, reserve, image_id=row.image_id, model=request.model, prompt=row.prompt
                 )
                 # The line is in the file before the request is sent; the disk confirms while the service works.
                 self.ledger.append(asked, durable=False)
                 self._dirty.set()
-                ticket = carrier.send(row.key, row.prompt, row.seed)
-                await ticket.arrived
-                known = self._weigh(row, ticket.done.result()) if ticket.done.done() else None
-                if known:
-                    self._heed(known)
+                answer = await client.ask(service, request, row.prompt, row.seed, self.settings.deadline_s)
+                if isinstance(answer, Outcome):
+                    # What stops or slows the run must be known before the next request.
+                    answer = self._weigh(row, answer)
+                    self._heed(answer)
             except Exception as error:
                 self.stop("an error", error)
                 self._finish(row, "not yet: stopped by an error")
                 continue
             # The reply is here: the next request goes out while this one is decoded and written.
             await keeping.acquire()
-            self._keep(asyncio.create_task(self._note(row, asked, ticket, reserve, keeping, known)))
+            self._hold(asyncio.create_task(self._note(row, asked, answer, reserve, keeping)))
 
-    def _keep(self, task: asyncio.Task[None]) -> None:
+    def _hold(self, task: asyncio.Task[None]) -> None:
         # The loop itself holds tasks weakly.
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -159,15 +157,16 @@ class Run:
         self,
         row: Row,
         asked: Mapping[str, Any],
-        ticket: Ticket,
+        answer: str | Outcome,
         reserve: float,
         keeping: asyncio.Semaphore,
-        known: Outcome | None,
     ) -> None:
-        """Write down what became of a request; `known` is its outcome when it was heeded with the reply."""
+        """Write down what became of a request, its image before its line; `answer` is a body that nobody read yet."""
         try:
-            outcome = known or self._weigh(row, await ticket.done)
-            if not known:
+            if isinstance(answer, Outcome):
+                outcome = answer
+            else:
+                outcome = self._weigh(row, await asyncio.to_thread(self._keep, answer, row.key))
                 self._heed(outcome)
             cost = note_outcome(self.ledger, row.key, asked, outcome, self.settings.price, durable=False)
             self._dirty.set()
@@ -181,6 +180,9 @@ class Run:
             self._finish(row, "not yet: stopped by an error")
         finally:
             keeping.release()
+
+    def _keep(self, body: str, key: str) -> Outcome:
+        return kept(client.read_body(body), key, self.folder)
 
     async def _wait_for_turn(self) -> None:
         """Wait while the service asked for a pause, and for the next slot under the rate limit."""
@@ -283,8 +285,6 @@ class Run:
 
     def _pause(self, seconds: float) -> None:
         self.resume_at = max(self.resume_at, time.monotonic() + seconds)
-        if self._carrier:
-            self._carrier.hold(self.resume_at)
 
     def _finish(self, row: Row, state: str) -> None:
         row.state = state

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,15 @@ from nbhelpers.image_models.gemini.client import Request
 from nbhelpers.image_models.gemini.outcomes import REFUSALS, Outcome
 from nbhelpers.image_models.gemini.prices import Price, price_of
 from nbhelpers.image_models.ledger import Entry, Ledger, image_key
-from nbhelpers.image_models.originals import SUFFIXES, arrivals, describe, file_is_whole, forget_arrivals
-from nbhelpers.images.files import decode
+from nbhelpers.image_models.originals import (
+    arrivals,
+    describe,
+    file_is_whole,
+    forget_arrivals,
+    keep_original,
+    note_arrival,
+)
+from nbhelpers.images.files import SUFFIXES, decode
 from nbhelpers.runs.files import inside
 
 MODES = ("online", "batch")
@@ -128,19 +135,23 @@ def plan_rows(rows: list[Row], entries: Mapping[str, Entry], folder: Path, attem
     return plan
 
 
+def estimate(rows: list[Row], settings: Settings) -> float:
+    """US dollars that rows may cost, from above (`Price.reserve`)."""
+    return sum(settings.price.reserve(row.prompt) for row in rows)
+
+
 def in_jobs(entry: Entry | None) -> bool:
     """Whether a batch job has been asked for this image and has not answered yet."""
     return entry is not None and any(line.get("batch") for line in entry.open.values())
 
 
-def check_budget(ledger: Ledger, wanted: list[Row], settings: Settings) -> None:
-    """Raise a `UserError` when the estimate for what is wanted is more than what is left of the budget."""
-    estimate = sum(settings.price.reserve(row.prompt) for row in wanted)
-    left = settings.budget_usd - ledger.spent()
-    if estimate > left:
+def check_budget(images: int, estimate_usd: float, spent_usd: float, budget_usd: float) -> None:
+    """Raise a `UserError` when the estimate for the images still wanted is more than what is left of the budget."""
+    left = budget_usd - spent_usd
+    if estimate_usd > left:
         raise UserError(
-            f"{len(wanted)} images still wanted, about {estimate:.2f} USD, are over the budget: "
-            f"{settings.budget_usd:.2f} USD, of which {max(left, 0):.2f} are left",
+            f"{images} images still wanted, about {estimate_usd:.2f} USD, are over the budget: "
+            f"{budget_usd:.2f} USD, of which {max(left, 0):.2f} are left",
             "gemini_budget_usd",
             "raise the budget, or ask for fewer images_per_class",
         )
@@ -182,6 +193,24 @@ def adopt(ledger: Ledger, rows: list[Row], folder: Path) -> None:
             ledger.append(line | facts | describe(data, path))
             break
     forget_arrivals(folder)
+
+
+def kept(outcome: Outcome, key: str, folder: Path) -> Outcome:
+    """The outcome with its image written to the disk, and `image` telling where, in place of the bytes.
+
+    What came with it, or in its place and cannot be decoded, is kept too (`spare/`): it was paid for.
+    """
+    if outcome.data is None:
+        return outcome
+    name = key[:32]
+    spare = outcome.more if outcome.kind == "ok" else (outcome.data,)
+    image: dict[str, Any] = {}
+    if spare:
+        image["spare"] = [keep_original(folder, name, data, "spare")["path"] for data in spare]
+    if outcome.kind == "ok":
+        note_arrival(folder, name, outcome.facts)
+        image |= keep_original(folder, name, outcome.data)
+    return replace(outcome, data=None, more=(), image=image)
 
 
 def note_outcome(

@@ -12,8 +12,8 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.images.files import decode, sniff_format
-from nbhelpers.runs.files import inside, sha256_file, write_bytes
+from nbhelpers.images.files import copy_original
+from nbhelpers.runs.files import inside
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import user_path
@@ -27,7 +27,6 @@ _LABELS = {
     "0.0": "normal",
     "1.0": "pneumonia",
 }
-_SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
 
 
 class FolderSource:
@@ -54,7 +53,7 @@ class FolderSource:
         return self._rows.drop(columns="original")
 
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
-        """Copy each image to `folder/images/<image_id>.<what its bytes are>`; see `generation.Source`.
+        """Copy each image to `folder/images/<image_id>.<what its bytes are>`; see `drawing.Source`.
 
         An image that is missing or cannot be decoded is a row whose `status` says so.
         """
@@ -152,11 +151,6 @@ def _copy(home: Path, original: str, folder: Path, image_id: str) -> tuple[str, 
     except OSError as error:
         return "", "unreadable", f"{original}: {error.strerror}"
     try:
-        decode(data, original)
+        return copy_original(data, folder, image_id), "ok", ""
     except UserError as error:
         return "", "unreadable", f"{original}: {error.what}"
-    path = f"images/{image_id}{_SUFFIXES[sniff_format(data) or 'png']}"
-    target = inside(folder, path)
-    if not target.is_file() or sha256_file(target) != hashlib.sha256(data).hexdigest():
-        write_bytes(target, data, durable=False)
-    return path, "ok", ""

@@ -17,6 +17,7 @@ from nbhelpers.image_models.gemini.purchases import (
     Settings,
     adopt,
     check_budget,
+    estimate,
     in_jobs,
     plan_rows,
     rows_of,
@@ -27,7 +28,7 @@ from nbhelpers.image_models.originals import file_is_whole, forget_arrivals
 
 
 class GeminiSource:
-    """Images drawn by a Gemini image model, online or in batches; a `generation.Source`.
+    """Images drawn by a Gemini image model, online or in batches; a `drawing.Source`.
 
     Every request and outcome is in `ledger.jsonl` of the source's folder. Killed at any moment and started again, a run
     asks only for what is missing. Spending is counted over the folder's whole life and kept within
@@ -63,13 +64,13 @@ class GeminiSource:
             "still_wanted": len(wanted),
             "usd_per_image": settings.price.usd_per_image,
             "price_list": settings.price.date or "your own price",
-            "estimate_usd": round(sum(settings.price.reserve(row.prompt) for row in wanted), 4),
+            "estimate_usd": round(estimate(wanted, settings), 4),
             "spent_usd": round(used, 4),
             "budget_usd": settings.budget_usd,
         }
 
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
-        """Buy what `folder` does not hold yet; see `generation.Source`.
+        """Buy what `folder` does not hold yet; see `drawing.Source`.
 
         Columns beside the contract's: `ledger_key, model_version, response_id, created, format, input_tokens,
         output_tokens, cost_usd` (of this image), `spent_usd` (of all its requests), `requests`, `c2pa` and `detail`.
@@ -91,7 +92,7 @@ class GeminiSource:
                 plan = plan_rows(rows, ledger.entries, folder, settings.attempts)
             plan.wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
             if settings.mode == "online" and plan.wanted:
-                check_budget(ledger, plan.wanted, settings)
+                check_budget(len(plan.wanted), estimate(plan.wanted, settings), ledger.spent(), settings.budget_usd)
                 api_key()
                 client.check_endpoint()
                 run_in_thread(Run(ledger, plan.wanted, folder, settings, proven=bool(plan.here)))

@@ -65,7 +65,7 @@ def roentgen_prompt(row: Mapping[Any, Any]) -> str:
 
 
 class RoentgenPipeline:
-    """Films drawn by a Stable Diffusion pipeline of the diffusers library; a `generation.Source`.
+    """Films drawn by a Stable Diffusion pipeline of the diffusers library; a `drawing.Source`.
 
     Parameters `roentgen_model` (a folder, or a model id on the Hugging Face hub), `roentgen_steps`,
     `roentgen_guidance`, `roentgen_size` (pixels along a side) and `roentgen_batch`. Each image has its own seed, so it
@@ -99,7 +99,7 @@ class RoentgenPipeline:
             raise UserError(f"source {name!r} needs the package {error.name!r}", "arms", INSTALL) from None
 
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
-        """Draw what `folder` does not hold yet; see `generation.Source`.
+        """Draw what `folder` does not hold yet; see `drawing.Source`.
 
         Columns beside the contract's: `prompt` (in RoentGen-v2's wording), `steps`, `guidance`, `seed_used`.
         """

@@ -11,20 +11,19 @@ import numpy as np
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.images.files import decode, sniff_format
-from nbhelpers.runs.files import inside, write_bytes
+from nbhelpers.images.files import copy_original, decode
+from nbhelpers.runs.files import inside
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import LABELS, read_table, write_table
 
 INSTALL = 'pip install -e ".[roentgen]"'
-SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
 DEFAULT_LABELS = {"pneumonia": ["Pneumonia"], "normal": ["No Finding"]}
 _RENAMED = {"gender": "sex", "text": "prompt", "viewposition": "view"}
 
 
 class RoentgenImport:
-    """Films of the published synthetic set, copied as they came; brings its own design (`generation`).
+    """Films of the published synthetic set, copied as they came; brings its own design (`drawing.BringsItsOwnDesign`).
 
     `roentgen_import` names a parquet file, a folder of them, or a CSV (or a folder with one) of
     `image,label[,prompt,seed,model]`. `roentgen_labels` says which CheXpert findings stand for which class; a film with
@@ -215,14 +214,9 @@ def _keep(folder: Path, image_id: str, data: bytes | None) -> tuple[str, str]:
     if data is None:
         return "", "missing image"
     try:
-        decode(data)
+        return copy_original(data, folder, image_id), "ok"
     except UserError as error:
         return "", f"unreadable: {error.what}"
-    path = f"images/{image_id}{SUFFIXES[sniff_format(data) or 'png']}"
-    target = inside(folder, path)
-    if not target.is_file() or target.read_bytes() != data:
-        write_bytes(target, data, durable=False)
-    return path, "ok"
 
 
 def is_whole(folder: Path, path: str) -> bool:

@@ -13,6 +13,7 @@ from image_models.gemini_fixture import SECRET, design, lines_of, source
 from image_models.gemini_server import REPLIES, Reply, ok, png
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.gemini.batch import _Retrying
 from nbhelpers.image_models.ledger import replay
 from nbhelpers.prompting import drawing
 
@@ -172,29 +173,20 @@ def test_killed_between_making_a_job_and_noting_it_the_job_is_found_by_its_name(
     assert any(line.get("detail") == "found by its name" for line in lines_of(tmp_path / "g"))
 
 
-def test_killed_before_the_job_was_made_it_is_made_once(serve, tmp_path):
+def test_killed_before_the_job_was_made_it_is_made_once(serve, tmp_path, monkeypatch):
     server = serve()
-    made = batch()
-    real = gemini_server.GeminiServer._create
+    real = _Retrying.call
 
-    def die(*_):
-        raise KeyboardInterrupt
+    def die(self, do, *arguments, **named):
+        if "create" in do.__code__.co_names:
+            raise KeyboardInterrupt
+        return real(self, do, *arguments, **named)
 
-    from nbhelpers.image_models.gemini.batch import _Door
-
-    class Door(_Door):
-        def call(self, do, before_retry=lambda: None):
-            if "create" in do.__code__.co_names:
-                die()
-            return super().call(do, before_retry)
-
-    original, _Door = _Door, Door
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            made.draw(design(4), tmp_path)
-    finally:
-        _Door = original
-    assert not server.jobs and real
+    monkeypatch.setattr(_Retrying, "call", die)
+    with pytest.raises(KeyboardInterrupt):
+        batch().draw(design(4), tmp_path)
+    assert server.uploads and not server.jobs
+    monkeypatch.setattr(_Retrying, "call", real)
     assert (batch().draw(design(4), tmp_path)["status"] == "ok").all() and len(server.jobs) == 1
 
 
