@@ -5,8 +5,8 @@ with all that it does (ledger flushed to the disk, images decoded and kept, outc
 the same bytes and reads the reply (what the server gives), and what a user would write first: the SDK in 16 threads,
 image bytes to files, no ledger. Run as `python benchmarks/bench_gemini.py`; `--images 32 --rounds 1` is short.
 
-Measured on 2 cores that six others shared: 5.16 of 5.29 images a second, 97.6 % of what the server gave, with 16 in flight; 23 ms
-of CPU an image, so that one process could carry some forty a second; 283 MB at most, 183 of them before it drew.
+Measured on 2 cores that other work shared: 5.16 of 5.29 images a second, 97.6 % of what the server gave, 16 in flight;
+23 ms of CPU an image, so that one process could carry some forty a second; 283 MB at most, 183 of them before it drew.
 """
 
 from __future__ import annotations
@@ -138,17 +138,14 @@ def main() -> None:
     finally:
         server.terminate()
         server.wait()
-    told = (
-        f"{given.images} images of {given.size} x {given.size}, {given.in_flight} in flight, {given.delay:g} s a reply"
-    )
-    print(f"{told}, best of {given.rounds}")
+    told = f"{given.images} images of {given.size} x {given.size}, {given.in_flight} in flight"
+    print(f"{told}, {given.delay:g} s a reply, best of {given.rounds}")
     print(f"arithmetic bound   {given.in_flight / given.delay:6.2f} images/s")
     print(f"what server gives  {best['sockets']:6.2f} images/s (bare sockets)")
     print(f"source gemini      {best['source']:6.2f} images/s = {best['source'] / best['sockets']:.1%} of it")
     print(f"                   {whole:6.2f} images/s with its start and the table at the end")
-    print(
-        f"                   {cpu_ms:6.1f} ms of CPU an image; memory {peak:.0f} MB at most, {before:.0f} before it drew"
-    )
+    print(f"                   {cpu_ms:6.1f} ms of CPU an image")
+    print(f"                   {peak:6.0f} MB at most, {before:.0f} before it drew")
     print(f"SDK in threads     {best['sdk']:6.2f} images/s; source / SDK = {best['source'] / best['sdk']:.2f}")
 
 
