@@ -72,7 +72,7 @@ def crop_source(
     margins : sequence of 4 floats
         For `margins`; see `crop_box`.
     min_side, duplicate_distance : int
-        See `quality.measure` and `quality.near_duplicates`.
+        See `quality.measure` and `images.duplicates.near_duplicates`.
     workers : int
         Threads (decoding and filtering run outside Python's lock); 0 is one per CPU core.
 

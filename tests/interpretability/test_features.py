@@ -1,25 +1,12 @@
 import numpy as np
-import pandas as pd
 import pytest
 import torch
 from interpretability.interpretability_fixture import film_set, save_arm
 
-from nbhelpers import runs
 from nbhelpers.errors import UserError
 from nbhelpers.interpretability import features
 from nbhelpers.networks import models, trained
 from nbhelpers.networks.preprocessing import to_tensor
-
-
-@pytest.fixture
-def stage(tmp_path, monkeypatch):
-    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
-    run = tmp_path / "outputs" / "toy"
-    for arm, size in (("one", 64), ("two", 64)):
-        save_arm(run, arm, seed=4, size=size)
-    folder = run / "05_interpretability"
-    folder.mkdir()
-    return runs.Stage("05_interpretability", folder, run, {"seed": 0, "device": "cpu"}, "cpu")
 
 
 def test_the_network_without_fine_tuning_is_the_one_that_training_started_from(stage):
@@ -97,14 +84,3 @@ def test_every_network_is_clustered_on_every_set_with_every_seed(stage, tmp_path
 def test_no_seed_and_unknown_space_are_one_clear_error(seeds, space):
     with pytest.raises(UserError):
         features.cluster_all({}, {}, seeds, space)
-
-
-def test_a_sample_is_drawn_blind_to_labels_and_alike_for_all_sizes(stage, tmp_path):
-    save_arm(stage.run_folder, "large", seed=4, size=96)
-    films = film_set(tmp_path / "films", n=30)
-    one = features.take_films({"toy": films}, trained.load_networks(["one"], stage), 10, seed=2)["toy"]
-    both = features.take_films({"toy": films}, trained.load_networks(["one", "large"], stage), 10, seed=2)["toy"]
-    pd.testing.assert_frame_equal(one.films, both.films)
-    assert one.images[64].shape == (10, 64, 64) and both.images[96].shape == (10, 96, 96)
-    np.testing.assert_array_equal(one.images[64], both.images[64])
-    assert list(one.films["image_id"]) == sorted(one.films["image_id"], key=lambda name: int(name[1:]))

@@ -3,53 +3,13 @@
 import numpy as np
 import pandas as pd
 import pytest
+from simulator.simulator_fixture import PLAIN, SICK, mixed_design
 from sklearn.metrics import roc_auc_score
 
 from nbhelpers.errors import UserError
-from nbhelpers.simulator import acquisition, anatomy, lesions
-from nbhelpers.simulator.film import CHOICES, DEVICES, DISEASE, PHYSICS, draw_film, draw_films
-from nbhelpers.simulator.truth import pack_truth
-
-PLAIN = {
-    "label": "normal",
-    "sex": "male",
-    "age_group": "adult",
-    "age": 40,
-    "view": "PA",
-    "position": "erect",
-    "habitus": "average",
-    "devices": "none",
-    "exposure": "normal",
-}
-SICK = {**PLAIN, "label": "pneumonia", "pattern": "lobar", "side": "right", "lobe": "lower", "extent": "moderate"}
-
-
-def mixed_design(pairs: int, seed: int = 0) -> pd.DataFrame:
-    # Matched as a real design is: a pair shares every attribute but the disease; each film has its own seed.
-    rng = np.random.default_rng(seed)
-    shared = [name for name in CHOICES if name not in (*DISEASE, "label")]
-    rows = []
-    for pair in range(pairs):
-        patient = {name: str(rng.choice(CHOICES[name])) for name in shared}
-        patient["devices"] = str(rng.choice(["none", "none", "ecg_leads", "central_line;ecg_leads", "pacemaker"]))
-        patient["pair_seed"] = int(rng.integers(2**31))
-        for label in ("normal", "pneumonia"):
-            sick = label == "pneumonia"
-            disease = {name: str(rng.choice(CHOICES[name])) if sick else "" for name in DISEASE}
-            image_id = f"{label[0]}{pair:05d}"
-            rows.append({"image_id": image_id, **patient, **disease, "label": label, "seed": int(rng.integers(2**31))})
-    return pd.DataFrame(rows)
-
-
-def chest_of(attributes, pair_seed, size=128):
-    patient = anatomy.build_patient(attributes, pair_seed)
-    canvas = acquisition.frame_patient(patient, acquisition.PHYSICS["roentgen"], (0, 0, size, size), size, seed=5)
-    return anatomy.draw_chest(patient, canvas), canvas
-
-
-def lesion_of(attributes, pair_seed, seed=3):
-    chest, canvas = chest_of(attributes, pair_seed)
-    return lesions.draw_lesion(chest, canvas, attributes, seed), chest, canvas
+from nbhelpers.prompting.sources.simulator import SimulatorSource
+from nbhelpers.simulator.film import PHYSICS, draw_film, draw_films
+from nbhelpers.simulator.truth import pack_truth, read_truth
 
 
 def test_same_seeds_give_the_same_film_and_other_seeds_another():
@@ -116,172 +76,6 @@ def test_nothing_but_the_disease_predicts_the_label():
         assert abs(roc_auc_score(label, values) - 0.5) <= 0.05, name
 
 
-@pytest.mark.parametrize("side", ["left", "right", "both"])
-@pytest.mark.parametrize("pattern", CHOICES["pattern"])
-def test_lesions_lie_on_the_side_asked_for(side, pattern):
-    for pair_seed in range(4):
-        lesion, chest, canvas = lesion_of({**SICK, "side": side, "pattern": pattern, "extent": "severe"}, pair_seed)
-        middle = 0.6 * chest.patient.rotation
-        # The patient's right lung is on the left of the image.
-        right, left = lesion.mask[canvas.x < middle].sum(), lesion.mask[canvas.x > middle].sum()
-        assert (right > 30) == (side != "left") and (left > 30) == (side != "right")
-
-
-def test_lesions_lie_in_the_lobe_asked_for():
-    depth = {}
-    for lobe in ("upper", "middle", "lower"):
-        found = []
-        for pair_seed in range(8):
-            lesion, chest, _ = lesion_of({**SICK, "lobe": lobe}, pair_seed)
-            found.append(chest.depth[lesion.mask].mean())
-        depth[lobe] = np.mean(found)
-    assert depth["upper"] < 0.45 < 0.55 < depth["middle"] < depth["lower"]
-
-
-@pytest.mark.parametrize("pattern", CHOICES["pattern"])
-def test_more_extent_means_more_lesion_in_every_patient(pattern):
-    for pair_seed in range(8):
-        area = [
-            lesion_of({**SICK, "extent": extent, "pattern": pattern, "lobe": "diffuse"}, pair_seed)[0].added.sum()
-            for extent in ("mild", "moderate", "severe")
-        ]
-        assert area[0] < area[1] < area[2]
-
-
-def test_an_opacity_never_replaces_more_air_than_there_is():
-    for pair_seed in range(10):
-        lesion, chest, _ = lesion_of({**SICK, "extent": "severe", "lobe": "diffuse"}, pair_seed)
-        assert lesion.added.min() >= 0
-        assert (lesion.added <= chest.air + 1e-5).all()
-        assert lesion.added[lesion.mask].mean() > 0.3 * chest.air[lesion.mask].mean()
-
-
-def test_silhouette_sign_a_middle_lobe_hides_the_heart_border():
-    def border_contrast(attenuation, chest, canvas):
-        beside = (chest.heart < 0.2) & (np.abs(canvas.x) < 0.75) & (canvas.x < 0)
-        rows = (chest.depth > 0.62) & (chest.depth < 0.8)
-        near = canvas.distance_inside(1 - chest.heart)
-        lung = beside & rows & (near > 0.04) & (near < 0.10)
-        heart = (chest.heart > 0.95) & (canvas.x < 0) & rows & (canvas.distance_inside(chest.heart) < 0.10)
-        return attenuation[heart].mean() - attenuation[lung].mean()
-
-    less = 0
-    for pair_seed in range(8):
-        lesion, chest, canvas = lesion_of({**SICK, "lobe": "middle", "extent": "severe"}, pair_seed)
-        before = border_contrast(chest.attenuation, chest, canvas)
-        after = border_contrast(chest.attenuation + lesion.added, chest, canvas)
-        less += after < 0.5 * before
-    assert less >= 6
-
-
-def test_air_bronchograms_stay_darker_than_the_consolidation_around_them():
-    darker = 0
-    for pair_seed in range(8):
-        attributes = {**SICK, "extent": "severe", "lobe": "diffuse"}
-        lesion, chest, _ = lesion_of(attributes, pair_seed)
-        share = lesion.added / np.maximum(chest.air - chest.vessels, 1e-3)
-        solid = (share > 0.4) & (chest.air > 0.15)
-        airway = solid & (chest.bronchi > 0.7)
-        if airway.any():
-            darker += share[airway].mean() < share[solid & (chest.bronchi < 0.05)].mean()
-    assert darker >= 6
-
-
-def heart_width(chest, canvas):
-    inside = (chest.heart > 0.5) & (chest.depth > 0.55) & (chest.depth < 0.98)
-    return np.ptp(canvas.x[inside])
-
-
-def test_the_heart_is_wider_from_the_front_and_lying_down():
-    for pair_seed in range(6):
-        widths = [
-            heart_width(*chest_of({**PLAIN, "view": view, "position": position}, pair_seed))
-            for view, position in (("PA", "erect"), ("AP", "erect"), ("AP", "supine"))
-        ]
-        assert widths[0] < widths[1] < widths[2]
-
-
-def test_shoulder_blades_lie_further_in_on_ap_films():
-    rows = []
-    for view in ("PA", "AP"):
-        patients = [anatomy.build_patient({**PLAIN, "view": view}, seed) for seed in range(20)]
-        rows.append(np.mean([patient.blade for patient in patients]))
-    assert rows[1] < rows[0] - 0.15
-
-
-def test_children_have_shorter_lungs_and_wider_hearts():
-    child = [anatomy.build_patient({**PLAIN, "age_group": "child", "age": 3}, seed) for seed in range(40)]
-    adult = [anatomy.build_patient(PLAIN, seed) for seed in range(40)]
-    assert np.mean([p.lung_height for p in child]) < 0.9 * np.mean([p.lung_height for p in adult])
-    assert np.mean([p.heart_ratio for p in child]) > 0.03 + np.mean([p.heart_ratio for p in adult])
-
-
-def test_habitus_adds_soft_tissue_and_breasts_show_on_women():
-    def overlying(attributes):
-        chest, _ = chest_of(attributes, 4)
-        rows = (chest.depth > 0.6) & (chest.depth < 0.9) & (chest.lungs > 0.5)
-        return chest.attenuation[rows].mean()
-
-    slim, large = (anatomy.build_patient({**PLAIN, "habitus": h}, 4).soft_tissue for h in ("slim", "large"))
-    assert large > 2 * slim
-    assert overlying({**PLAIN, "sex": "female"}) > overlying(PLAIN) + 0.02
-
-
-@pytest.mark.parametrize("device", DEVICES)
-def test_each_device_adds_attenuation_and_shows_on_the_film(device):
-    attributes = {**PLAIN, "view": "AP", "position": "supine"}
-    chest, canvas = chest_of(attributes, 1)
-    assert acquisition.draw_devices(chest, canvas, set(), 2).max() == 0
-    added = acquisition.draw_devices(chest, canvas, {device}, 2)
-    assert added.min() >= 0 and added.max() > 0.05
-    without = draw_film(attributes, 1, 2, "roentgen", 128).image.astype(int)
-    with_it = draw_film({**attributes, "devices": device}, 1, 2, "roentgen", 128).image.astype(int)
-    assert (with_it - without).max() > 12
-
-
-def test_under_exposed_films_are_brighter_than_over_exposed_ones():
-    for seed in range(5):
-        under, normal, over = (
-            draw_film({**PLAIN, "exposure": exposure}, seed, seed, "roentgen", 96).image.mean()
-            for exposure in ("under", "normal", "over")
-        )
-        assert under > normal > over
-
-
-def test_watermark_is_always_there_at_the_lower_right_and_off_the_lungs():
-    design = mixed_design(60, seed=2)
-    covered = []
-    for film in draw_films(design, "nano_banana", 128, workers=1):
-        left, top, right, bottom = film.watermark
-        assert 0.8 * 128 < left < right <= 128 and 0.8 * 128 < top < bottom <= 128
-        assert film.overlay[top:bottom, left:right].any()
-        covered.append(film.lungs[int(0.86 * 128) + 1 :].sum() / film.lungs.sum())
-    # A crop above the watermark keeps the lungs.
-    assert np.mean(covered) < 0.01 and max(covered) < 0.05
-
-
-@pytest.mark.parametrize("physics", ["roentgen", "hospital_a", "hospital_b"])
-def test_other_physics_have_no_watermark_and_no_frame(physics):
-    for seed in range(5):
-        film = draw_film(PLAIN, seed, seed, physics, 96)
-        assert film.watermark is None and film.field == (0, 0, 96, 96)
-
-
-def test_truth_lies_where_it_must():
-    for seed, film in enumerate(draw_films(mixed_design(30, seed=5), "nano_banana", 96, workers=1)):
-        left, top, right, bottom = film.field
-        outside = np.ones_like(film.lungs)
-        outside[top:bottom, left:right] = False
-        assert film.image.dtype == np.uint8 and film.image.shape == film.lungs.shape == (96, 96)
-        assert 0.08 < film.lungs.mean() < 0.6
-        assert not (film.lesion & ~film.lungs).any() and not (film.lungs & outside).any()
-        assert film.overlay[outside].all()
-        if film.lesion_box is not None:
-            rows, columns = np.nonzero(film.lesion)
-            assert film.lesion_box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-        assert film.lesion.any() == (seed % 2 == 1)
-
-
 def test_a_patient_looks_the_same_at_another_size():
     import cv2
 
@@ -313,3 +107,36 @@ def test_gaps_in_the_attributes_are_filled_from_the_seeds():
 def test_bad_input_is_one_clear_error(change, physics, size):
     with pytest.raises(UserError):
         draw_film({**PLAIN, **change}, 1, 2, physics, size)
+
+
+def test_the_source_writes_films_and_truth_and_resumes(tmp_path):
+    design = mixed_design(4, seed=9)
+    source = SimulatorSource("simulator", {"simulator_size": 96, "workers": 1})
+    first = source.draw(design.iloc[:5], tmp_path)
+    kept = (tmp_path / first["path"].iloc[0]).stat().st_mtime_ns
+    (tmp_path / first["truth_path"].iloc[1]).unlink()
+    table = source.draw(design, tmp_path)
+    assert table["image_id"].tolist() == design["image_id"].tolist() and (table["status"] == "ok").all()
+    assert (tmp_path / table["path"].iloc[0]).stat().st_mtime_ns == kept
+    film = draw_film(design.iloc[1].to_dict(), design["pair_seed"][1], design["seed"][1], size=96)
+    lungs, lesion, overlay = read_truth(tmp_path / table["truth_path"].iloc[1])
+    assert np.array_equal(lungs, film.lungs) and np.array_equal(lesion, film.lesion)
+    assert np.array_equal(overlay, film.overlay)
+    boxes = table.iloc[1]
+    assert tuple(boxes[[f"lesion_{edge}" for edge in ("left", "top", "right", "bottom")]]) == film.lesion_box
+    assert table["lesion_left"].isna().sum() == 4
+
+
+def test_the_source_draws_again_what_was_changed(tmp_path):
+    design = mixed_design(2, seed=9)
+    source = SimulatorSource("simulator", {"simulator_size": 64, "workers": 1})
+    before = (tmp_path / source.draw(design, tmp_path)["path"].iloc[0]).read_bytes()
+    design.loc[0, "seed"] += 1
+    assert (tmp_path / source.draw(design, tmp_path)["path"].iloc[0]).read_bytes() != before
+
+
+def test_the_roentgen_source_is_512_and_clean(tmp_path):
+    source = SimulatorSource("simulator_roentgen", {"simulator_size": 96, "workers": 1})
+    table = source.draw(mixed_design(1), tmp_path)
+    assert source.simulated and read_truth(tmp_path / table["truth_path"].iloc[0])[0].shape == (512, 512)
+    assert table["watermark_left"].isna().all()
