@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nbhelpers.cropping.methods import crop_box
 from nbhelpers.errors import UserError
 from nbhelpers.films import cache, registry
 from nbhelpers.films.film_set import FilmSet
@@ -58,8 +59,6 @@ def test_a_changed_film_or_another_crop_is_decoded_again(film_set, tmp_path):
 
 
 def test_crop_is_applied_before_resizing(film_set, tmp_path):
-    from nbhelpers.cropping.methods import crop_box
-
     array, kept = cache.film_array(film_set, 32, tmp_path, crop="margins")
     image = read_gray(film_set.root / kept["path"][0])
     left, top, right, bottom = crop_box(image, "margins")
@@ -110,3 +109,32 @@ def test_paths_do_not_leave_the_set(film_set, tmp_path):
     write_png(tmp_path / "outside.png", np.zeros((40, 40), np.uint8))
     _, kept = cache.film_array(film_set, 32, tmp_path / "cache")
     assert "f0" not in set(kept["image_id"])
+
+
+def test_each_kept_film_brings_the_box_of_its_crop(film_set, tmp_path):
+    _, kept = cache.film_array(film_set, 32, tmp_path, crop="margins")
+    for row in kept.to_dict("records"):
+        box = crop_box(read_gray(film_set.root / row["path"]), "margins")
+        assert tuple(row[side] for side in cache.BOX) == box
+
+
+def test_films_that_can_be_read_again_bring_every_size_up_to_date(film_set, tmp_path):
+    whole = film_set.read
+
+    def read(path):
+        if path.name == "f2.png":
+            raise MemoryError
+        return whole(path)
+
+    film_set.read = read
+    first, _ = cache.film_array(film_set, 32, tmp_path)
+    assert len(first) == 6 and "memory" in film_set.excluded["reason"][0]
+    again = FilmSet("own", "Own", False, film_set.root, film_set.films)
+    again.read = whole  # the same reader by name, on a larger machine
+    read.__module__, read.__qualname__ = whole.__module__, whole.__qualname__
+    arrays, kept = cache.film_arrays(again, (16,), tmp_path)
+    assert cache.cache_key(again, "none") == cache.cache_key(film_set, "none") and len(kept) == 7
+    arrays, kept = cache.film_arrays(again, (32, 16), tmp_path)
+    for size, array in arrays.items():
+        for image, path in zip(array, kept["path"], strict=True):
+            np.testing.assert_array_equal(image, resize_gray(read_gray(film_set.root / path), size))

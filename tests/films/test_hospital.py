@@ -1,9 +1,11 @@
+import numpy as np
 import pandas as pd
 import pytest
 
 from nbhelpers import metrics
 from nbhelpers.errors import UserError
 from nbhelpers.films import hospital, registry
+from nbhelpers.images.masks import Box
 from nbhelpers.simulator.truth import read_truth
 
 
@@ -52,3 +54,16 @@ def test_hospital_is_drawn_once_with_truth_and_goes_on_after_a_stop(tmp_path):
     pd.testing.assert_frame_equal(
         again.films[["image_id", "label", "path"]], first.films[["image_id", "label", "path"]]
     )
+
+
+def test_truth_of_a_film_is_its_stored_masks_through_the_crop(tmp_path):
+    found = registry.load("simulated_hospital", {"hospital_patients": 10, "seed": 0, "workers": 1}, tmp_path)
+    assert found.films["truth_known"].all()
+    film = next(row for row in found.films.to_dict("records") if row["label"] == 1)
+    lungs, lesion, _ = read_truth(found.root / film["truth_path"])
+    whole = found.truth(film, 256, Box(0, 0, 256, 256))
+    np.testing.assert_array_equal(whole.lungs, lungs)
+    np.testing.assert_array_equal(whole.lesion, lesion)
+    part = found.truth(film, 64, Box(64, 32, 192, 160))
+    blocks = lungs[32:160, 64:192].reshape(64, 2, 64, 2).mean(axis=(1, 3))
+    np.testing.assert_array_equal(part.lungs, blocks >= 0.5)

@@ -34,6 +34,7 @@ from nbhelpers.films.rsna import (
     load as load_rsna,
 )
 from nbhelpers.images import dicom
+from nbhelpers.images.masks import Box
 from nbhelpers.validation import published
 
 
@@ -306,3 +307,21 @@ def test_real_metadata_is_understood(tmp_path: Path) -> None:
     assert [json.loads(text) for text in films["boxes"]] == [json.loads(text) for text in sample["boxes_json"]]
     patients = read_patients(SAMPLE)
     assert [patients[name] for name in films.index] == sample["nih_file"].str[:8].tolist()
+
+
+def test_truth_of_a_film_is_its_boxes_and_of_films_without_a_box_nothing_is_known(
+    rsna: fixture.Fixture, places: Path
+) -> None:
+    found = load(places, rsna_cohort="paper")
+    films = found.films.set_index("image_id")
+    assert films["truth_known"].tolist() == (films["label"] == 1).tolist()
+    name = str(films.index[films["truth_known"]][0])
+    expected = np.zeros((256, 256), bool)
+    for left, top, width, height in rsna.films.set_index("patientId")["boxes"][name]:
+        # The fixture's boxes are in pixels of 1,024, its films have 256; a pixel counts when its centre lies inside.
+        centres = np.arange(256) + 0.5
+        inside = (centres >= top) & (centres < top + height), (centres >= left) & (centres < left + width)
+        expected |= inside[0][:, None] & inside[1][None, :]
+    truth = found.truth(films.loc[name].to_dict(), 256, Box(0, 0, 256, 256))
+    np.testing.assert_array_equal(truth.lesion, expected)
+    assert truth.lungs is None

@@ -7,9 +7,8 @@ from simulator.simulator_fixture import PLAIN, SICK, mixed_design
 from sklearn.metrics import roc_auc_score
 
 from nbhelpers.errors import UserError
-from nbhelpers.prompting.sources.simulator import SimulatorSource
 from nbhelpers.simulator.film import PHYSICS, draw_film, draw_films
-from nbhelpers.simulator.truth import pack_truth, read_truth
+from nbhelpers.simulator.truth import pack_truth
 
 
 def test_same_seeds_give_the_same_film_and_other_seeds_another():
@@ -107,36 +106,3 @@ def test_gaps_in_the_attributes_are_filled_from_the_seeds():
 def test_bad_input_is_one_clear_error(change, physics, size):
     with pytest.raises(UserError):
         draw_film({**PLAIN, **change}, 1, 2, physics, size)
-
-
-def test_the_source_writes_films_and_truth_and_resumes(tmp_path):
-    design = mixed_design(4, seed=9)
-    source = SimulatorSource("simulator", {"simulator_size": 96, "workers": 1})
-    first = source.draw(design.iloc[:5], tmp_path)
-    kept = (tmp_path / first["path"].iloc[0]).stat().st_mtime_ns
-    (tmp_path / first["truth_path"].iloc[1]).unlink()
-    table = source.draw(design, tmp_path)
-    assert table["image_id"].tolist() == design["image_id"].tolist() and (table["status"] == "ok").all()
-    assert (tmp_path / table["path"].iloc[0]).stat().st_mtime_ns == kept
-    film = draw_film(design.iloc[1].to_dict(), design["pair_seed"][1], design["seed"][1], size=96)
-    lungs, lesion, overlay = read_truth(tmp_path / table["truth_path"].iloc[1])
-    assert np.array_equal(lungs, film.lungs) and np.array_equal(lesion, film.lesion)
-    assert np.array_equal(overlay, film.overlay)
-    boxes = table.iloc[1]
-    assert tuple(boxes[[f"lesion_{edge}" for edge in ("left", "top", "right", "bottom")]]) == film.lesion_box
-    assert table["lesion_left"].isna().sum() == 4
-
-
-def test_the_source_draws_again_what_was_changed(tmp_path):
-    design = mixed_design(2, seed=9)
-    source = SimulatorSource("simulator", {"simulator_size": 64, "workers": 1})
-    before = (tmp_path / source.draw(design, tmp_path)["path"].iloc[0]).read_bytes()
-    design.loc[0, "seed"] += 1
-    assert (tmp_path / source.draw(design, tmp_path)["path"].iloc[0]).read_bytes() != before
-
-
-def test_the_roentgen_source_is_512_and_clean(tmp_path):
-    source = SimulatorSource("simulator_roentgen", {"simulator_size": 96, "workers": 1})
-    table = source.draw(mixed_design(1), tmp_path)
-    assert source.simulated and read_truth(tmp_path / table["truth_path"].iloc[0])[0].shape == (512, 512)
-    assert table["watermark_left"].isna().all()

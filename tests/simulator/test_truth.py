@@ -1,7 +1,9 @@
 import numpy as np
-from simulator.simulator_fixture import mixed_design
+from simulator.simulator_fixture import SICK, mixed_design
 
-from nbhelpers.simulator.film import draw_films
+from nbhelpers.images.files import write_png
+from nbhelpers.simulator.film import draw_film, draw_films
+from nbhelpers.simulator.truth import pack_truth, read_truth
 
 
 def test_truth_lies_where_it_must():
@@ -17,3 +19,10 @@ def test_truth_lies_where_it_must():
             rows, columns = np.nonzero(film.lesion)
             assert film.lesion_box == (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
         assert film.lesion.any() == (seed % 2 == 1)
+
+
+def test_masks_come_back_as_they_were_stored(tmp_path):
+    film = draw_film(SICK, 1, 2, size=96)
+    write_png(tmp_path / "truth.png", pack_truth(film))
+    for found, mask in zip(read_truth(tmp_path / "truth.png"), (film.lungs, film.lesion, film.overlay), strict=True):
+        np.testing.assert_array_equal(found, mask)

@@ -19,7 +19,6 @@ from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import LABELS, listed_labels, read_listed
 
 
-
 class FolderSource:
     """Images that exist already, copied byte for byte into the run, so that the run stays whole when they move.
 
