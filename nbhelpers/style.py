@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from string import ascii_uppercase
 from typing import Any
 
 import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 PAGE_WIDTH = 7.2  # inches: the text width of an A4 or letter page
 UNTRAINED_COLOUR = "#777777"
@@ -65,6 +71,25 @@ def simulated_note(simulated: Iterable[bool]) -> str:
     """What follows the title of a figure whose rows are simulated: all of them, a part, or none."""
     flags = [bool(flag) for flag in simulated]
     return " (simulated)" if flags and all(flags) else " (in part simulated)" if any(flags) else ""
+
+
+def panels(
+    rows: int, columns: int, height: float, titles: Sequence[str] = (), **layout: Any
+) -> tuple[Figure, NDArray[np.object_]]:
+    """A figure of page width, `height` inches high, and its axes `(rows, columns)`.
+
+    `titles` go to the axes in order, each at the left behind its letter. `layout` is for `matplotlib.pyplot.subplots`.
+    """
+    figure, axes = plt.subplots(rows, columns, figsize=(PAGE_WIDTH, height), squeeze=False, **layout)
+    for letter, title, axis in zip(ascii_uppercase, titles, axes.flat, strict=False):
+        axis.set_title(f"{letter}   {title}", loc="left")
+    return figure, axes
+
+
+def shared_legend(figure: Figure, axis: Axes, place: str, columns: int) -> None:
+    """One legend for a whole figure, outside its axes, of what one of them names; `place` is e.g. `lower center`."""
+    handles, labels = axis.get_legend_handles_labels()
+    figure.legend(handles, labels, loc=f"outside {place}", ncols=columns)
 
 
 def two_lines(title: str) -> str:

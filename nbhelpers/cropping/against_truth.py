@@ -59,7 +59,7 @@ def check_crops(truth: pd.DataFrame, gone: float = 0.99, kept: float = 0.98) -> 
         raise UserError(
             f"content crop: watermark gone in {row['watermark_gone']:.1%}, {row['lung_kept']:.1%} of lung pixels kept",
             str(row["source"]),
-            "look at the sheet of crops; use crop: margins, or correct nbhelpers/crop_content.py",
+            "look at the sheet of crops; use crop: margins, or correct nbhelpers/cropping/content.py",
         )
     return f"content crop against the truth: ok ({int(content['images'].sum())} images)"
 

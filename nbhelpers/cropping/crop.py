@@ -72,7 +72,7 @@ def crop_source(
     margins : sequence of 4 floats
         For `margins`; see `crop_box`.
     min_side, duplicate_distance : int
-        See `quality.measure` and `quality.near_duplicates`.
+        See `quality.measure` and `images.duplicates.near_duplicates`.
     workers : int
         Threads (decoding and filtering run outside Python's lock); 0 is one per CPU core.
 
@@ -109,19 +109,7 @@ def crop_source(
             if twin >= 0:
                 reasons[place] = "near_duplicate"
                 details[place] = f"of {images['image_id'].iloc[fit[twin]]}"
-    # Paths of an earlier stage's files mean nothing beside this table; image_id leads back to them.
-    kept = images.drop(columns=["path", "status", "detail", "truth_path"], errors="ignore").reset_index(drop=True)
-    kept = kept.assign(status=["excluded" if reason else "ok" for reason in reasons], reason=reasons, detail=details)
-    tables = []
-    for method in methods:
-        boxes = pd.DataFrame([result.boxes.get(method, (np.nan,) * 4) for result in results], columns=list(Box._fields))
-        path = [
-            f"{method}/{name}.png" if not reason else "" for name, reason in zip(kept["image_id"], reasons, strict=True)
-        ]
-        tables.append(pd.concat([kept.assign(crop=method, path=path), boxes], axis=1))
-    cropped = pd.concat(tables, ignore_index=True)
-    first = ["image_id", "path", "label", "crop", *Box._fields, "status", "reason", "detail"]
-    cropped = cropped[first + [name for name in cropped.columns if name not in first]]
+    cropped = _rows(images, [result.boxes for result in results], reasons, details, methods)
     write_table(cropped, folder_out / "images.csv", "cropped")
     left = cropped.loc[cropped["status"] == "ok", "label"]
     for label in LABELS:
@@ -130,6 +118,29 @@ def crop_source(
                 f"quality control left no image of class {label}", str(folder_out / "images.csv"), "see column reason"
             )
     return cropped
+
+
+def _rows(
+    images: pd.DataFrame,
+    boxes: Sequence[Mapping[str, Box]],
+    reasons: Sequence[str],
+    details: Sequence[str],
+    methods: Sequence[str],
+) -> pd.DataFrame:
+    """One row an image and crop, as `crop_source` gives them."""
+    # Paths of an earlier stage's files mean nothing beside this table; image_id leads back to them.
+    kept = images.drop(columns=["path", "status", "detail", "truth_path"], errors="ignore").reset_index(drop=True)
+    kept = kept.assign(status=["excluded" if reason else "ok" for reason in reasons], reason=reasons, detail=details)
+    tables = []
+    for method in methods:
+        sides = pd.DataFrame([found.get(method, (np.nan,) * 4) for found in boxes], columns=list(Box._fields))
+        path = [
+            f"{method}/{name}.png" if not reason else "" for name, reason in zip(kept["image_id"], reasons, strict=True)
+        ]
+        tables.append(pd.concat([kept.assign(crop=method, path=path), sides], axis=1))
+    cropped = pd.concat(tables, ignore_index=True)
+    first = ["image_id", "path", "label", "crop", *Box._fields, "status", "reason", "detail"]
+    return cropped[first + [name for name in cropped.columns if name not in first]]
 
 
 def crops_table(tables: Mapping[str, pd.DataFrame], arms: Mapping[str, Mapping[str, str]]) -> pd.DataFrame:

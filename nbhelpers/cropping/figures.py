@@ -33,7 +33,7 @@ def figure_crops(cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, col
     Parameters
     ----------
     cropped : DataFrame
-        From `cropping.crop_sources`.
+        From `crop.crop_sources`.
     raw_folder : pathlib.Path
         Holds `<source>/<path>` of the raw images.
     raw : DataFrame

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
 import pandas as pd
@@ -26,7 +24,7 @@ from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import outputs_root
 from nbhelpers.runs.tables import read_table, write_table
 
-VERSION = 2  # raised when decoding, cropping or resizing changes, so that older arrays are not taken
+VERSION = 3  # raised when decoding, cropping or resizing changes, so that older arrays are not taken
 BOX = ("crop_left", "crop_top", "crop_right", "crop_bottom")
 
 
@@ -82,8 +80,7 @@ def film_arrays(
     key = cache_key(film_set, crop)
     arrays = {size: cache / f"{film_set.name}-{key}-{size}.npy" for size in sizes}
     index = cache / f"{film_set.name}-{key}.csv"
-    lacking = [size for size in sizes if not arrays[size].is_file()]
-    if lacking or not index.is_file():
+    while (lacking := [size for size in sizes if not arrays[size].is_file()]) or not index.is_file():
         _decode_all(film_set, {size: arrays[size] for size in lacking}, index, workers, crop)
     listed = read_table(index).set_index("image_id")
     status = listed["status"]
@@ -94,7 +91,9 @@ def film_arrays(
     if kept.empty:
         reason = status.iloc[0] if len(status) else "all were left out before"
         raise UserError(f"no film of {film_set.name!r} can be read: {reason}", str(film_set.root), "check the files")
-    return {size: np.load(path, mmap_mode="r", allow_pickle=False) for size, path in arrays.items()}, kept
+    # A film that could not be read has no row: the first rows are those of the films that could, in order.
+    mapped = {size: np.load(path, mmap_mode="r", allow_pickle=False) for size, path in arrays.items()}
+    return {size: array[: len(kept)] for size, array in mapped.items()}, kept
 
 
 def cache_key(film_set: FilmSet, crop: str) -> str:
@@ -120,7 +119,7 @@ def _left_out_before(film_set: FilmSet) -> set[str]:
 
 
 def _decode_all(film_set: FilmSet, arrays: dict[int, Path], index: Path, workers: int, crop: str) -> None:
-    """Decode every film once; stream it into the arrays in order; write them, then the index with each film's fate."""
+    """Decode every film once, write the arrays in order, then the index with each film's fate and crop box."""
     skipped = _left_out_before(film_set)
     films = film_set.films[~film_set.films["image_id"].isin(skipped)]
 
@@ -136,17 +135,31 @@ def _decode_all(film_set: FilmSet, arrays: dict[int, Path], index: Path, workers
             return "unreadable: too large for this machine's memory"
 
     fates: list[tuple[str, Box | None]] = []
-    with _Streams(arrays) as streams:
-        for found in progress(
-            _in_order(decode, list(films["path"]), workers), f"decoding {film_set.name}", len(films), "film"
-        ):
+    with ExitStack() as stack:
+        files = {
+            size: stack.enter_context(open(stack.enter_context(atomic_path(path)), "wb"))
+            for size, path in arrays.items()
+        }
+        for size, file in files.items():
+            # Room for all films: what is left at the end takes no space on the disk. Writing, unlike a writable memory
+            # map, makes an error of a full disk; a map would end the process.
+            shape = (len(films), size, size)
+            np.lib.format.write_array_header_1_0(file, {"descr": "|u1", "fortran_order": False, "shape": shape})
+            stack.callback(file.truncate, file.tell() + len(films) * size * size)
+        results = _in_order(decode, list(films["path"]), workers)
+        for found in progress(results, f"decoding {film_set.name}", len(films), "film"):
             fates.append((found, None) if isinstance(found, str) else ("ok", found[0]))
             if not isinstance(found, str):
-                streams.append(found[1])
-        streams.finish()
+                for size, file in files.items():
+                    file.write(np.ascontiguousarray(found[1][size]).data)
+        status = [fate for fate, _ in fates]
+        if index.is_file() and read_table(index)["status"].tolist() != status:
+            # Arrays of other sizes, made when other films could be read, no longer fit the index.
+            index.unlink()
+            for stale in set(index.parent.glob(f"{index.stem}-*.npy")) - set(arrays.values()):
+                stale.unlink()
     boxes = pd.DataFrame([box or (None,) * 4 for _, box in fates], columns=list(BOX), index=films.index)
-    table = films[["image_id", "path"]].assign(status=[status for status, _ in fates])
-    write_table(table.join(boxes), index)
+    write_table(films[["image_id", "path"]].assign(status=status).join(boxes), index)
 
 
 def _in_order(
@@ -156,40 +169,3 @@ def _in_order(
     with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
         for start in range(0, len(items), 256):
             yield from pool.map(work, items[start : start + 256])
-
-
-class _Streams:
-    """`.npy` files of `(n, size, size)` bytes that are written film by film, before n is known."""
-
-    def __init__(self, arrays: dict[int, Path]) -> None:
-        self.arrays = arrays
-        self.count = 0
-
-    def __enter__(self) -> _Streams:
-        self.stack = ExitStack()
-        self.handles: dict[int, BinaryIO] = {}
-        for size, path in self.arrays.items():
-            temporary = self.stack.enter_context(atomic_path(path))
-            self.handles[size] = self.stack.enter_context(open(temporary, "w+b"))
-            self.handles[size].write(_header(0, size))
-        return self
-
-    def append(self, images: dict[int, Gray]) -> None:
-        self.count += 1
-        for size, handle in self.handles.items():
-            handle.write(np.ascontiguousarray(images[size]).data)
-
-    def finish(self) -> None:
-        for size, handle in self.handles.items():
-            handle.seek(0)
-            handle.write(_header(self.count, size))
-
-    def __exit__(self, *error: object) -> None:
-        self.stack.__exit__(*error)  # type: ignore[arg-type]
-
-
-def _header(n: int, size: int) -> bytes:
-    """The head of a `.npy` file; NumPy leaves room in it for n to grow, so its length does not depend on n."""
-    buffer = io.BytesIO()
-    np.lib.format.write_array_header_1_0(buffer, {"descr": "|u1", "fortran_order": False, "shape": (n, size, size)})
-    return buffer.getvalue()

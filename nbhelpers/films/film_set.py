@@ -63,7 +63,8 @@ class FilmSet:
         Reads one film as uint8 luminance `(height, width)`; raises `UserError` when it cannot.
     truth : callable or None
         What is known to lie where: `(film, size, box) -> Truth`, for a row of `films` as a mapping, on the part `box`
-        of the film, resized to `size` times `size` pixels. None for a set that knows of no film.
+        of the film, resized to `size` times `size` pixels. None for a set that knows of no film; else the column
+        `truth_known` of `films` says of which it does.
     """
 
     name: str

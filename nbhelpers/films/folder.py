@@ -12,7 +12,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.films.film_set import FilmSet
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.stage import user_path
-from nbhelpers.runs.tables import LABEL_VALUES, read_table
+from nbhelpers.runs.tables import listed_labels, read_listed
 
 
 def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
@@ -36,20 +36,8 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
             "sex, age; paths count from the table's folder",
         )
     table_path = user_path(str(given))
-    films = read_table(table_path)
-    for column in ("path", "label"):
-        if column not in films:
-            raise UserError(f"column {column!r} is missing", str(table_path), "see the help of folder_films")
-    if films.empty:
-        raise UserError("the table lists no film", str(table_path), "add rows with path and label")
-    films["path"] = films["path"].astype("str")
-    labels = films["label"].astype("str").str.strip().str.lower().map(LABEL_VALUES)
-    if labels.isna().any():
-        row = int(labels.isna().to_numpy().argmax())
-        raise UserError(
-            f"label {str(films['label'].iloc[row])!r} in row {row + 1}", str(table_path), "use 0/1 or normal/pneumonia"
-        )
-    films["label"] = labels.astype(int)
+    films = read_listed(table_path, ("path", "label"), "folder_films")
+    films["label"] = listed_labels(films, str(table_path))
     if "image_id" not in films:
         films["image_id"] = films["path"].str.replace("\\", "/").map(lambda p: str(Path(p).with_suffix("")))
     root = table_path.parent

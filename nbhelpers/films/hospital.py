@@ -33,8 +33,8 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     """The simulated hospital of a run, drawn below `04_external_validation/simulated_hospital/` where it is not yet.
 
     Read are `hospital_patients`, `seed` and `workers`. Films that were drawn before are kept, so a drawing that was
-    interrupted goes on. The table has every attribute that was drawn, `truth_path` (see `simulator.read_truth`) and
-    the lesion's box `lesion_left ... lesion_bottom`.
+    interrupted goes on. The table has every attribute that was drawn, `truth_path` (see `read_truth` of
+    `simulator.truth`) and the lesion's box `lesion_left ... lesion_bottom`.
     """
     patients, seed = int(parameters["hospital_patients"]), int(parameters["seed"])
     films = design(patients, seed)
@@ -50,7 +50,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         title="Other hospital (simulated)",
         simulated=True,
         root=folder,
-        films=films,
+        films=films.assign(truth_known=True),
         truth=partial(_truth, folder),
         licence="made by this run",
         notes=[

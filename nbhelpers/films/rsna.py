@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
 from nbhelpers.films.cache import default_cache
@@ -113,7 +112,7 @@ def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
         title="RSNA 2018" + (" (all classes)" if cohort == "full" else ""),
         simulated=False,
         root=root,
-        films=films.drop(columns="age_text"),
+        films=films.drop(columns="age_text").assign(truth_known=films["boxes"] != "[]"),
         notes=notes,
         licence=LICENCE,
         excluded=excluded[["image_id", "reason"]].sort_values("image_id", ignore_index=True),
@@ -123,10 +122,7 @@ def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
 
 
 def _truth(film: Mapping[str, Any], size: int, box: Box) -> Truth:
-    boxes = film.get("boxes")
-    if not isinstance(boxes, str):
-        return Truth(None, None)
-    return Truth(box_mask(boxes, int(film["width"]), int(film["height"]), size, box), None)
+    return Truth(box_mask(film["boxes"], int(film["width"]), int(film["height"]), size, box), None)
 
 
 def find_root(data: Path) -> Path:
@@ -243,9 +239,6 @@ def read_headers(paths: Iterable[str], root: Path, cache: Path, workers: int = 8
         write_table(known, store)
     merged = wanted.merge(_known_headers(store), how="left", on=["path", "bytes", "modified"])
     return merged[[*_HEADER_COLUMNS, "error"]]
-
-
-Mask = NDArray[np.bool_]
 
 
 def _read(root: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:

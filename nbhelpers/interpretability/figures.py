@@ -1,4 +1,4 @@
-"""Figure 3: the films as each network sees them, on two coordinates."""
+"""Figures 3 and 4: the films as each network sees them, where it looks, and how well that meets what is there."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ from nbhelpers.images.masks import mask_box
 from nbhelpers.interpretability.chosen_films import CELLS, Examples, notes_without_map
 from nbhelpers.interpretability.grad_cam import resize_maps
 from nbhelpers.interpretability.localisation import BASELINES, SCORES
+from nbhelpers.metrics.wording import interval
 from nbhelpers.runs import Stage
-from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, two_lines
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, panels, two_lines
 
 _BOX_COLOUR = "#56e0ff"
 
@@ -48,13 +49,7 @@ def draw_clusters(
         Colour and marker both tell the class, so that it reads without colour too.
     """
     arms, datasets = list(network_titles), list(set_titles)
-    figure, axes = plt.subplots(
-        2 * len(datasets),
-        len(arms),
-        figsize=(PAGE_WIDTH, 0.55 + 3.5 * len(datasets)),
-        squeeze=False,
-        sharex=False,
-    )
+    figure, axes = panels(2 * len(datasets), len(arms), 0.55 + 3.5 * len(datasets))
     found = {(row["arm"], row["dataset"]): row for row in clusters.to_dict("records")}
     for column, arm in enumerate(arms):
         for number, dataset in enumerate(datasets):
@@ -77,8 +72,7 @@ def draw_clusters(
 
 
 def _of_seeds(row: Mapping[Hashable, Any], name: str, short: str) -> str:
-    value, low, high = (round(float(row[part]), 2) + 0.0 for part in (name, f"{name}_low", f"{name}_high"))  # no -0.00
-    return f"{short} {value:.2f} ({low:.2f} to {high:.2f})"
+    return f"{short} {interval(row[name], row[f'{name}_low'], row[f'{name}_high'], digits=2)}"
 
 
 def _scatter(axes: Axes, films: pd.DataFrame, name: str) -> None:
@@ -132,9 +126,7 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
     notes = _notes(examples)
     panel = (PAGE_WIDTH - 1.45) / (1 + len(arms))  # what row labels and colour bar leave
     foot = 0.25 * len(notes)
-    figure, axes = plt.subplots(
-        n_rows, 1 + len(arms), figsize=(PAGE_WIDTH, 0.3 + n_rows * (panel + 0.22) + foot), squeeze=False
-    )
+    figure, axes = panels(n_rows, 1 + len(arms), 0.3 + n_rows * (panel + 0.22) + foot)
     scale, colours = shared_scale(examples), heat()
     row = 0
     for shown in examples:
@@ -190,11 +182,11 @@ def _draw_originals(examples: Sequence[Examples]) -> Figure:
     parts: list[SubFigure] = list(figure.subfigures(len(examples), 1, squeeze=False, height_ratios=n_rows).ravel())
     for part, rows, shown in zip(parts, n_rows, examples, strict=True):
         part.suptitle(f"{shown.title}: the films, without Grad-CAM", fontsize=9.5)
-        panels = part.subplots(rows, min(len(CELLS), len(shown.films)), squeeze=False).ravel()
+        places = part.subplots(rows, min(len(CELLS), len(shown.films)), squeeze=False).ravel()
         for number, film in enumerate(shown.films.to_dict("records")):
-            _draw_film(panels[number], shown, number)
-            panels[number].set_title(f"{film['cell']} (n = {film['n_cell']})\n{film['image_id']}", fontsize=8)
-        for unused in panels[len(shown.films) :]:
+            _draw_film(places[number], shown, number)
+            places[number].set_title(f"{film['cell']} (n = {film['n_cell']})\n{film['image_id']}", fontsize=8)
+        for unused in places[len(shown.films) :]:
             unused.remove()
     parts[-1].supxlabel("\n".join(notes), fontsize=8)
     return figure
@@ -208,7 +200,7 @@ def draw_scores(
     Parameters
     ----------
     summary : DataFrame
-        From `saliency_scores.summarise_scores`.
+        From `localisation.summarise_scores`.
     set_titles, network_titles : mapping
         What data sets and networks are called.
 

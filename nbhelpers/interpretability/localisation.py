@@ -63,7 +63,7 @@ def localise(
     Parameters
     ----------
     networks : mapping
-        From `features.load_networks`.
+        From `trained.load_networks`.
     sample : FilmSample
         Films without any truth give no row.
     seed : int
@@ -123,22 +123,11 @@ def localise_sets(
     sizes = {network.size for network in networks.values()}
     tables = [_score_columns(pd.DataFrame())]
     for film_set in sets.values():
-        known = films_with_truth(film_set)
-        if len(known):
+        if film_set.truth is not None and film_set.films["truth_known"].any():
+            known = film_set.films.loc[film_set.films["truth_known"], "image_id"]
             sample = sample_films(film_set, sizes, n, seed, crop, only=known)
             tables.append(localise(networks, sample, seed, threshold, batch_size))
     return pd.concat([table for table in tables if len(table)] or tables[:1], ignore_index=True)
-
-
-def films_with_truth(film_set: FilmSet) -> pd.Series:
-    """The `image_id` of films of which a mask (`truth_path`) or a box (`boxes`) is known."""
-    films = film_set.films
-    known = pd.Series(False, index=films.index)
-    if "truth_path" in films:
-        known |= films["truth_path"].notna()
-    if "boxes" in films:
-        known |= films["boxes"].notna() & (films["boxes"] != "[]")
-    return films.loc[known, "image_id"]
 
 
 def _score_columns(table: pd.DataFrame) -> pd.DataFrame:
@@ -239,11 +228,11 @@ def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
                 columns=pd.Index([*wide.columns, *less], tupleize_cols=False),
             )
             spread = {name: _between_networks(here[here["map"] == name], metric) for name in map(str, wide)}
-            luck = _luck(n_resamples, seed)
-            certain = {name: _certain(wide[name], patients) for name in map(str, wide)}
+            noise = _network_noise(n_resamples, seed)
+            certain = {name: _wilson_if_certain(wide[name], patients) for name in map(str, wide)}
             lowest = -1 if metric == SIMILARITY else 0
             ends = {
-                name: certain[name] or _interval((drawn[name] + spread[name].error * luck).clip(lowest, 1))
+                name: certain[name] or _interval((drawn[name] + spread[name].error * noise).clip(lowest, 1))
                 for name in certain
             }
             for name, (low, high) in ends.items():
@@ -255,7 +244,7 @@ def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
                     difference = less[arm, baseline]
                     if arm != name or difference.isna().all():
                         continue
-                    between = _interval(drawn[arm, baseline] - spread[control].error * luck)
+                    between = _interval(drawn[arm, baseline] - spread[control].error * noise)
                     if certain[name] or certain[control]:
                         sides = (wide[name].mean(), ends[name]), (wide[control].mean(), ends[control])
                         between = _of_difference(difference.mean(), *sides)
@@ -286,12 +275,12 @@ def _between_networks(rows: pd.DataFrame, metric: str) -> _Spread:
     return _Spread(sd, sd / np.sqrt(len(means)) if len(means) > 1 else 0.0)
 
 
-def _luck(n_resamples: int, seed: int) -> Floats:
+def _network_noise(n_resamples: int, seed: int) -> Floats:
     """What a resample adds for the networks that were drawn, in standard errors: Student's t, since they are few."""
     return np.random.default_rng([seed, 11]).standard_t(RANDOM_NETWORKS - 1, n_resamples)
 
 
-def _certain(values: pd.Series, patients: pd.Series) -> tuple[float, float] | None:
+def _wilson_if_certain(values: pd.Series, patients: pd.Series) -> tuple[float, float] | None:
     """Wilson's interval of a score that is 0, or 1, on all films: there every resample is alike, and tells nothing.
 
     Its n is the number of patients; a film without one counts alone.

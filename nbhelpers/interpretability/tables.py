@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.interpretability.localisation import BASELINES, SCORES
-from nbhelpers.metrics.wording import difference, interval
+from nbhelpers.metrics.wording import difference, in_words, interval
 
 
 def clusters(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
@@ -17,18 +17,16 @@ def clusters(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
         {
             "network": [titles[name] for name in summary["arm"]],
             "data set": summary["dataset"],
-            "accuracy": [
-                interval(*ends) for ends in summary[["accuracy", "accuracy_low", "accuracy_high"]].to_numpy(float)
-            ],
+            "accuracy": in_words(interval, summary, ("accuracy", "accuracy_low", "accuracy_high")),
             "majority": summary["majority"].map("{:.3f}".format),
-            "ARI": [interval(*ends) for ends in summary[["ari", "ari_low", "ari_high"]].to_numpy(float)],
+            "ARI": in_words(interval, summary, ("ari", "ari_low", "ari_high")),
             "films": summary["n"],
         }
     )
 
 
 def saliency(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """`saliency_scores.summarise_scores` to read: a row a set and map, `mean (low to high)` of every score.
+    """`localisation.summarise_scores` to read: a row a set and map, `mean (low to high)` of every score.
 
     `films_lesion` and `films_lungs` count the films behind the scores of lesion and of lungs; `empty` is the share of
     maps that are zero everywhere.
@@ -60,8 +58,8 @@ def saliency_differences(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd
         }
     )
     for name in BASELINES:
-        ends = arms[[f"{name}_less", f"{name}_less_low", f"{name}_less_high"]].to_numpy(float)
-        table[f"minus {_map_title(name, titles)}"] = [difference(*found) for found in ends]
+        columns = (f"{name}_less", f"{name}_less_low", f"{name}_less_high")
+        table[f"minus {_map_title(name, titles)}"] = in_words(difference, arms, columns)
     return table.reset_index(drop=True)
 
 

@@ -1,4 +1,13 @@
-"""Arrays in, numbers out."""
+"""Arrays in, numbers out: no file, no table of a run. May import `errors` alone.
+
+What the library promises stands here: it is handed on from the modules.
+
+- `discrimination`: AUROC, AUPR, and their intervals and differences.
+- `bootstrap`: resamples of films or patients; `delong`: DeLong's variance, and Holm's correction.
+- `decisions`: thresholds, rates, decision curves; `calibration`: slope, intercept, Brier, reliability.
+- `overlap`: maps and masks against masks.
+- `intervals`: values with their intervals; `wording`: these, verdicts and p values in words.
+"""
 
 from nbhelpers.metrics.bootstrap import bootstrap_distribution, resample_weights
 from nbhelpers.metrics.delong import holm

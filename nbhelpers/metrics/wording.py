@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+
+import pandas as pd
 
 UNDECIDED = "not distinguishable from"
 
@@ -26,13 +29,22 @@ def p_text(value: float, at_floor: bool = False) -> str:
     return "< 0.001" if value < 0.0005 else f"{value:.3f}"
 
 
-def interval(value: float, low: float = math.nan, high: float = math.nan) -> str:
+def interval(value: float, low: float = math.nan, high: float = math.nan, digits: int = 3) -> str:
     """`0.812 (0.790 to 0.834)`; the value alone where it has no interval, `not estimated` where there is neither."""
     if math.isnan(value):
         return "not estimated"
-    return f"{value:z.3f}" + ("" if math.isnan(low) else f" ({low:z.3f} to {high:z.3f})")
+    return f"{value:z.{digits}f}" + ("" if math.isnan(low) else f" ({low:z.{digits}f} to {high:z.{digits}f})")
 
 
 def difference(value: float, low: float, high: float) -> str:
-    """`+0.012 (-0.010 to +0.034)`; empty where there is no value."""
-    return "" if math.isnan(value) else f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
+    """`+0.012 (-0.010 to +0.034)`; the value alone where it has no interval, empty where there is neither."""
+    if math.isnan(value):
+        return ""
+    return f"{value:+z.3f}" + ("" if math.isnan(low) else f" ({low:+z.3f} to {high:+z.3f})")
+
+
+def in_words(
+    how: Callable[[float, float, float], str], table: pd.DataFrame, columns: tuple[str, str, str]
+) -> list[str]:
+    """`interval` or `difference` of every row of a table; `columns` hold value, low and high."""
+    return [how(*cells) for cells in table[list(columns)].to_numpy(dtype=float)]

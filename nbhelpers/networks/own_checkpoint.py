@@ -18,8 +18,7 @@ from nbhelpers.networks.checkpoints import VALIDATION
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.weights import read_weights
-from nbhelpers.runs.tables import LABEL_VALUES as LABELS
-from nbhelpers.runs.tables import read_table, write_table
+from nbhelpers.runs.tables import listed_labels, read_listed, write_table
 
 SOURCE = "own checkpoint"
 
@@ -95,22 +94,12 @@ def convert(
 
 def read_validation(path: Path | str) -> pd.DataFrame:
     """The user's validation table as `validation.csv` holds it: `label` (0 or 1)`, score, origin`."""
-    table = read_table(path)
-    for column in ("label", "score"):
-        if column not in table:
-            raise UserError(
-                f"column {column!r} is missing", str(path), "give label (0/1 or normal/pneumonia) and score"
-            )
-    labels = table["label"].astype("str").str.strip().str.lower().map(LABELS)
-    if labels.isna().any():
-        bad = str(table["label"].iloc[int(labels.isna().to_numpy().argmax())])
-        raise UserError(f"label {bad!r}", str(path), "use 0/1 or normal/pneumonia")
+    table = read_listed(path, ("label", "score"), "--validation")
+    labels = listed_labels(table, str(path))
     scores = pd.to_numeric(table["score"], errors="coerce")
     if not scores.between(0, 1).all():
         raise UserError("a score is not between 0 and 1", str(path), "give the network's probability of pneumonia")
-    if labels.nunique() < 2:
-        raise UserError("the table holds one class only", str(path), "both classes are needed to choose a threshold")
-    return pd.DataFrame({"label": labels.astype(int), "score": scores, "origin": "own validation set"})
+    return pd.DataFrame({"label": labels, "score": scores, "origin": "own validation set"})
 
 
 def _one_logit(weights: dict[str, torch.Tensor], head: str, pneumonia: int, where: str) -> dict[str, torch.Tensor]:

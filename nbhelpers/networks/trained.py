@@ -50,10 +50,12 @@ def load_arms(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
     Files are noted as inputs of the stage. A missing one is a `UserError` that says what to run.
     """
     device = pick_device(stage.device)
-    networks = {}
-    for name, folder in folders(arms, stage.parameters.get("checkpoints"), stage.run_folder).items():
+    arms, checkpoints = list(arms), stage.parameters.get("checkpoints")
+    for name in (*arms, *(checkpoints or {})):
         if name.startswith(NOT_FINE_TUNED):
             raise UserError(f"an arm cannot be called {name!r}", "arms", "the name is kept for the untrained network")
+    networks = {}
+    for name, folder in folders(arms, checkpoints, stage.run_folder).items():
         for file in FILES:
             stage.input(folder / file)
         model, description = models.load_checkpoint(folder, device)

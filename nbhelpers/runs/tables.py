@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.runs.files import atomic_path
 
 LABELS = ("normal", "pneumonia")
-LABEL_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "normal": 0, "pneumonia": 1}
+_LABEL_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "normal": 0, "pneumonia": 1}
 
 _text = pa.Column(str, coerce=True)
 _optional_text = pa.Column(str, coerce=True, nullable=True)
@@ -146,3 +147,65 @@ def write_table(table: pd.DataFrame, path: Path | str, kind: str | None = None) 
     with atomic_path(path) as temporary:
         table.to_csv(temporary, index=False, encoding="utf-8")
     return Path(path)
+
+
+def read_listed(path: Path | str, columns: Sequence[str], parameter: str) -> pd.DataFrame:
+    """A table of the user's own: every cell is the text that stands there, an empty one is missing.
+
+    Parameters
+    ----------
+    path : path
+        CSV, UTF-8.
+    columns : sequence of str
+        What it must have; `image` stands for a missing `path`.
+    parameter : str
+        What named the table.
+
+    Raises
+    ------
+    UserError
+        When it is not there, cannot be read, lacks a column, has no row, or a row has no path.
+    """
+    path, where = Path(path), str(path)
+    wanted = ", ".join(columns)
+    if path.is_dir():
+        raise UserError(f"{parameter} is a folder", where, f"name a CSV file with {wanted}")
+    if not path.is_file():
+        raise UserError(f"{parameter}: table not found", where, f"name a CSV file with {wanted}")
+    try:
+        table = pd.read_csv(path, dtype="str", encoding="utf-8", keep_default_na=False, na_values=[""])
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+        raise UserError(f"not readable as CSV: {error}", where, "correct the file") from None
+    table.columns = [str(name).strip() for name in table.columns]
+    if "path" in columns and "path" not in table:
+        table = table.rename(columns={"image": "path"})
+    for name in columns:
+        if name not in table:
+            raise UserError(f"no column {name!r}", where, f"the columns are {', '.join(table.columns)}")
+    if table.empty:
+        raise UserError("the table lists nothing", where, f"add rows with {wanted}")
+    if "path" in columns:
+        table["path"] = table["path"].str.strip()
+        if table["path"].isna().any():
+            row = int(table["path"].isna().to_numpy().argmax())
+            raise UserError(f"no path in line {row + 2}", where, "name a file, counted from the table's folder")
+    return table
+
+
+def listed_labels(table: pd.DataFrame, where: str) -> pd.Series:
+    """Column `label` of a user's table as 0 (normal) or 1 (pneumonia); these words are taken too, in any case.
+
+    Raises
+    ------
+    UserError
+        For any other label, with its line, and when all are the same.
+    """
+    labels = table["label"].str.strip().str.lower().map(_LABEL_VALUES)
+    if labels.isna().any():
+        row = int(labels.isna().to_numpy().argmax())
+        given = table["label"].iloc[row]
+        what = "no label" if pd.isna(given) else f"label {given!r}"
+        raise UserError(f"{what} in line {row + 2}", where, "use 0 or 1, or normal or pneumonia")
+    if labels.nunique() < 2:
+        raise UserError(f"one class only: all are labelled {LABELS[int(labels.iloc[0])]}", where, "both are needed")
+    return labels.astype(int)

@@ -14,7 +14,7 @@ from nbhelpers.metrics import discrimination
 from nbhelpers.metrics.bootstrap import interval_groups
 
 
-def table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+def compare_arms(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Every pair of arms on every set: differences in AUROC and AUPR with intervals, p values, and Holm's correction.
 
     Returns

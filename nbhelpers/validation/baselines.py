@@ -24,6 +24,7 @@ from nbhelpers.metrics.intervals import percentile_interval
 from nbhelpers.networks.preprocessing import load_images
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import read_table
+from nbhelpers.validation.rows import metric_row
 
 SIZE = 224  # pixels along a side on which the statistics are taken
 ROWS, COLUMNS = slice(60, 160), slice(40, 184)  # the middle of the film at that size
@@ -136,7 +137,7 @@ def of_set(film_set: FilmSet, films: pd.DataFrame, images: NDArray[np.uint8], di
     Parameters
     ----------
     film_set, films, images
-        The set, its films and their array at 224 pixels, as `datasets.film_arrays` gives them.
+        The set, its films and their array at 224 pixels, as `films.cache.film_arrays` gives them.
     directions : DataFrame
         From `synthetic_directions`.
 
@@ -230,7 +231,7 @@ def out_of_fold(
     return total / repeats
 
 
-def table(
+def baselines_table(
     dataset: str, baselines: Baselines, films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
     """One row a baseline and metric, with 95 % intervals by patients where they are known, else by films.
@@ -245,15 +246,8 @@ def table(
     rows = []
     for facts, score, spread in zip(baselines.facts.to_dict("records"), columns, spreads, strict=True):
         for metric, value, values in zip(discrimination.METRICS, weighted_metrics(label, score), spread, strict=True):
-            low, high = percentile_interval(values)
-            rows.append(
-                {
-                    **{"dataset": dataset, "baseline": facts["baseline"], "title": facts["title"], "metric": metric},
-                    **{"value": value, "ci_low": low, "ci_high": high, "n": len(label)},
-                    "n_patients": films["patient_id"].nunique() or None,
-                    "prevalence": label.mean(),
-                    "ci_method": method,
-                    **{name: facts[name] for name in ("direction", "direction_from", "kind", "uses_labels")},
-                }
-            )
+            about = {"dataset": dataset, "baseline": facts["baseline"], "title": facts["title"]}
+            more = {name: facts[name] for name in ("direction", "direction_from", "kind", "uses_labels")}
+            found = metrics.Interval(value, *percentile_interval(values))
+            rows.append(metric_row(about, metric, films, found, method, **more))
     return pd.DataFrame(rows)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from nbhelpers.metrics import Interval
 from nbhelpers.metrics.bootstrap import interval_groups
 from nbhelpers.metrics.calibration import VALUES, calibration_ci, recalibrate, reliability
 from nbhelpers.metrics.decisions import decision_curve
+from nbhelpers.validation.rows import metric_row
 
 KINDS = (("score", "as they come"), ("recalibrated", "recalibrated here"))
 
@@ -29,18 +29,16 @@ def reliability_table(recalibrated: pd.DataFrame) -> pd.DataFrame:
 
     `arm, dataset, probabilities` and its columns. Takes what `add_recalibrated` gives.
     """
-    tables = [
-        reliability(part["label"], scores, part["patient_id"]).assign(**about)
-        for about, part, scores in _each_kind(recalibrated)
-    ]
-    found = pd.concat(tables, ignore_index=True)
-    first = ["arm", "dataset", "probabilities"]
-    return found[[*first, *found.columns.difference(first, sort=False)]]
+    return _of_each(recalibrated, lambda films, scores: reliability(films["label"], scores, films["patient_id"]))
 
 
 def decision_table(recalibrated: pd.DataFrame) -> pd.DataFrame:
-    """`operating_point.decision_curve` of every arm on every set: `arm, dataset, probabilities` and its columns."""
-    tables = [decision_curve(part["label"], scores).assign(**about) for about, part, scores in _each_kind(recalibrated)]
+    """`decisions.decision_curve` of every arm on every set: `arm, dataset, probabilities` and its columns."""
+    return _of_each(recalibrated, lambda films, scores: decision_curve(films["label"], scores))
+
+
+def _of_each(recalibrated: pd.DataFrame, make: Callable[[pd.DataFrame, pd.Series], pd.DataFrame]) -> pd.DataFrame:
+    tables = [make(films, scores).assign(**about) for about, films, scores in _each_kind(recalibrated)]
     found = pd.concat(tables, ignore_index=True)
     first = ["arm", "dataset", "probabilities"]
     return found[[*first, *found.columns.difference(first, sort=False)]]
@@ -55,7 +53,7 @@ def add_recalibrated(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return pd.concat(parts, ignore_index=True)
 
 
-def table(recalibrated: pd.DataFrame, n_resamples: int = 500, seed: int = 0) -> pd.DataFrame:
+def calibration_table(recalibrated: pd.DataFrame, n_resamples: int = 500, seed: int = 0) -> pd.DataFrame:
     """Calibration of every arm on every set, as it comes and after recalibration.
 
     `arm, dataset, probabilities` (as they come, recalibrated here)`, metric` (intercept, slope, brier)`, value, ci_low,
@@ -67,14 +65,6 @@ def table(recalibrated: pd.DataFrame, n_resamples: int = 500, seed: int = 0) -> 
         groups, method = interval_groups(part["patient_id"])
         found = calibration_ci(part["label"], scores, groups, n_resamples, seed)
         for metric in VALUES:
-            interval: Interval = getattr(found, metric)
-            rows.append(
-                {
-                    **{**about, "metric": metric},
-                    **{"value": interval.value, "ci_low": interval.low, "ci_high": interval.high, "n": len(part)},
-                    "n_patients": part["patient_id"].nunique() or None,
-                    "prevalence": part["label"].mean(),
-                    **{"ci_method": method, "resamples_dropped": found.dropped[metric]},
-                }
-            )
+            dropped = found.dropped[metric]
+            rows.append(metric_row(about, metric, part, getattr(found, metric), method, resamples_dropped=dropped))
     return pd.DataFrame(rows)

@@ -13,6 +13,7 @@ from nbhelpers.metrics import Interval, discrimination
 from nbhelpers.metrics.bootstrap import distributions, interval_groups
 from nbhelpers.metrics.intervals import percentile_interval
 from nbhelpers.validation import baselines
+from nbhelpers.validation.rows import metric_row
 from nbhelpers.validation.scores import Films
 
 
@@ -37,38 +38,21 @@ def metrics_table(
                 values = (metrics.auroc(label, wide[arm]), metrics.average_precision(label, wide[arm]))
                 for metric, value, resampled in zip(discrimination.METRICS, values, spread, strict=True):
                     found = Interval(value, *percentile_interval(resampled))
-                    rows.append(_row(str(arm), dataset, subgroup, metric, films, found, method, method == primary))
+                    about = {"arm": str(arm), "dataset": dataset, "subgroup": subgroup}
+                    rows.append(metric_row(about, metric, films, found, method, primary=method == primary))
         if min(label.sum(), (1 - label).sum()) > 1:
             for arm in wide.columns:
                 found = metrics.delong_ci(label, wide[arm])
-                rows.append(_row(str(arm), dataset, subgroup, "auroc", films, found, "delong", False))
+                about = {"arm": str(arm), "dataset": dataset, "subgroup": subgroup}
+                rows.append(metric_row(about, "auroc", films, found, "delong", primary=False))
     table = pd.DataFrame(rows)
-    order = {"auroc": 0, "aupr": 1}
+    order = {name: place for place, name in enumerate(discrimination.METRICS)}
     return table.sort_values(
         ["dataset", "metric", "arm"],
         key=lambda column: column.map(order) if column.name == "metric" else pd.factorize(column)[0],
         kind="stable",
         ignore_index=True,
     )
-
-
-def _row(
-    arm: str,
-    dataset: object,
-    subgroup: str,
-    metric: str,
-    films: pd.DataFrame,
-    found: Interval,
-    method: str,
-    primary: bool,
-) -> dict[str, Any]:
-    return {
-        **{"arm": arm, "dataset": dataset, "subgroup": subgroup, "metric": metric, "value": found.value},
-        **{"ci_low": found.low, "ci_high": found.high, "n": len(films)},
-        "n_patients": films["patient_id"].nunique() or None,
-        "prevalence": films["label"].mean(),
-        **{"ci_method": method, "primary": primary},
-    }
 
 
 def joined(*tables_of_metrics: pd.DataFrame) -> pd.DataFrame:
@@ -79,8 +63,8 @@ def joined(*tables_of_metrics: pd.DataFrame) -> pd.DataFrame:
 def baselines_tables(
     known: Mapping[str, baselines.Baselines], films: Mapping[str, Films], n_resamples: int = 2000, seed: int = 0
 ) -> pd.DataFrame:
-    """`baselines.table` of every set, one below the other."""
-    tables = [baselines.table(name, known[name], films[name].table, n_resamples, seed) for name in films]
+    """`baselines.baselines_table` of every set, one below the other."""
+    tables = [baselines.baselines_table(name, known[name], films[name].table, n_resamples, seed) for name in films]
     return pd.concat(tables, ignore_index=True)
 
 

@@ -1,4 +1,4 @@
-"""Figure 2 and its companions: bars with intervals, ROC and precision-recall curves, distributions of scores."""
+"""Figure 2 and its companions: results with intervals, curves, scores, subgroups, calibration, robustness, seeds."""
 
 from __future__ import annotations
 
@@ -41,9 +41,9 @@ def figure_2(
     sets : mapping
         The sets by name, for titles.
     titles : mapping
-        What each arm is called, from `figures.arm_titles`.
+        What each arm is called, from `style.arm_titles`.
     baselines_table : DataFrame, optional
-        From `baselines.table`, all sets; the best one-number baseline of each panel is drawn as a line.
+        From `baselines.baselines_table`, all sets; the best one-number baseline of each panel is drawn as a line.
 
     A dashed line marks what a score that knows nothing reaches: 0.5, and in AUPR the prevalence. The paper's own
     value is marked on the matching set alone, at the one arm whose figures are known.
@@ -51,10 +51,8 @@ def figure_2(
     shown = metrics_table[metrics_table["primary"] & (metrics_table["subgroup"] == "all")]
     names, arms = list(dict.fromkeys(shown["dataset"])), list(dict.fromkeys(shown["arm"]))
     colours = style.arm_colours(arms)
-    figure, axes = plt.subplots(
-        len(names), 2, figsize=(style.PAGE_WIDTH, 2.7 * len(names) + 0.5), squeeze=False, sharey=True
-    )
-    letters = iter(ascii_uppercase)
+    set_titles = [sets[name].title for name in names for _ in METRIC_NAMES]
+    figure, axes = style.panels(len(names), 2, 2.7 * len(names) + 0.5, set_titles, sharey=True)
     marked = False
     for row, dataset in zip(axes, names, strict=True):
         for axis, (metric, text) in zip(row, METRIC_NAMES.items(), strict=True):
@@ -77,7 +75,6 @@ def figure_2(
                     **{"fmt": "D", "color": MARK, "markersize": 4, "capsize": 3, "zorder": 5},
                 )
             axis.set_ylabel(text)
-            axis.set_title(f"{next(letters)}   {sets[dataset].title}", loc="left")
     handles = [Line2D([], [], color=FLOOR, linestyle="--", label="knows nothing (0.5; in AUPR the prevalence)")]
     if baselines_table is not None:
         handles.append(Line2D([], [], color=TRIVIAL, linestyle=":", label="best trivial baseline (one number)"))
@@ -129,8 +126,8 @@ def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mappi
     """
     names, arms = list(dict.fromkeys(predictions["dataset"])), list(dict.fromkeys(predictions["arm"]))
     colours = style.arm_colours(arms)
-    figure, axes = plt.subplots(len(names), 2, figsize=(style.PAGE_WIDTH, 3.3 * len(names) + 0.3), squeeze=False)
-    letters = iter(ascii_uppercase)
+    panel_titles = [f"{sets[name].title}, {kind}" for name in names for kind in ("ROC", "PR")]
+    figure, axes = style.panels(len(names), 2, 3.3 * len(names) + 0.3, panel_titles)
     for row, dataset in zip(axes, names, strict=True):
         for arm in arms:
             part = predictions[(predictions["dataset"] == dataset) & (predictions["arm"] == arm)]
@@ -143,9 +140,8 @@ def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mappi
         row[1].axhline(prevalence, color=FLOOR, linestyle="--", linewidth=1)
         row[0].set(xlabel="1 - specificity", ylabel="sensitivity")
         row[1].set(xlabel="recall (sensitivity)", ylabel="precision (PPV)")
-        for axis, kind in zip(row, ("ROC", "PR"), strict=True):
+        for axis in row:
             axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), box_aspect=1)
-            axis.set_title(f"{next(letters)}   {sets[dataset].title}, {kind}", loc="left")
     axes[0, 0].legend(loc="lower right")
     return figure
 
@@ -153,14 +149,7 @@ def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mappi
 def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> Figure:
     """Histograms of scores by label: a row a data set, a column an arm; each label's bars add up to 1."""
     names, arms = list(dict.fromkeys(predictions["dataset"])), list(dict.fromkeys(predictions["arm"]))
-    figure, axes = plt.subplots(
-        len(names),
-        len(arms),
-        figsize=(style.PAGE_WIDTH, 1.9 * len(names) + 0.5),
-        squeeze=False,
-        sharex=True,
-        sharey="row",
-    )
+    figure, axes = style.panels(len(names), len(arms), 1.9 * len(names) + 0.5, sharex=True, sharey="row")
     looks: dict[str, dict[str, Any]] = {
         "normal": {"color": style.LABEL_COLOURS["normal"], "histtype": "stepfilled"},
         "pneumonia": {"color": style.LABEL_COLOURS["pneumonia"], "histtype": "step", "linewidth": 1.6},
@@ -176,15 +165,14 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], 
         row[0].set_ylabel(f"{style.two_lines(sets[dataset].title)}\nshare of films")
     for axis in axes[-1]:
         axis.set_xlabel("score (probability)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=2)
+    style.shared_legend(figure, axes[0, 0], "upper right", 2)
     return figure
 
 
 def film_examples(films: Mapping[str, Films], each: int = 6) -> Figure:
     """`each` films of both labels of every set, evenly over its list, as the networks get them (square)."""
     rows = [(name, label) for name in films for label in (0, 1)]
-    figure, axes = plt.subplots(len(rows), each, figsize=(style.PAGE_WIDTH, 1.25 * len(rows) + 0.2), squeeze=False)
+    figure, axes = style.panels(len(rows), each, 1.25 * len(rows) + 0.2)
     for row, (name, label) in zip(axes, rows, strict=True):
         found = films[name]
         images = found.arrays[max(found.arrays)]
@@ -211,15 +199,15 @@ def forest(
     names, arms = list(dict.fromkeys(table["dataset"])), list(dict.fromkeys(table["arm"]))
     colours = style.arm_colours(arms)
     rows = [len(table.loc[table["dataset"] == name, "subgroup"].unique()) for name in names]
-    figure, axes = plt.subplots(
+    figure, axes = style.panels(
         len(names),
         1,
-        figsize=(style.PAGE_WIDTH, 0.9 * len(names) + 0.12 * (len(arms) + 1.2) * sum(rows)),
+        0.9 * len(names) + 0.12 * (len(arms) + 1.2) * sum(rows),
+        [sets[name].title for name in names],
         height_ratios=[count + 1 for count in rows],
-        squeeze=False,
         sharex=True,
     )
-    for letter, axis, name in zip(ascii_uppercase, axes[:, 0], names, strict=False):
+    for axis, name in zip(axes[:, 0], names, strict=True):
         part = table[table["dataset"] == name]
         groups = part.drop_duplicates("subgroup")
         for offset, arm in enumerate(arms):
@@ -237,10 +225,8 @@ def forest(
         labels = [f"{row['subgroup']} (n = {int(row['n'])})" for row in groups.to_dict("records")]
         axis.set_yticks(np.arange(len(groups)), labels)
         axis.set_ylim(len(groups) - 0.5, -0.5)
-        axis.set_title(f"{letter}   {sets[name].title}", loc="left")
     axes[-1, 0].set_xlabel("AUROC (95 % interval)")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(arms))
+    style.shared_legend(figure, axes[0, 0], "lower center", len(arms))
     return figure
 
 
@@ -303,14 +289,7 @@ def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet], titles: 
     names, arms = list(dict.fromkeys(table["dataset"])), list(dict.fromkeys(table["arm"]))
     colours = style.arm_colours(arms)
     changes = list(dict.fromkeys(table["change"]))
-    figure, axes = plt.subplots(
-        len(names),
-        len(changes),
-        figsize=(style.PAGE_WIDTH, 2.1 * len(names) + 0.6),
-        squeeze=False,
-        sharey=True,
-        sharex="col",
-    )
+    figure, axes = style.panels(len(names), len(changes), 2.1 * len(names) + 0.6, sharey=True, sharex="col")
     for row, name in zip(axes, names, strict=True):
         for axis, change in zip(row, changes, strict=True):
             for arm in arms:
@@ -324,8 +303,7 @@ def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet], titles: 
         row[0].set_ylabel(f"{style.two_lines(sets[name].title)}\nAUROC")
     for axis, change in zip(axes[-1], changes, strict=True):
         axis.set_xlabel(robustness.AXES[change].replace(": ", "\n"), fontsize=8)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(arms))
+    style.shared_legend(figure, axes[0, 0], "upper center", len(arms))
     counts = " and ".join(dict.fromkeys(f"{n:,}" for n in table.groupby("dataset", sort=False)["n"].max()))
     figure.supxlabel(f"bands: 95 % intervals, n = {counts} films", fontsize=8)
     return figure
@@ -351,8 +329,8 @@ def draw_spread(
     names, arms = list(dict.fromkeys(spread["dataset"])), list(dict.fromkeys(spread["arm"]))
     colours = style.arm_colours(arms)
     height = (0.36 * len(arms) + 0.75) * len(names) + 0.5
-    figure, axes = plt.subplots(len(names), 2, figsize=(style.PAGE_WIDTH, height), squeeze=False)
-    letters = iter(ascii_uppercase)
+    set_titles = [sets[name].title for name in names for _ in METRIC_NAMES]
+    figure, axes = style.panels(len(names), 2, height, set_titles)
     for row, name in zip(axes, names, strict=True):
         for axis, (metric, title) in zip(row, METRIC_NAMES.items(), strict=True):
             for place, arm in enumerate(arms):
@@ -370,7 +348,6 @@ def draw_spread(
             axis.set_yticks(range(len(arms)), [style.two_lines(titles[arm]) for arm in arms])
             axis.set_ylim(len(arms) - 0.5, -0.5)
             axis.set_xlabel(title)
-            axis.set_title(f"{next(letters)}   {sets[name].title}", loc="left")
     handles = [
         Line2D([], [], color="#444444", marker="o", markersize=4.7, linestyle="", label="first seed"),
         Line2D([], [], color="#444444", marker="o", markerfacecolor="white", linestyle="", label="other seeds"),

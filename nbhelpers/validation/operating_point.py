@@ -13,6 +13,7 @@ from nbhelpers.metrics.decisions import choose_threshold, rates, rates_ci
 from nbhelpers.networks.checkpoints import VALIDATION
 from nbhelpers.networks.trained import Network
 from nbhelpers.runs.tables import read_table
+from nbhelpers.validation.rows import COLUMNS, metric_row
 
 SYNTHETIC = "synthetic validation images"
 
@@ -79,18 +80,10 @@ def transfer_table(
             continue
         groups, _ = interval_groups(part["patient_id"])
         for name, interval in rates_ci(part["label"], part["score"], at[arm], groups, n_resamples, seed).items():
-            rows.append(
-                {
-                    **{"arm": arm, "dataset": dataset, "subgroup": "all", "metric": name, "value": interval.value},
-                    **{"ci_low": interval.low, "ci_high": interval.high, "n": len(part)},
-                    "n_patients": part["patient_id"].nunique() or None,
-                    "prevalence": part["label"].mean(),
-                    **{"ci_method": _method(interval, groups is not None), "primary": True},
-                    "threshold": at[arm],
-                }
-            )
-    columns = ["arm", "dataset", "subgroup", "metric", "value", "ci_low", "ci_high", "n", "n_patients", "prevalence"]
-    return pd.DataFrame(rows, columns=[*columns, "ci_method", "primary", "threshold"])
+            about = {"arm": arm, "dataset": dataset, "subgroup": "all"}
+            method = _method(interval, groups is not None)
+            rows.append(metric_row(about, name, part, interval, method, primary=True, threshold=at[arm]))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "ci_method", "primary", "threshold"])
 
 
 def _method(found: Interval, by_patient: bool) -> str:

@@ -39,7 +39,7 @@ def decode(
     workers: int = 0,
     cache: Path | None = None,
 ) -> dict[str, Films]:
-    """Decode every set once, at the sizes that the arms and the baselines need; see `film_cache.film_arrays`."""
+    """Decode every set once, at the sizes that the arms and the baselines need; see `films.cache.film_arrays`."""
     sizes = [*{arm.description.transform.size for arm in arms.values()}, baselines.SIZE]
     decoded = {}
     for name, film_set in sets.items():

@@ -21,6 +21,7 @@ from nbhelpers.metrics.bootstrap import (
     weight_blocks,
 )
 from nbhelpers.metrics.intervals import percentile_interval
+from nbhelpers.validation.rows import COLUMNS, metric_row
 
 AGE_EDGES = (0, 18, 40, 65, 200)  # years, upper end exclusive
 AGE_NAMES = ("age 0-17", "age 18-39", "age 40-64", "age 65+")
@@ -69,7 +70,8 @@ def metrics_table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int 
             found = _within(films[inside], [score[inside] for score in scores], n_resamples, seed)
             for arm, told in zip(arms, found, strict=True):
                 for metric, interval, method in told:
-                    rows.append(_row(arm, dataset, name, metric, films[inside], interval, method))
+                    about = {"arm": arm, "dataset": dataset, "subgroup": name}
+                    rows.append(metric_row(about, metric, films[inside], interval, method, primary=True))
         if {"AP", "PA"} <= set(films["view"].dropna()):
             known = films["view"].isin(("AP", "PA")).to_numpy()
             kept = films[known]
@@ -79,9 +81,9 @@ def metrics_table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int 
                     adjusted = view_adjusted_auroc(
                         label[known], score[known], kept["view"], patients, n_resamples, seed
                     )
-                    rows.append(_row(arm, dataset, "view-adjusted", "auroc", kept, adjusted, method))
-    columns = ["arm", "dataset", "subgroup", "metric", "value", "ci_low", "ci_high", "n", "n_patients", "prevalence"]
-    return pd.DataFrame(rows, columns=[*columns, "ci_method", "primary"])
+                    about = {"arm": arm, "dataset": dataset, "subgroup": "view-adjusted"}
+                    rows.append(metric_row(about, "auroc", kept, adjusted, method, primary=True))
+    return pd.DataFrame(rows, columns=[*COLUMNS, "ci_method", "primary"])
 
 
 _ALL_VIEWS = pd.MultiIndex.from_product([("AP", "PA"), (0, 1)])
@@ -151,15 +153,3 @@ def _evidence(films: pd.DataFrame, by: list[str]) -> pd.Series:
     """Patients in each cell of `by`; a film without one counts alone, so it is films where no patient is known."""
     patients = films.assign(patient=group_codes(films["patient_id"], len(films)))
     return patients.groupby(by)["patient"].nunique()
-
-
-def _row(
-    arm: str, dataset: Any, name: str, metric: str, films: pd.DataFrame, found: Interval, method: str
-) -> dict[str, Any]:
-    return {
-        **{"arm": arm, "dataset": dataset, "subgroup": name, "metric": metric, "value": found.value},
-        **{"ci_low": found.low, "ci_high": found.high, "n": len(films)},
-        "n_patients": films["patient_id"].nunique() or None,
-        "prevalence": films["label"].mean(),
-        **{"ci_method": method, "primary": True},
-    }

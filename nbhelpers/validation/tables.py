@@ -1,8 +1,8 @@
-"""The tables of notebooks 04 and 05 as a reader wants them: names in words, each value with its interval."""
+"""The tables of notebook 04 as a reader wants them: names in words, each value with its interval."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +10,10 @@ import pandas as pd
 
 from nbhelpers.films.film_set import FilmSet
 from nbhelpers.metrics.decisions import RATES
-from nbhelpers.metrics.wording import difference, interval, p_floor, p_text, verdict
+from nbhelpers.metrics.wording import difference, in_words, interval, p_floor, p_text, verdict
 
+_INTERVAL = ("value", "ci_low", "ci_high")
+_DIFFERENCE = ("difference", "ci_low", "ci_high")
 INTERVALS = {
     "bootstrap_image": "films",
     "bootstrap_patient": "patients",
@@ -29,7 +31,7 @@ KINDS = {
 def against_baselines(comparison: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> pd.DataFrame:
     """What `evaluation.compare_with_baselines` found: a row an arm, set and kind of baseline, the verdict last.
 
-    `titles` are the arms', from `figures.arm_titles`.
+    `titles` are the arms', from `style.arm_titles`.
     """
     return pd.DataFrame(
         {
@@ -41,16 +43,14 @@ def against_baselines(comparison: pd.DataFrame, sets: Mapping[str, FilmSet], tit
                 for title, area in zip(comparison["title"], comparison["baseline_auroc"], strict=True)
             ],
             "of its kind": comparison["kind"].map(KINDS),
-            "difference (95 %)": [
-                difference(*ends) for ends in comparison[["difference", "ci_low", "ci_high"]].to_numpy(float)
-            ],
+            "difference (95 %)": in_words(difference, comparison, _DIFFERENCE),
             "verdict": comparison["verdict"].map(verdict),
         }
     )
 
 
 def arm_pairs(differences: pd.DataFrame, titles: Mapping[str, str], n_resamples: int) -> pd.DataFrame:
-    """`arm_differences.table` to read; a bootstrap's p value at the least that its resamples can tell is `<=`."""
+    """What `compare_arms` found; a bootstrap's p value at the least that its resamples can tell is `<=`."""
     bootstrap = differences["method"].str.contains("bootstrap")
     floor = bootstrap & (differences["p_value"] <= p_floor(n_resamples) * (1 + 1e-9))
     pairs = zip(differences["arm_a"], differences["arm_b"], strict=True)
@@ -59,9 +59,7 @@ def arm_pairs(differences: pd.DataFrame, titles: Mapping[str, str], n_resamples:
             "data set": differences["dataset"],
             "arms": [f"{titles[a]} minus {titles[b]}" for a, b in pairs],
             "metric": differences["metric"].str.upper(),
-            "difference (95 %)": [
-                difference(*ends) for ends in differences[["difference", "ci_low", "ci_high"]].to_numpy(float)
-            ],
+            "difference (95 %)": in_words(difference, differences, _DIFFERENCE),
             "p": [p_text(*found) for found in zip(differences["p_value"], floor, strict=True)],
             "p (Holm)": [p_text(*found) for found in zip(differences["p_holm"], floor, strict=True)],
             "method": differences["method"].str.replace("_", " "),
@@ -75,17 +73,17 @@ def results(table: pd.DataFrame, sets: Mapping[str, FilmSet], by: str = "arm") -
     `by` names the column that tells the rows apart: `arm`, or `title` for baselines.
     """
     table = table.assign(
-        text=[interval(*ends) for ends in table[["value", "ci_low", "ci_high"]].to_numpy(float)],
+        text=in_words(interval, table, _INTERVAL),
         set=[sets[name].title for name in table["dataset"]],
-        interval=table["ci_method"].map(INTERVALS),
+        by=table["ci_method"].map(INTERVALS),
     )
     rows = []
-    for (title, name, resampled), part in table.groupby(["set", by, "interval"], sort=False):
+    for (title, name, how), part in table.groupby(["set", by, "by"], sort=False):
         first, text = part.iloc[0], part.set_index("metric")["text"]
         rows.append(
             {
                 **{"data set": title, by: name, "AUROC (95 %)": text["auroc"], "AUPR (95 %)": text.get("aupr", "")},
-                **{"interval by": resampled, "films": int(first["n"]), "patients": first["n_patients"]},
+                **{"interval by": how, "films": int(first["n"]), "patients": first["n_patients"]},
                 "prevalence": f"{first['prevalence']:.3f}",
                 **({"labels used": first["uses_labels"]} if "uses_labels" in part else {}),
             }
@@ -94,51 +92,33 @@ def results(table: pd.DataFrame, sets: Mapping[str, FilmSet], by: str = "arm") -
 
 
 def operating_points(transferred: pd.DataFrame) -> pd.DataFrame:
-    """The table as a reader wants it: a row an arm and set, each rate with its interval."""
+    """What `operating_point.transfer_table` found: a row an arm and set, each rate with its interval."""
     rows = []
     for (dataset, arm), part in transferred.groupby(["dataset", "arm"], sort=False):
-        text = {
-            row["metric"]: "undefined"
-            if np.isnan(row["value"])
-            else f"{row['value']:.3f} (too few patients)"
-            if np.isnan(row["ci_low"])
-            else interval(row["value"], row["ci_low"], row["ci_high"])
-            for row in part.to_dict("records")
-        }
+        text = {row["metric"]: _cell(row, "undefined", "too few patients") for row in part.to_dict("records")}
         rows.append({"dataset": dataset, "arm": arm, "threshold": round(float(part["threshold"].iloc[0]), 3), **text})
     return pd.DataFrame(rows, columns=["dataset", "arm", "threshold", *RATES])
 
 
 def calibration(found: pd.DataFrame) -> pd.DataFrame:
-    """The table as a reader wants it: a row an arm, set and kind of probabilities."""
+    """What `calibration.calibration_table` found: a row an arm, set and kind of probabilities."""
     rows = []
     for (dataset, arm, kind), part in found.groupby(["dataset", "arm", "probabilities"], sort=False):
-        text = {row["metric"]: _calibration_cell(row) for row in part.to_dict("records")}
+        text = {}
+        for row in part.to_dict("records"):
+            share = row["resamples_dropped"]
+            left_out = f"; {share:.1%} of resamples have none" if share > 0 else ""
+            text[row["metric"]] = _cell(row, "no finite value", "no interval", digits=2) + left_out
         rows.append({"dataset": dataset, "arm": arm, "probabilities": kind, **text})
     return pd.DataFrame(rows)
 
 
-def _calibration_cell(row: Mapping[Any, Any]) -> str:
-    if np.isnan(row["value"]):
-        return "no finite value"
-    if np.isnan(row["ci_low"]):
-        return f"{row['value']:.2f} (no interval)"
-    share = row["resamples_dropped"]
-    left_out = f"; {share:.1%} of resamples have none" if share > 0 else ""
-    return f"{row['value']:.2f} ({row['ci_low']:.2f} to {row['ci_high']:.2f}{left_out})"
-
-
 def subgroups(found: pd.DataFrame) -> pd.DataFrame:
-    """AUROC as a reader wants it: a row a set and subgroup, a column an arm."""
+    """AUROC of what `subgroups.metrics_table` found: a row a set and subgroup, a column an arm."""
     area = found[found["metric"] == "auroc"]
     rows = []
     for (dataset, name), part in area.groupby(["dataset", "subgroup"], sort=False):
-        text = {
-            row["arm"]: "too few"
-            if row["ci_method"] == "too_few"
-            else interval(row["value"], row["ci_low"], row["ci_high"])
-            for row in part.to_dict("records")
-        }
+        text = {row["arm"]: _cell(row, "too few", "no interval") for row in part.to_dict("records")}
         first = part.iloc[0]
         rows.append(
             {
@@ -149,6 +129,14 @@ def subgroups(found: pd.DataFrame) -> pd.DataFrame:
     if not rows:
         return pd.DataFrame(columns=["dataset", "subgroup", "films", "patients", "prevalence"])
     return pd.DataFrame(rows).astype({"patients": "Int64"})
+
+
+def _cell(row: Mapping[Hashable, Any], without_value: str, without_interval: str, digits: int = 3) -> str:
+    """A value with its interval, or in words why it lacks one or both."""
+    value, low, high = (float(row[name]) for name in _INTERVAL)
+    if np.isnan(value):
+        return without_value
+    return interval(value, low, high, digits) + (f" ({without_interval})" if np.isnan(low) else "")
 
 
 def seeds(spread: pd.DataFrame, sets: Mapping[str, FilmSet]) -> pd.DataFrame:

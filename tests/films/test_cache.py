@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from nbhelpers.cropping.methods import crop_box
 from nbhelpers.errors import UserError
 from nbhelpers.films import cache, registry
 from nbhelpers.films.film_set import FilmSet
@@ -22,7 +23,7 @@ def film_set(tmp_path):
 
 
 def test_array_holds_each_film_resized_in_the_order_of_the_table(film_set, tmp_path):
-    array, kept = registry.film_array(film_set, 32, tmp_path / "cache")
+    array, kept = cache.film_array(film_set, 32, tmp_path / "cache")
     assert array.shape == (7, 32, 32) and array.dtype == np.uint8 and not array.flags.writeable
     for image, path in zip(array, kept["path"], strict=True):
         np.testing.assert_array_equal(image, resize_gray(read_gray(film_set.root / path), 32))
@@ -36,31 +37,29 @@ def test_second_call_decodes_nothing_and_another_size_decodes_once_for_all(film_
         return read_gray(path)
 
     film_set.read = read
-    first, _ = registry.film_array(film_set, 32, tmp_path)
+    first, _ = cache.film_array(film_set, 32, tmp_path)
     assert len(calls) == 7
-    second, _ = registry.film_array(film_set, 32, tmp_path)
+    second, _ = cache.film_array(film_set, 32, tmp_path)
     assert len(calls) == 7
     np.testing.assert_array_equal(first, second)
-    registry.film_arrays(film_set, (32, 16, 24), tmp_path)
+    cache.film_arrays(film_set, (32, 16, 24), tmp_path)
     assert len(calls) == 14
 
 
 def test_a_changed_film_or_another_crop_is_decoded_again(film_set, tmp_path):
     key = cache.cache_key(film_set, "none")
     assert cache.cache_key(film_set, "margins") != key
-    before, _ = registry.film_array(film_set, 32, tmp_path)
+    before, _ = cache.film_array(film_set, 32, tmp_path)
     write_png(film_set.root / "f3.png", np.full((60, 60), 200, np.uint8))
     os.utime(film_set.root / "f3.png", ns=(1, 1))
     assert cache.cache_key(film_set, "none") != key
-    after, _ = registry.film_array(film_set, 32, tmp_path)
+    after, _ = cache.film_array(film_set, 32, tmp_path)
     assert (after[3] == 200).all()
     np.testing.assert_array_equal(after[:3], before[:3])
 
 
 def test_crop_is_applied_before_resizing(film_set, tmp_path):
-    from nbhelpers.cropping.methods import crop_box
-
-    array, kept = registry.film_array(film_set, 32, tmp_path, crop="margins")
+    array, kept = cache.film_array(film_set, 32, tmp_path, crop="margins")
     image = read_gray(film_set.root / kept["path"][0])
     left, top, right, bottom = crop_box(image, "margins")
     np.testing.assert_array_equal(array[0], resize_gray(image[top:bottom, left:right], 32))
@@ -71,7 +70,7 @@ def test_broken_films_are_listed_and_the_rest_is_kept_in_order(film_set, tmp_pat
     (film_set.root / "f4.png").write_text("not an image")
     (film_set.root / "f6.png").unlink()
     for _ in range(2):  # the second time from the cache
-        array, kept = registry.film_array(film_set, 32, tmp_path / "cache")
+        array, kept = cache.film_array(film_set, 32, tmp_path / "cache")
         assert list(kept["image_id"]) == ["f1", "f2", "f3", "f5"] and len(array) == 4
         np.testing.assert_array_equal(array[3], resize_gray(read_gray(film_set.root / "f5.png"), 32))
         assert list(film_set.excluded["image_id"]) == ["f0", "f4", "f6"]
@@ -82,7 +81,7 @@ def test_broken_films_are_listed_and_the_rest_is_kept_in_order(film_set, tmp_pat
 def test_films_that_the_set_leaves_out_are_not_read(film_set, tmp_path):
     film_set.exclude({"f2": "file missing"})
     (film_set.root / "f2.png").unlink()
-    array, kept = registry.film_array(film_set, 32, tmp_path / "cache")
+    array, kept = cache.film_array(film_set, 32, tmp_path / "cache")
     assert len(array) == len(kept) == 6 and "f2" not in set(kept["image_id"])
 
 
@@ -90,7 +89,7 @@ def test_no_readable_film_is_one_error(film_set, tmp_path):
     for path in film_set.root.iterdir():
         path.write_text("not an image")
     with pytest.raises(UserError, match="no film of 'own' can be read: unreadable: not an image"):
-        registry.film_array(film_set, 32, tmp_path / "cache")
+        cache.film_array(film_set, 32, tmp_path / "cache")
 
 
 def test_nothing_half_written_stays_when_decoding_stops(film_set, tmp_path):
@@ -101,12 +100,41 @@ def test_nothing_half_written_stays_when_decoding_stops(film_set, tmp_path):
 
     film_set.read = read
     with pytest.raises(KeyboardInterrupt):
-        registry.film_array(film_set, 32, tmp_path / "cache", workers=1)
+        cache.film_array(film_set, 32, tmp_path / "cache", workers=1)
     assert not list((tmp_path / "cache").iterdir())
 
 
 def test_paths_do_not_leave_the_set(film_set, tmp_path):
     film_set.films.loc[0, "path"] = "../outside.png"
     write_png(tmp_path / "outside.png", np.zeros((40, 40), np.uint8))
-    _, kept = registry.film_array(film_set, 32, tmp_path / "cache")
+    _, kept = cache.film_array(film_set, 32, tmp_path / "cache")
     assert "f0" not in set(kept["image_id"])
+
+
+def test_each_kept_film_brings_the_box_of_its_crop(film_set, tmp_path):
+    _, kept = cache.film_array(film_set, 32, tmp_path, crop="margins")
+    for row in kept.to_dict("records"):
+        box = crop_box(read_gray(film_set.root / row["path"]), "margins")
+        assert tuple(row[side] for side in cache.BOX) == box
+
+
+def test_films_that_can_be_read_again_bring_every_size_up_to_date(film_set, tmp_path):
+    whole = film_set.read
+
+    def read(path):
+        if path.name == "f2.png":
+            raise MemoryError
+        return whole(path)
+
+    film_set.read = read
+    first, _ = cache.film_array(film_set, 32, tmp_path)
+    assert len(first) == 6 and "memory" in film_set.excluded["reason"][0]
+    again = FilmSet("own", "Own", False, film_set.root, film_set.films)
+    again.read = whole  # the same reader by name, on a larger machine
+    read.__module__, read.__qualname__ = whole.__module__, whole.__qualname__
+    arrays, kept = cache.film_arrays(again, (16,), tmp_path)
+    assert cache.cache_key(again, "none") == cache.cache_key(film_set, "none") and len(kept) == 7
+    arrays, kept = cache.film_arrays(again, (32, 16), tmp_path)
+    for size, array in arrays.items():
+        for image, path in zip(array, kept["path"], strict=True):
+            np.testing.assert_array_equal(image, resize_gray(read_gray(film_set.root / path), size))

@@ -34,7 +34,7 @@ from nbhelpers.films.rsna import (
     load as load_rsna,
 )
 from nbhelpers.images import dicom
-from nbhelpers.images.masks import box_mask
+from nbhelpers.images.masks import Box
 from nbhelpers.validation import published
 
 
@@ -269,7 +269,7 @@ def test_tables_that_do_not_settle_a_film_exclude_it_alone(tmp_path: Path) -> No
 
 
 def test_missing_parts_say_what_to_do(rsna: fixture.Fixture, tmp_path: Path, places: Path) -> None:
-    with pytest.raises(UserError, match=r"nbhelpers\.fetch rsna"):
+    with pytest.raises(UserError, match=r"python -m nbhelpers fetch rsna"):
         find_root(tmp_path)
     with pytest.raises(UserError, match=r"stage_2_train_labels\.csv.*fetch rsna"):
         read_tables(tmp_path)
@@ -284,18 +284,6 @@ def test_zipped_tables_are_read_as_kaggle_gives_them(rsna: fixture.Fixture, tmp_
     for name in (LABELS, CLASSES):
         pd.read_csv(rsna.root / name).to_csv(tmp_path / f"{name}.zip", index=False, compression="zip")
     pd.testing.assert_frame_equal(read_tables(tmp_path), read_tables(rsna.root))
-
-
-def test_box_mask_marks_pixels_whose_centre_lies_in_a_box() -> None:
-    mask = box_mask("[[256, 512, 256, 128]]", 1024, 1024, 8)
-    expected = np.zeros((8, 8), bool)
-    expected[4, 2:4] = True
-    np.testing.assert_array_equal(mask, expected)
-    # The right half of the film, stretched to the same size: only what the crop shows is left.
-    cropped = box_mask("[[256, 512, 512, 128]]", 1024, 1024, 8, crop=(512, 0, 1024, 1024))
-    expected = np.zeros((8, 8), bool)
-    expected[4, 0:4] = True
-    np.testing.assert_array_equal(cropped, expected)
 
 
 SAMPLE = Path(os.environ.get("NBHELPERS_DATA", "")) / "rsna_metadata_sample" / "films.csv"
@@ -319,3 +307,21 @@ def test_real_metadata_is_understood(tmp_path: Path) -> None:
     assert [json.loads(text) for text in films["boxes"]] == [json.loads(text) for text in sample["boxes_json"]]
     patients = read_patients(SAMPLE)
     assert [patients[name] for name in films.index] == sample["nih_file"].str[:8].tolist()
+
+
+def test_truth_of_a_film_is_its_boxes_and_of_films_without_a_box_nothing_is_known(
+    rsna: fixture.Fixture, places: Path
+) -> None:
+    found = load(places, rsna_cohort="paper")
+    films = found.films.set_index("image_id")
+    assert films["truth_known"].tolist() == (films["label"] == 1).tolist()
+    name = str(films.index[films["truth_known"]][0])
+    expected = np.zeros((256, 256), bool)
+    for left, top, width, height in rsna.films.set_index("patientId")["boxes"][name]:
+        # The fixture's boxes are in pixels of 1,024, its films have 256; a pixel counts when its centre lies inside.
+        centres = np.arange(256) + 0.5
+        inside = (centres >= top) & (centres < top + height), (centres >= left) & (centres < left + width)
+        expected |= inside[0][:, None] & inside[1][None, :]
+    truth = found.truth(films.loc[name].to_dict(), 256, Box(0, 0, 256, 256))
+    np.testing.assert_array_equal(truth.lesion, expected)
+    assert truth.lungs is None

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from nbhelpers.films.film_set import FilmSet
+from nbhelpers.films.film_set import FilmSet, Truth
 from nbhelpers.images.files import write_png
+from nbhelpers.images.masks import Box, resize_mask
 from nbhelpers.networks import models
 from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.simulator.truth import read_truth
 
 SIDE = 96
 LESION = (48, 24, 72, 60)  # left, top, right, bottom on every film with pneumonia
@@ -34,7 +38,13 @@ def film_set(folder: Path, n: int = 12, truth: bool = True) -> FilmSet:
         write_png(folder / f"truth/{number}.png", bits)
         rows.append({"image_id": f"f{number}", "path": f"images/{number}.png", "label": label})
         rows[-1] |= {"patient_id": f"p{number // 2}"} | ({"truth_path": f"truth/{number}.png"} if truth else {})
-    return FilmSet("toy", "Toy films", True, folder, pd.DataFrame(rows))
+    films = pd.DataFrame(rows).assign(truth_known=truth)
+
+    def truth_of(film: Mapping[str, Any], size: int, box: Box) -> Truth:
+        lungs, lesion, _ = read_truth(folder / film["truth_path"])
+        return Truth(resize_mask(lesion, size, box), resize_mask(lungs, size, box))
+
+    return FilmSet("toy", "Toy films", True, folder, films, truth=truth_of if truth else None)
 
 
 def save_arm(
@@ -52,3 +62,14 @@ def save_arm(
         backbone, "random", Transform(size, 1, standardise), seed, {"name": arm, "source": "simulator"}
     )
     models.save_checkpoint(run_folder / "03_training" / arm, model, description)
+
+
+def predictions() -> pd.DataFrame:
+    """Scores of two arms on the films of `film_set`; those of `one` rise with the film's number."""
+    scores = {"one": np.linspace(0.05, 0.95, 12), "two": np.linspace(0.9, 0.1, 12)}
+    rows = [
+        {"arm": arm, "dataset": "toy", "image_id": f"f{n}", "label": n % 2, "score": values[n]}
+        for arm, values in scores.items()
+        for n in range(12)
+    ]
+    return pd.DataFrame(rows)

@@ -1,68 +1,12 @@
 import numpy as np
-import pandas as pd
 import pytest
 import torch
-from interpretability.interpretability_fixture import film_set, save_arm
+from interpretability.interpretability_fixture import film_set
 
-from nbhelpers import runs
 from nbhelpers.errors import UserError
 from nbhelpers.interpretability import features
-from nbhelpers.networks import models, trained
+from nbhelpers.networks import trained
 from nbhelpers.networks.preprocessing import to_tensor
-
-
-@pytest.fixture
-def stage(tmp_path, monkeypatch):
-    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
-    run = tmp_path / "outputs" / "toy"
-    for arm, size in (("one", 64), ("two", 64)):
-        save_arm(run, arm, seed=4, size=size)
-    folder = run / "05_interpretability"
-    folder.mkdir()
-    return runs.Stage("05_interpretability", folder, run, {"seed": 0, "device": "cpu"}, "cpu")
-
-
-def test_the_network_without_fine_tuning_is_the_one_that_training_started_from(stage):
-    networks = trained.load_networks(["one", "two"], stage)
-    assert list(networks) == ["one", "two", trained.NOT_FINE_TUNED]
-    start = models.build("resnet10t", "random", 1, seed=4)
-    found = networks[trained.NOT_FINE_TUNED]
-    assert not found.fine_tuned and not found.model.training
-    assert all(
-        torch.equal(a, b) for a, b in zip(start.state_dict().values(), found.model.state_dict().values(), strict=True)
-    )
-    assert not torch.equal(found.model.conv1[0].weight, networks["one"].model.conv1[0].weight)
-    assert "random weights" in found.title
-
-
-def test_a_checkpoint_of_the_users_own_stands_beside_the_arms(stage, tmp_path):
-    save_arm(tmp_path, "mine", seed=9)
-    stage.parameters["checkpoints"] = {"mine": str(tmp_path / "03_training" / "mine")}
-    assert list(trained.load_networks(["one"], stage)) == ["one", "mine", trained.NOT_FINE_TUNED]
-    assert list(trained.load_networks([], stage)) == ["mine", trained.NOT_FINE_TUNED]
-
-
-def test_arms_of_different_size_bring_a_start_each(stage):
-    save_arm(stage.run_folder, "large", seed=4, size=96)
-    networks = trained.load_networks(["one", "large"], stage)
-    assert [network.fine_tuned for network in networks.values()] == [True, True, False, False]
-
-
-def test_checkpoints_read_are_noted_in_run_json(stage):
-    trained.load_networks(["one"], stage)
-    stage.close()
-    text = (stage.folder / "run.json").read_text()
-    assert "03_training/one/checkpoint.safetensors" in text and "03_training/one/model.json" in text
-
-
-def test_an_arm_that_is_not_trained_is_one_clear_error(stage):
-    with pytest.raises(UserError, match="not trained"):
-        trained.load_networks(["three"], stage)
-
-
-def test_an_arm_cannot_take_the_name_of_the_untrained_network(stage):
-    with pytest.raises(UserError, match="kept for"):
-        trained.load_networks([trained.NOT_FINE_TUNED], stage)
 
 
 def test_features_are_what_the_classifier_is_given(stage, tmp_path):
@@ -97,14 +41,3 @@ def test_every_network_is_clustered_on_every_set_with_every_seed(stage, tmp_path
 def test_no_seed_and_unknown_space_are_one_clear_error(seeds, space):
     with pytest.raises(UserError):
         features.cluster_all({}, {}, seeds, space)
-
-
-def test_a_sample_is_drawn_blind_to_labels_and_alike_for_all_sizes(stage, tmp_path):
-    save_arm(stage.run_folder, "large", seed=4, size=96)
-    films = film_set(tmp_path / "films", n=30)
-    one = features.take_films({"toy": films}, trained.load_networks(["one"], stage), 10, seed=2)["toy"]
-    both = features.take_films({"toy": films}, trained.load_networks(["one", "large"], stage), 10, seed=2)["toy"]
-    pd.testing.assert_frame_equal(one.films, both.films)
-    assert one.images[64].shape == (10, 64, 64) and both.images[96].shape == (10, 96, 96)
-    np.testing.assert_array_equal(one.images[64], both.images[64])
-    assert list(one.films["image_id"]) == sorted(one.films["image_id"], key=lambda name: int(name[1:]))

@@ -1,18 +1,10 @@
-import time
-
 import numpy as np
 import pytest
+from metrics.metrics_fixture import cohort, paired_cohort
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 from nbhelpers import metrics
 from nbhelpers.errors import UserError
-
-
-def cohort(n=400, seed=0, decimals=None):
-    generator = np.random.default_rng(seed)
-    labels = (generator.random(n) < 0.4).astype(int)
-    scores = 1 / (1 + np.exp(-generator.normal(1.2 * labels)))
-    return labels, scores if decimals is None else np.round(scores, decimals)
 
 
 @pytest.mark.parametrize("decimals", [None, 2, 1, 0])
@@ -41,42 +33,6 @@ def test_perfect_reversed_and_constant_scores_have_their_closed_forms():
     assert metrics.average_precision(labels, np.zeros(5)) == pytest.approx(metrics.prevalence(labels))
 
 
-@pytest.mark.parametrize("decimals", [None, 2, 1])
-@pytest.mark.parametrize("clustered", [False, True])
-def test_every_resample_equals_scikit_learn_on_the_same_films(decimals, clustered):
-    labels, scores = cohort(150, decimals=decimals)
-    groups = np.arange(150) // 4 if clustered else None
-    (found,) = metrics.bootstrap_distribution(labels, [scores], groups, n_resamples=60, seed=3)
-    for i, weights in enumerate(metrics.resample_weights(labels, groups, n_resamples=60, seed=3)):
-        films = np.repeat(np.arange(150), weights)
-        assert found.auroc[i] == pytest.approx(roc_auc_score(labels[films], scores[films]), abs=1e-9)
-        assert found.aupr[i] == pytest.approx(average_precision_score(labels[films], scores[films]), abs=1e-9)
-
-
-def test_films_are_drawn_uniformly_with_replacement():
-    labels, _ = cohort(50)
-    drawn = np.stack(list(metrics.resample_weights(labels, n_resamples=2000)))
-    assert (drawn.sum(axis=1) == 50).all()
-    # Each film's count is binomial(50, 1/50) in every resample: mean 1, variance 0.98.
-    assert np.abs(drawn.mean(axis=0) - 1).max() < 5 * np.sqrt(0.98 / 2000)
-    assert drawn.var() == pytest.approx(0.98, rel=0.03)
-
-
-def test_films_of_one_patient_are_drawn_together_and_films_without_patient_alone():
-    labels = np.array([0, 0, 1, 1, 0, 1])
-    groups = np.array(["a", "a", "a", "b", None, None], dtype=object)
-    drawn = np.stack(list(metrics.resample_weights(labels, groups, n_resamples=300)))
-    assert (drawn[:, :3] == drawn[:, :1]).all()
-    assert (drawn[:, 4] != drawn[:, 5]).any()
-    assert (drawn[:, [0, 3, 4, 5]].sum(axis=1) == 4).all()
-
-
-def test_a_resample_with_one_class_only_is_drawn_again():
-    labels = np.array([1, 0, 0, 0, 0])
-    (found,) = metrics.bootstrap_distribution(labels, [np.arange(5.0)], n_resamples=500)
-    assert np.isfinite(found.auroc).all() and np.isfinite(found.aupr).all() and len(found.auroc) == 500
-
-
 def test_interval_covers_its_value_narrows_with_n_and_repeats_with_the_seed():
     small, large = (metrics.bootstrap_ci(*cohort(n), n_resamples=300) for n in (200, 3200))
     for name in ("auroc", "aupr"):
@@ -85,16 +41,6 @@ def test_interval_covers_its_value_narrows_with_n_and_repeats_with_the_seed():
     assert metrics.bootstrap_ci(*cohort(200), n_resamples=300) == small
     assert metrics.bootstrap_ci(*cohort(200), n_resamples=300, seed=1) != small
     assert small.auroc is small["auroc"] and small.aupr is small["aupr"]
-
-
-def test_image_level_standard_error_is_that_of_hanley_and_mcneil():
-    labels, scores = cohort(2000)
-    (found,) = metrics.bootstrap_distribution(labels, [scores], n_resamples=1000)
-    area, positives = metrics.auroc(labels, scores), labels.sum()
-    negatives = 2000 - positives
-    q1, q2 = area / (2 - area), 2 * area**2 / (1 + area)
-    variance = area * (1 - area) + (positives - 1) * (q1 - area**2) + (negatives - 1) * (q2 - area**2)
-    assert found.auroc.std() == pytest.approx(np.sqrt(variance / (positives * negatives)), rel=0.1)
 
 
 def test_patients_with_copies_of_their_film_widen_the_interval_as_fewer_films_would():
@@ -125,25 +71,42 @@ def test_bad_input_is_one_clear_error(labels, scores, message):
             function(labels, scores)
 
 
-def test_groups_that_do_not_fit_are_refused():
-    labels, scores = cohort(20)
-    with pytest.raises(UserError, match="20 labels but 19 groups"):
-        metrics.bootstrap_ci(labels, scores, groups=np.arange(19))
-    with pytest.raises(UserError, match="one group"):
-        metrics.bootstrap_ci(labels, scores, groups=np.zeros(20))
+def test_paired_bootstrap_differences_are_those_of_the_same_resamples():
+    labels, a, b = paired_cohort()
+    groups = np.arange(len(labels)) // 3
+    found = metrics.paired_bootstrap(labels, a, b, groups, n_resamples=400, seed=2)
+    one, two = metrics.bootstrap_distribution(labels, [a, b], groups, 400, 2)
+    spread = np.sort(one.auroc - two.auroc)
+    assert found.auroc.value == pytest.approx(metrics.auroc(labels, a) - metrics.auroc(labels, b))
+    assert (found.auroc.low, found.auroc.high) == pytest.approx(np.quantile(spread, [0.025, 0.975]))
+    assert found["aupr"].value == pytest.approx(
+        metrics.average_precision(labels, a) - metrics.average_precision(labels, b)
+    )
 
 
-def test_bootstrap_is_many_times_faster_than_the_scikit_learn_loop():
-    labels, scores = cohort(14_863)
-    ours, theirs = [], []
-    for turn in range(4):
-        start = time.perf_counter()
-        metrics.bootstrap_ci(labels, scores, n_resamples=100, seed=turn)
-        ours.append((time.perf_counter() - start) / 100)
-        films = [np.repeat(np.arange(14_863), w) for w in metrics.resample_weights(labels, n_resamples=5, seed=turn)]
-        start = time.perf_counter()
-        for i in films:
-            roc_auc_score(labels[i], scores[i]), average_precision_score(labels[i], scores[i])
-        theirs.append((time.perf_counter() - start) / 5)
-    # The benchmark shows more than 30; the margin is for a busy machine.
-    assert min(theirs) / min(ours) > 15
+def test_paired_bootstrap_agrees_with_paired_delong_on_independent_films():
+    labels, a, b = paired_cohort(1500, seed=4)
+    boot, exact = metrics.paired_bootstrap(labels, a, b, n_resamples=1000).auroc, metrics.delong_test(labels, a, b)
+    assert boot.high - boot.low == pytest.approx(exact.high - exact.low, rel=0.1)
+    same = metrics.paired_bootstrap(labels, a, a, n_resamples=100).auroc
+    assert same == (0.0, 0.0, 0.0, 1.0)
+
+
+def test_paired_bootstrap_p_value_is_that_of_scikit_learn_on_patients_drawn_by_other_means():
+    labels, a, b = paired_cohort(240, seed=11)
+    b = np.round(0.8 * a + 0.2 * b, 2)  # nearer to each other, and ties in one
+    patients = np.arange(240) // 3
+    found = metrics.paired_bootstrap(labels, a, b, patients, n_resamples=2000)
+    generator = np.random.default_rng(123)
+    films = [np.flatnonzero(patients == number) for number in range(80)]
+    for name, measure in (("auroc", roc_auc_score), ("aupr", average_precision_score)):
+        spread = []
+        for _ in range(800):
+            drawn = np.concatenate([films[number] for number in generator.integers(0, 80, 80)])
+            spread.append(measure(labels[drawn], a[drawn]) - measure(labels[drawn], b[drawn]))
+        below = np.mean(np.asarray(spread) <= 0)
+        expected = 2 * min(below, 1 - below)
+        assert 0.02 < expected < 0.9, "a case in which the p value could be anything"
+        # A p value is twice a share p / 2 of the draws: its error is sqrt(p (2 - p) / draws).
+        error = np.sqrt(expected * (2 - expected) * (1 / 800 + 1 / 2000))
+        assert found[name].p_value == pytest.approx(expected, abs=4 * error), name

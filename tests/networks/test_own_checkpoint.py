@@ -103,7 +103,7 @@ def test_own_validation_table_chooses_the_operating_point(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("table", "message"),
     [
-        ({"label": [0, 1]}, "column 'score' is missing"),
+        ({"label": [0, 1]}, "no column 'score'"),
         ({"label": [0, 2], "score": [0.1, 0.9]}, "label '2'"),
         ({"label": [0, 1], "score": [0.1, 1.9]}, "not between 0 and 1"),
         ({"label": [0, 1], "score": [0.1, None]}, "not between 0 and 1"),

@@ -8,7 +8,7 @@ import pytest
 
 from nbhelpers import metrics
 from nbhelpers.errors import UserError
-from nbhelpers.films import registry
+from nbhelpers.films import cache, registry
 from nbhelpers.films.kermany import find
 from nbhelpers.runs.stage import data_root
 from nbhelpers.validation import baselines
@@ -33,7 +33,7 @@ def kermany():
 
 @pytest.fixture(scope="module")
 def films(kermany, tmp_path_factory):
-    return registry.film_array(kermany, baselines.SIZE, tmp_path_factory.mktemp("cache"))
+    return cache.film_array(kermany, baselines.SIZE, tmp_path_factory.mktemp("cache"))
 
 
 def test_kermany_counts_are_the_published_ones_with_or_without_the_val_folder(kermany):

@@ -96,6 +96,7 @@ def test_direction_is_that_of_the_arms_synthetic_images(tmp_path):
             rows.append(
                 {
                     **{"image_id": f"i{number}", "path": path, "label": label, "source": "simulator", "prompt": ""},
+                    "simulated": True,
                     **{"model": "", "sha256": "", "width": 60, "height": 60, "status": "ok", "crop": crop},
                     **{"left": 0, "top": 0, "right": 60, "bottom": 60, "reason": ""},
                 }
@@ -159,7 +160,7 @@ def test_table_gives_values_of_scikit_learn_with_patient_intervals(tmp_path):
     film_set, films, images = made_set(tmp_path)
     none = pd.DataFrame(columns=["baseline", "direction", "synthetic_auroc"])
     found = baselines.of_set(film_set, films, images, none)
-    table = baselines.table("own", found, films, n_resamples=50)
+    table = baselines.baselines_table("own", found, films, n_resamples=50)
     assert len(table) == 2 * found.scores.shape[1]
     assert set(table["ci_method"]) == {"bootstrap_patient"} and set(table["n_patients"]) == {20}
     for row in table.to_dict("records"):

@@ -1,105 +1,25 @@
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.stats import binomtest
-from sklearn.metrics import confusion_matrix, roc_curve
+from metrics.metrics_fixture import called_cohort
 
-from nbhelpers.errors import UserError
-from nbhelpers.metrics import decisions, intervals
+from nbhelpers.metrics import decisions
 from nbhelpers.validation import operating_point, tables
 
 
-def cohort(n=300, seed=0):
-    generator = np.random.default_rng(seed)
-    labels = (generator.random(n) < 0.4).astype(int)
-    return labels, 1 / (1 + np.exp(-generator.normal(1.5 * labels - 0.7)))
-
-
-def test_youden_threshold_reaches_the_best_sum_on_the_roc_curve():
-    labels, scores = cohort()
-    false, true, _ = roc_curve(labels, scores, drop_intermediate=False)
-    found = decisions.rates(labels, scores, decisions.choose_threshold(labels, scores))
-    assert found["sensitivity"] + found["specificity"] - 1 == pytest.approx((true - false).max())
-
-
-def test_wanted_sensitivity_is_reached_at_the_highest_threshold_that_does():
-    labels, scores = cohort()
-    threshold = decisions.choose_threshold(labels, scores, sensitivity=0.9)
-    assert (scores[labels == 1] >= threshold).mean() >= 0.9
-    above = np.sort(scores[scores > threshold])[1]
-    assert (scores[labels == 1] >= above).mean() < 0.9 or (scores[labels == 1] >= above).sum() == (
-        scores[labels == 1] >= threshold
-    ).sum()
-    assert decisions.choose_threshold(labels, scores, sensitivity=1.0) <= scores[labels == 1].min()
-    with pytest.raises(UserError, match="target_sensitivity"):
-        decisions.choose_threshold(labels, scores, sensitivity=0)
-
-
-def test_threshold_lies_between_the_classes_when_they_are_apart():
-    assert decisions.choose_threshold([0, 0, 1, 1], [0.1, 0.2, 0.6, 0.9]) == pytest.approx(0.4)
-
-
-def test_rates_equal_the_confusion_matrix():
-    labels, scores = cohort()
-    tn, fp, fn, tp = confusion_matrix(labels, scores >= 0.5).ravel()
-    found = decisions.rates(labels, scores, 0.5)
-    assert found == pytest.approx(
-        {"sensitivity": tp / (tp + fn), "specificity": tn / (tn + fp), "ppv": tp / (tp + fp), "npv": tn / (tn + fn)}
-    )
-
-
-@pytest.mark.parametrize(("successes", "n"), [(0, 10), (10, 10), (3, 17), (250, 600)])
-def test_wilson_equals_scipy(successes, n):
-    expected = binomtest(successes, n).proportion_ci(method="wilson")
-    assert intervals.wilson(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
-
-
-def test_intervals_are_wilson_without_patients_and_wider_with_films_of_few_patients():
-    labels, scores = cohort(400)
-    plain = decisions.rates_ci(labels, scores, 0.5)
-    tn, _, _, tp = confusion_matrix(labels, scores >= 0.5).ravel()
-    expected = binomtest(int(tp), int(labels.sum())).proportion_ci(method="wilson")
-    assert plain["sensitivity"][1:] == pytest.approx((expected.low, expected.high))
-    copies = decisions.rates_ci(np.repeat(labels, 5), np.repeat(scores, 5), 0.5, np.repeat(np.arange(400), 5))
-    few = decisions.rates_ci(np.repeat(labels, 5), np.repeat(scores, 5), 0.5)
-    for name in decisions.RATES:
-        assert copies[name].value == pytest.approx(plain[name].value)
-        assert copies[name].high - copies[name].low > 1.7 * (few[name].high - few[name].low)
-    assert tn > 0
-
-
-def test_a_rate_of_nothing_is_nan_not_an_error():
-    labels, scores = cohort(60)
-    for groups in (None, np.arange(60)):
-        found = decisions.rates_ci(labels, scores, 2.0, groups, n_resamples=50)
-        assert np.isnan(found["ppv"]).all() and found["sensitivity"].value == 0 and found["specificity"].value == 1
-
-
-def test_decision_curve_has_its_closed_forms():
-    labels, scores = cohort(1000)
-    share = labels.mean()
-    curve = decisions.decision_curve(labels, scores, [0.2, 0.5])
-    called = scores >= 0.2
-    expected = (called & (labels == 1)).mean() - (called & (labels == 0)).mean() * 0.25
-    assert curve["net_benefit"][0] == pytest.approx(expected)
-    assert curve["treat_all"].tolist() == pytest.approx([share - (1 - share) / 4, 2 * share - 1])
-    perfect = decisions.decision_curve(labels, labels)
-    assert perfect["net_benefit"].to_numpy() == pytest.approx(share)
-    with pytest.raises(UserError, match="between 0 and 1"):
-        decisions.decision_curve(labels, scores, [0.0])
-
-
 def test_threshold_comes_from_synthetic_validation_alone_and_is_carried_over_unchanged(tmp_path):
-    labels, scores = cohort(80)
+    labels, scores = called_cohort(80)
     (tmp_path / "cropped").mkdir()
     (tmp_path / "own").mkdir()
     pd.DataFrame({"image_id": range(80), "label": labels, "score": scores}).to_csv(
         tmp_path / "cropped/validation.csv", index=False
     )
-    chosen = operating_point.thresholds({"cropped": tmp_path / "cropped", "own": tmp_path / "own"})
+    chosen = operating_point.thresholds({name: SimpleNamespace(folder=tmp_path / name) for name in ("cropped", "own")})
     assert list(chosen["arm"]) == ["cropped"]
     assert chosen["threshold"][0] == decisions.choose_threshold(labels, scores)
-    films, film_scores = cohort(120, seed=5)
+    films, film_scores = called_cohort(120, seed=5)
     predictions = pd.DataFrame(
         {
             **{"dataset": "kermany", "image_id": [str(i) for i in range(120)], "label": films, "score": film_scores},
@@ -111,24 +31,13 @@ def test_threshold_comes_from_synthetic_validation_alone_and_is_carried_over_unc
     assert set(table["arm"]) == {"cropped"} and set(table["ci_method"]) == {"bootstrap_patient"}
     expected = decisions.rates(films, film_scores, chosen["threshold"][0])
     assert table.set_index("metric")["value"].to_dict() == pytest.approx(expected)
-    assert len(tables.operating_point_shown(table)) == 1
+    assert len(tables.operating_points(table)) == 1
     none = operating_point.transfer_table(both, chosen.iloc[:0])
-    assert none.empty and tables.operating_point_shown(none).empty
-
-
-def test_clustered_rates_of_0_and_1_have_wilsons_interval_with_n_the_patients():
-    labels = np.tile([0, 1], 30)
-    scores, patients = labels * 0.6 + 0.2, np.arange(60) // 6  # 10 patients of 6 films
-    found = decisions.rates_ci(labels, scores, 0.5, patients, n_resamples=50)
-    expected = binomtest(10, 10).proportion_ci(method="wilson")
-    for name in decisions.RATES:
-        assert found[name] == pytest.approx((1.0, expected.low, expected.high)), name
-    none = decisions.rates_ci(labels, np.full(60, 0.1), 0.5, patients, n_resamples=50)
-    assert none["sensitivity"] == pytest.approx((0.0, 1 - expected.high, 1 - expected.low))
+    assert none.empty and tables.operating_points(none).empty
 
 
 def test_a_single_patient_gives_rates_and_no_interval():
-    labels, scores = cohort(60)
+    labels, scores = called_cohort(60)
     predictions = pd.DataFrame(
         {
             **{"dataset": "own", "arm": "a", "image_id": [str(i) for i in range(60)], "label": labels},
@@ -139,7 +48,7 @@ def test_a_single_patient_gives_rates_and_no_interval():
     table = operating_point.transfer_table(predictions, chosen, n_resamples=20)
     assert set(table["ci_method"]) == {"too_few"} and table["value"].notna().all()
     assert table[["ci_low", "ci_high"]].isna().all(axis=None)
-    assert "too few patients" in tables.operating_point_shown(table).loc[0, "sensitivity"]
+    assert "too few patients" in tables.operating_points(table).loc[0, "sensitivity"]
     # One patient with pneumonia among several: sensitivity rests on that patient alone, specificity does not.
     patients = np.where(labels == 1, "ill", np.char.add("p", (np.arange(60) // 2).astype(str)))
     found = decisions.rates_ci(labels, scores, 0.5, patients, n_resamples=200)
@@ -147,11 +56,11 @@ def test_a_single_patient_gives_rates_and_no_interval():
 
 
 def test_a_network_without_validation_images_is_named_with_what_to_do(tmp_path):
-    labels, scores = cohort(80)
+    labels, scores = called_cohort(80)
     (tmp_path / "cropped").mkdir()
     pd.DataFrame({"label": labels, "score": scores}).to_csv(tmp_path / "cropped/validation.csv", index=False)
-    folders = {"cropped": tmp_path / "cropped", "own": tmp_path / "own"}
-    chosen = operating_point.thresholds(folders)
+    networks = {name: SimpleNamespace(folder=tmp_path / name) for name in ("cropped", "own")}
+    chosen = operating_point.thresholds(networks)
     assert list(chosen["chosen_on"]) == [operating_point.SYNTHETIC]
-    (line,) = operating_point.missing(folders, chosen)
+    (line,) = operating_point.missing(networks, chosen)
     assert line.startswith("own: no operating point") and "--validation" in line

@@ -2,35 +2,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from sklearn.metrics import average_precision_score, roc_auc_score
+from validation.validation_fixture import view_predictions
 
 from nbhelpers import metrics
 from nbhelpers.errors import UserError
-from nbhelpers.validation import arm_differences, subgroups, tables
-
-
-def made_predictions(n=1200, shortcut=True, seed=0):
-    """`view` knows only the view, `lung` only the disease; with a shortcut, pneumonia is filmed AP more often."""
-    generator = np.random.default_rng(seed)
-    label = (generator.random(n) < 0.4).astype(int)
-    share = np.where(label == 1, 0.8, 0.2) if shortcut else 0.5
-    view = np.where(generator.random(n) < share, "AP", "PA")
-    films = pd.DataFrame(
-        {
-            **{"dataset": "hospital", "image_id": [f"f{i}" for i in range(n)], "label": label, "view": view},
-            "patient_id": [f"p{i // 3}" for i in range(n)],
-            "sex": generator.choice(["F", "M"], n),
-            "age": generator.integers(0, 95, n).astype(float),
-        }
-    )
-    scores = {
-        "view": 1 / (1 + np.exp(-generator.normal(2.0 * (view == "AP")))),
-        "lung": 1 / (1 + np.exp(-generator.normal(1.0 * label))),
-    }
-    return pd.concat([films.assign(arm=arm, score=score) for arm, score in scores.items()], ignore_index=True)
+from nbhelpers.validation import subgroups, tables
 
 
 def test_each_subgroup_holds_scikit_learn_values_of_its_films():
-    predictions = made_predictions()
+    predictions = view_predictions()
     table = subgroups.metrics_table(predictions, n_resamples=30)
     part = predictions[(predictions["arm"] == "lung") & (predictions["view"] == "AP")]
     row = table[(table["arm"] == "lung") & (table["subgroup"] == "view AP")].set_index("metric")
@@ -49,9 +29,9 @@ def test_age_bands_are_closed_below():
 
 
 def test_planted_view_shortcut_is_found_and_the_view_alone_buys_nothing_after_adjustment():
-    table = subgroups.metrics_table(made_predictions(3000), n_resamples=200)
+    table = subgroups.metrics_table(view_predictions(3000), n_resamples=200)
     area = table[table["metric"] == "auroc"].set_index(["arm", "subgroup"])
-    whole = made_predictions(3000).query("arm == 'view'")
+    whole = view_predictions(3000).query("arm == 'view'")
     assert metrics.auroc(whole["label"], whole["score"]) > 0.7
     for name in ("view AP", "view PA", "view-adjusted"):
         assert area.loc[("view", name), "ci_low"] < 0.5 < area.loc[("view", name), "ci_high"], name
@@ -59,7 +39,7 @@ def test_planted_view_shortcut_is_found_and_the_view_alone_buys_nothing_after_ad
 
 
 def test_adjusted_auroc_is_the_weighted_one_of_scikit_learn():
-    part = made_predictions(500).query("arm == 'lung'")
+    part = view_predictions(500).query("arm == 'lung'")
     joint = part.groupby(["view", "label"])["score"].transform("size") / 500
     share = part.groupby("view")["score"].transform("size") / 500
     label_share = part.groupby("label")["score"].transform("size") / 500
@@ -72,7 +52,7 @@ def test_adjusted_auroc_is_the_weighted_one_of_scikit_learn():
 
 
 def test_without_a_shortcut_adjustment_changes_next_to_nothing():
-    part = made_predictions(4000, shortcut=False).query("arm == 'lung'")
+    part = view_predictions(4000, shortcut=False).query("arm == 'lung'")
     found = subgroups.view_adjusted_auroc(part["label"], part["score"], part["view"], None, 50)
     assert found.value == pytest.approx(metrics.auroc(part["label"], part["score"]), abs=0.005)
 
@@ -85,42 +65,21 @@ def test_adjustment_needs_both_views_in_both_classes():
 
 
 def test_small_subgroups_are_listed_with_n_and_without_a_value():
-    predictions = made_predictions(60)
+    predictions = view_predictions(60)
     table = subgroups.metrics_table(predictions, n_resamples=20)
     few = table[table["ci_method"] == "too_few"]
     assert len(few) and few["value"].isna().all() and (few["n"] > 0).all()
-    assert "too few" in tables.subgroups_shown(table).to_string()
+    assert "too few" in tables.subgroups(table).to_string()
 
 
 def test_unknown_or_constant_traits_make_no_subgroup():
-    predictions = made_predictions(100).assign(view="AP", sex=None, age=np.nan)
+    predictions = view_predictions(100).assign(view="AP", sex=None, age=np.nan)
     table = subgroups.metrics_table(predictions, n_resamples=20)
-    assert table.empty and {"arm", "subgroup", "value"} <= set(table) and tables.subgroups_shown(table).empty
-
-
-def test_differences_between_arms_hold_both_methods_and_holm_over_pairs():
-    predictions = made_predictions(400)
-    third = predictions[predictions["arm"] == "lung"].assign(arm="copy")
-    table = arm_differences.table(pd.concat([predictions, third]), n_resamples=100)
-    assert len(table) == 3 * 3
-    for (_, method), family in table.groupby(["metric", "method"]):
-        assert family["p_holm"].to_numpy() == pytest.approx(metrics.holm(family["p_value"])), method
-    same = table[(table["arm_a"] == "lung") & (table["arm_b"] == "copy")]
-    assert (same["difference"] == 0).all() and (same["p_holm"] == 1).all()
-    wide = predictions.pivot_table(index="image_id", columns="arm", values="score", sort=False)
-    label = predictions.drop_duplicates("image_id").set_index("image_id")["label"].loc[wide.index]
-    expected = metrics.delong_test(label, wide["view"], wide["lung"])
-    row = table[(table["arm_b"] == "lung") & (table["method"] == "paired_delong")].iloc[0]
-    assert tuple(row[["difference", "ci_low", "ci_high", "p_value"]]) == pytest.approx(expected)
-
-
-def test_one_arm_alone_has_no_differences_and_no_error():
-    table = arm_differences.table(made_predictions(60).query("arm == 'lung'"), n_resamples=10)
-    assert table.empty
+    assert table.empty and {"arm", "subgroup", "value"} <= set(table) and tables.subgroups(table).empty
 
 
 def test_a_subgroup_of_few_patients_is_too_few_however_many_films_they_have():
-    predictions = made_predictions(600)
+    predictions = view_predictions(600)
     men = predictions["sex"] == "M"
     # Men: hundreds of films, of 6 patients.
     number = predictions["image_id"].str[1:].astype(int)
@@ -135,16 +94,8 @@ def test_a_subgroup_of_few_patients_is_too_few_however_many_films_they_have():
 
 
 def test_view_adjustment_needs_patients_of_each_view_in_each_class():
-    predictions = made_predictions(600)
+    predictions = view_predictions(600)
     assert "view-adjusted" in set(subgroups.metrics_table(predictions, n_resamples=20)["subgroup"])
     number = predictions["image_id"].str[1:].astype(int)
     few = predictions.assign(patient_id="q" + (number % 8).astype(str))
     assert "view-adjusted" not in set(subgroups.metrics_table(few, n_resamples=20)["subgroup"])
-
-
-def test_arms_on_films_of_one_patient_differ_without_interval_and_p():
-    table = arm_differences.table(made_predictions(200).assign(patient_id="one"), n_resamples=20)
-    primary = table[table["primary"]]
-    assert set(primary["method"]) == {"too_few"} and len(primary) == 2
-    assert primary["difference"].notna().all()
-    assert primary[["ci_low", "ci_high", "p_value", "p_holm"]].isna().all(axis=None)

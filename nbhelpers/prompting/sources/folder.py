@@ -14,19 +14,9 @@ import pandas as pd
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import copy_original
 from nbhelpers.runs.files import inside
-from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import user_path
-from nbhelpers.runs.tables import LABELS, read_table
-
-_LABELS = {
-    "normal": "normal",
-    "pneumonia": "pneumonia",
-    "0": "normal",
-    "1": "pneumonia",
-    "0.0": "normal",
-    "1.0": "pneumonia",
-}
+from nbhelpers.runs.tables import LABELS, listed_labels, read_listed
 
 
 class FolderSource:
@@ -76,25 +66,9 @@ def read_folder_table(path: Path) -> pd.DataFrame:
         one class only, an image listed twice, or a path that leaves the table's folder.
     """
     where = str(path)
-    if path.is_dir():
-        raise UserError("folder_table is a folder", where, "name a CSV file in it, with path,label")
-    if not path.is_file():
-        raise UserError("folder_table not found", where, "name a CSV file with path,label")
-    table = read_table(path)
-    table.columns = [str(name).strip() for name in table.columns]
-    if "path" not in table and "image" in table:
-        table = table.rename(columns={"image": "path"})
-    for name in ("path", "label"):
-        if name not in table:
-            raise UserError(f"no column {name!r}", where, suggest(name, table.columns))
-    if table.empty:
-        raise UserError("the table lists no image", where, "add a row an image: path,label")
-    if table["path"].isna().any():
-        raise UserError(
-            f"no path in line {int(table['path'].isna().to_numpy().argmax()) + 2}", where, "name an image file"
-        )
-    table["original"] = table["path"].astype(str).str.strip()
-    table["label"] = _read_labels(table["label"], where)
+    table = read_listed(path, ("path", "label"), "folder_table")
+    table["original"] = table["path"]
+    table["label"] = listed_labels(table, where).map(dict(enumerate(LABELS)))
     for line, original in enumerate(table["original"], start=2):
         try:
             inside(path.parent, original)
@@ -110,17 +84,6 @@ def read_folder_table(path: Path) -> pd.DataFrame:
     )
     # Columns that the run fills itself would say something else here.
     return table.drop(columns=["path", "sha256", "width", "height", "status", "source"], errors="ignore")
-
-
-def _read_labels(labels: pd.Series, where: str) -> pd.Series:
-    read = labels.astype("string").str.strip().str.lower().map(_LABELS)
-    if read.isna().any():
-        line = int(read.isna().to_numpy().argmax())
-        raise UserError(f"label {labels.iloc[line]!r} in line {line + 2}", where, "use normal or pneumonia, or 0 or 1")
-    absent = sorted(set(LABELS) - set(read))
-    if absent:
-        raise UserError(f"one class only: no image is labelled {absent[0]}", where, "both classes are needed")
-    return read.astype(str)
 
 
 def _identifiers(table: pd.DataFrame, where: str) -> list[str]:

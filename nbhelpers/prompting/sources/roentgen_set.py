@@ -15,7 +15,7 @@ from nbhelpers.images.files import copy_original, decode
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import user_path
-from nbhelpers.runs.tables import LABELS, read_table, write_table
+from nbhelpers.runs.tables import LABELS, read_listed, write_table
 
 INSTALL = 'pip install -e ".[roentgen]"'
 DEFAULT_LABELS = {"pneumonia": ["Pneumonia"], "normal": ["No Finding"]}
@@ -161,10 +161,7 @@ def _metadata(file: Path) -> pd.DataFrame:
             raise UserError("no column 'image'", str(file), "this is no parquet file of images")
         table = parquet.read(columns=names).to_pandas()
     else:
-        table = read_table(file)
-        for name in ("image", "label"):
-            if name not in table:
-                raise UserError(f"no column {name!r}", str(file), "a list of images has image,label")
+        table = read_listed(file, ("image", "label"), "roentgen_import")
     plain_names = {_plain(name): name for name in table.columns}
     renamed = {plain_names[old]: new for old, new in _RENAMED.items() if old in plain_names and new not in table}
     table = table.rename(columns=renamed)
@@ -190,7 +187,7 @@ def _open_parquet(file: Path) -> Any:
 def _images_of(file: Path, wanted: set[int]) -> Iterator[tuple[int, bytes | None]]:
     """The bytes of the wanted rows, by row number; a row group at a time, since a set is larger than memory."""
     if file.suffix.lower() != ".parquet":
-        names = read_table(file)["image"].astype(str).tolist()
+        names = read_listed(file, ("image",), "roentgen_import")["image"].fillna("").tolist()
         for row in sorted(wanted):
             try:
                 yield row, inside(file.parent, names[row]).read_bytes()

@@ -106,7 +106,7 @@ def test_folder_with_image_and_label_is_imported(tmp_path):
     status = dict(zip(images["prompt"], images["status"], strict=True))
     assert status["a"] == status["b"] == status["c"] == "ok"
     assert status["d"].startswith("unreadable") and status["e"] == "missing image"
-    assert set(images["model"]) == {"RoentGen-v2"} and set(images["seed"]) == {7, 8, 9, 10, 11}
+    assert set(images["model"]) == {"RoentGen-v2"} and set(images["seed"].astype(int)) == {7, 8, 9, 10, 11}
 
 
 def test_import_of_nothing_of_one_class_or_of_a_leaving_path_is_one_error(tmp_path):

@@ -1,0 +1,75 @@
+import matplotlib
+import numpy as np
+import pandas as pd
+from interpretability.interpretability_fixture import LESION, SIDE, film_set, predictions, save_arm
+
+from nbhelpers import runs
+from nbhelpers.interpretability import chosen_films, figures, localisation
+from nbhelpers.networks import trained
+
+matplotlib.use("Agg")
+
+
+def test_figure_4_classes_films_at_the_first_arms_frozen_threshold_and_says_so(networks, tmp_path):
+    metrics = pd.DataFrame({"arm": ["two", "one", "one"], "threshold": [0.2, np.nan, 0.9]})
+    sets = {"toy": film_set(tmp_path / "films")}
+    shown = chosen_films.explain_sets(predictions(), sets, networks, metrics=metrics)[0]
+    assert shown.rule.endswith("p >= 0.9, its frozen threshold") and shown.films["n_cell"].iloc[0] == 1
+    assert shown.rule in figures.draw_examples([shown]).get_supxlabel()
+    assert chosen_films.explain_sets(predictions(), sets, networks)[0].rule.endswith("p >= 0.5")
+
+
+def test_a_cell_without_films_is_named_and_has_no_row(networks, tmp_path):
+    examples = chosen_films.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks, threshold=0.0)
+    assert examples[0].missing == ["false negative", "true negative"]
+    assert list(examples[0].films["cell"]) == ["true positive", "false positive"]
+    figure = figures.draw_examples(examples)
+    panels = [axes for axes in figure.axes if axes.images and axes.get_ylabel() != "Grad-CAM"]
+    assert sum(len(axes.images) == 2 for axes in panels) == 2 * 2
+    assert "no false negative, no true negative" in figure.get_supxlabel()
+    assert list(chosen_films.examples_table(examples)["dataset"]) == ["toy", "toy"]
+
+
+def load(tmp_path, monkeypatch, **arms):
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    run = tmp_path / "outputs" / "toy"
+    for seed, (arm, size) in enumerate(arms.items()):
+        save_arm(run, arm, seed, size)
+    return trained.load_networks(arms, runs.Stage("05", run, run, {"seed": 0, "device": "cpu"}, "cpu"))
+
+
+def test_films_stand_alone_where_no_network_keeps_a_map_and_one_line_says_why(tmp_path, monkeypatch, capsys):
+    networks, sets = load(tmp_path, monkeypatch, one=32, two=32), {"toy": film_set(tmp_path / "films")}
+    examples = chosen_films.explain_sets(predictions(), sets, networks)
+    why = "no Grad-CAM for resnet10t at 32 pixels: no spatial feature map is found before its classifier"
+    assert capsys.readouterr().out.splitlines() == [why]
+    figure = figures.draw_examples(examples)
+    assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1]
+    assert why in figure.subfigs[-1].get_supxlabel()
+    scored = localisation.localise_sets(networks, sets, n=0)
+    assert scored.empty and localisation.summarise_scores(scored).empty and "image_id" in scored
+
+
+def test_an_arm_without_a_map_does_not_take_the_others_maps_away(tmp_path, monkeypatch):
+    networks, sets = load(tmp_path, monkeypatch, one=32, two=64), {"toy": film_set(tmp_path / "films")}
+    examples = chosen_films.explain_sets(predictions(), sets, networks)
+    figure = figures.draw_examples(examples)
+    assert list(examples[0].maps) == ["two"] and "resnet10t at 32 pixels" in figure.get_supxlabel()
+    scored = localisation.localise_sets(networks, sets, n=0)
+    assert list(scored["map"].unique()) == [*localisation.BASELINES, "two"]
+
+
+def test_all_maps_of_a_figure_share_one_colour_scale(networks, tmp_path):
+    examples = chosen_films.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)
+    figure = figures.draw_examples(examples)
+    limits = {axes.images[1].get_clim() for axes in figure.axes if len(axes.images) == 2}
+    assert limits == {(0.0, max(float(maps.max()) for maps in examples[0].maps.values()))}
+
+
+def test_known_lesions_are_boxed_in_every_panel_of_their_row(networks, tmp_path):
+    examples = chosen_films.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)
+    figure = figures.draw_examples(examples)
+    boxes = [axes.patches[0].get_bbox() for axes in figure.axes if axes.patches]
+    assert len(boxes) == 2 * 3  # true positive and false negative, original and two arms
+    scale = 64 / SIDE
+    np.testing.assert_allclose(np.array(boxes[0].extents) + 0.5, np.array(LESION) * scale, atol=1)
