@@ -106,7 +106,8 @@ def test_modules_behind_a_piece_of_code_are_found_through_others_and_by_name() -
     assert {"prompting/sources/simulator.py", "simulator/film.py", "image_models/gemini/prices.yaml"} <= drawing
     assert "training/train.py" not in drawing
     assert "films/kermany.py" in found("from nbhelpers.films import registry")
-    assert {"reporting/checklist_claim2024.yaml"} <= found("from nbhelpers.reporting import report")
+    report = found("from nbhelpers.reporting import handout, report")
+    assert {"reporting/checklist_claim2024.yaml", "reporting/templates/base.html"} <= report
 
 
 @pytest.mark.parametrize("stage", parameters.STAGES)
@@ -160,3 +161,11 @@ def test_commands_survive_spaces_and_braces_in_a_path(tmp_path: Path) -> None:
 
     words = shlex.split(command.format(wildcards=Wildcards))
     assert words[-3:] == [str(folder / "mine.yaml"), "--arm", "raw"]
+
+
+def test_a_report_is_out_of_date_when_a_checklist_changes(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("run: mine\n")
+    plan = Plan(path)
+    files = {(plan.folder / name).resolve() for name in plan.code("report")}
+    assert {PACKAGE / "reporting" / name for name in ("checklist_tripod_ai.yaml", "statements.yaml")} <= files
