@@ -89,7 +89,8 @@ def panels(
 def shared_legend(figure: Figure, axis: Axes, place: str, columns: int) -> None:
     """One legend for a whole figure, outside its axes, of what one of them names; `place` is e.g. `lower center`."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc=f"outside {place}", ncols=columns)
+    outside: Any = f"outside {place}"  # a name of a place, which the types of Matplotlib list one by one
+    figure.legend(handles, labels, loc=outside, ncols=columns)
 
 
 def two_lines(title: str) -> str:

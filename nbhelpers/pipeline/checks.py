@@ -57,7 +57,7 @@ def check_inputs(parameter_file: Path | str) -> None:
     values = parameters.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
     check_names(values, str(parameter_file))
-    checkpoints.folders([], values.get("checkpoints"), folder)
+    checkpoints.folders([], values.get("checkpoints") or {}, folder)
     for source in dict.fromkeys(arm["source"] for arm in values["arms"].values()):
         drawing.make_source(source, values)
     for name in values["datasets"]:
