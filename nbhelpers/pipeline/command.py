@@ -22,6 +22,7 @@ from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root
 
+ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}  # Snakemake's: other machines may do the work
 FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake's: run again what is up to date
 
 
@@ -67,6 +68,12 @@ def only_run(folder: Path) -> Iterator[None]:
 
 def run(parameter_file: Path | str, options: list[str]) -> int:
     """Check an experiment, bring its run up to date through Snakemake, and name the report; returns the exit code."""
+    parameters.read_yaml(parameter_file)
+    # In a process of its own: what it imports would stay in memory beside every notebook.
+    elsewhere = [] if ELSEWHERE.isdisjoint(options) else ["--elsewhere"]
+    checked = subprocess.run([sys.executable, "-m", "nbhelpers", "check", str(parameter_file), *elsewhere])
+    if checked.returncode:
+        return checked.returncode
     values = parameters.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
     with only_run(folder):
@@ -74,10 +81,6 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         frozen = folder / "parameters.yaml"
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         if not frozen.is_file() or frozen.read_text(encoding="utf-8") != text:
-            # In a process of its own: what it imports would stay in memory beside every notebook.
-            checked = subprocess.run([sys.executable, "-m", "nbhelpers", "check", str(parameter_file)])
-            if checked.returncode:
-                return checked.returncode
             write_bytes(frozen, text.encode())
         os.environ[OWNER] = f"{socket.gethostname()}:{os.getpid()}"
         # This library, whatever else is installed: notebooks run in other folders than this one.

@@ -88,7 +88,7 @@ class Plan:
         the user's own files that its parameters name."""
         notebook = parameters.NOTEBOOKS / f"{stage}.ipynb"
         if stage == "report":
-            found = library_files("from nbhelpers.reporting import report")
+            found = library_files("from nbhelpers.reporting import handout, report")
         else:
             cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
             source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")

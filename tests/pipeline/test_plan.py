@@ -106,7 +106,7 @@ def test_modules_behind_a_piece_of_code_are_found_through_others_and_by_name() -
     assert {"prompting/sources/simulator.py", "simulator/film.py", "image_models/gemini/prices.yaml"} <= drawing
     assert "training/train.py" not in drawing
     assert "films/kermany.py" in found("from nbhelpers.films import registry")
-    assert {"reporting/checklist_claim2024.yaml"} <= found("from nbhelpers.reporting import report")
+    assert "reporting/checklist_claim2024.yaml" in found("from nbhelpers.reporting import handout")
 
 
 @pytest.mark.parametrize("stage", parameters.STAGES)

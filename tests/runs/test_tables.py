@@ -13,8 +13,8 @@ from nbhelpers.runs import tables
 
 def images_table(**columns: object) -> pd.DataFrame:
     row = {
-        **{"image_id": "p1", "path": "images/p1.png", "label": "pneumonia", "source": "simulator", "prompt": "x, y"},
-        **{"model": "m", "sha256": "0" * 64, "width": 10, "height": 10, "status": "ok"},
+        **{"image_id": "p1", "path": "images/p1.png", "label": "pneumonia", "source": "simulator", "simulated": True},
+        **{"prompt": "x, y", "model": "m", "sha256": "0" * 64, "width": 10, "height": 10, "status": "ok"},
     }
     return pd.DataFrame([{**row, **columns}])
 
