@@ -102,7 +102,7 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
             *((drawing.make_source, name, values) for name in sources if name in drawing.SOURCES),
             *((check_films, name, values, folder) for name in values["datasets"] if name in registry.LOADERS),
             *((check_network, values, prefix) for prefix in ("", "diversity_") if values["arms"] and not wrong_names),
-            *(((pick_device, values["device"]),) if here else ()),
+            *((pick_device, name) for name in [values["device"]] if here and parameters.DEVICE.fullmatch(name)),
         )
     )
     if faults:

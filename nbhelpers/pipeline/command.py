@@ -23,6 +23,7 @@ from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root
 
 ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}  # Snakemake's: other machines may do the work
+DRY = {"-n", "--dry-run", "--dryrun"}  # Snakemake's: say what would be run
 FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake's: run again what is up to date
 
 
@@ -91,12 +92,16 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         before = report.stat().st_mtime_ns if report.is_file() else None
         # In three calls, since Snakemake plans by what may change: only with the images, and then the scores, there
         # does it see that they are what they were, and leaves be what depends on them.
-        forced = not FORCED.isdisjoint(options)
-        for target in ("all",) if forced else ("images", "scores", "all"):
+        dry = not DRY.isdisjoint(options)
+        at_once = dry or not FORCED.isdisjoint(options)
+        for target in ("all",) if at_once else ("images", "scores", "all"):
             more = ["--forcerun", "prompting"] if target == "images" and may_still_come(folder) else []
             code = snakemake(frozen, target, [*options, *more])
             if code:
                 return code
+        if dry:
+            say(values["run"], "a dry run: nothing was run")
+            return 0
         if report.is_file() and before == report.stat().st_mtime_ns:
             say(values["run"], "everything was up to date")
         print(f"report: {report}")
@@ -123,7 +128,7 @@ def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
         # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
         *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
         *("--max-checksum-file-size", "500MB"),
-        *("--quiet", "all"),
+        *(("--quiet", "all") if DRY.isdisjoint(options) else ()),
         *local,
         *options,
     ]

@@ -26,6 +26,7 @@ STAGES = ("01_prompting", "02_cropping", "03_training", "04_external_validation"
 
 # What a parameters cell may import, to say what its annotations mean.
 TYPES_FROM = ("typing", "annotated_types", "pydantic")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 _LIMITS: dict[type, str] = {
@@ -263,8 +264,8 @@ def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
     for name, arm in arms.items():
         if not isinstance(arm, dict) or set(arm) != {"source", "crop"}:
             faults.append(UserError(f"arm {name!r} is {arm!r}", where, "an arm is {source: ..., crop: ...}"))
-    device = str(values.get("device", "auto"))
-    if not re.fullmatch(r"auto|cpu|mps|cuda(:\d+)?", device):
+    device = values.get("device", "auto")
+    if not DEVICE.fullmatch(device):
         faults.append(UserError(f"device = {device!r}", where, "use auto, cpu, cuda, mps, or one of several as cuda:1"))
     if len(set(datasets)) < len(datasets):
         faults.append(UserError(f"datasets = {datasets!r}", where, "name each once"))

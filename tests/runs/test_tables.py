@@ -36,6 +36,13 @@ def test_a_name_that_pandas_would_take_for_missing_or_a_number_stays_that_name(t
     assert list(tables.read_table(path, "predictions").loc[0, ["image_id", "arm"]]) == [name, name]
 
 
+@pytest.mark.parametrize("words", [("True", "False"), ("true", "false"), ("1", "0"), ("1.0", "0.0"), ("True", "")])
+def test_true_and_false_are_read_as_such_whatever_wrote_them(tmp_path: Path, words: tuple[str, str]) -> None:
+    (tmp_path / "t.csv").write_text(f"arm,primary\na,{words[0]}\nb,{words[1]}\n")
+    read = tables.read_table(tmp_path / "t.csv")["primary"]
+    assert read.dtype == bool and list(read) == [True, False]
+
+
 def test_what_is_unknown_stays_empty(tmp_path: Path) -> None:
     path = tables.write_table(predictions_table(), tmp_path / "p.csv", "predictions")
     assert tables.read_table(path, "predictions")["patient_id"].isna().all()
