@@ -145,7 +145,7 @@ def read_table(path: Path | str, kind: str | None = None) -> pd.DataFrame:
 
 
 def flags(column: pd.Series) -> pd.Series:
-    """A column of true and false as bool, as CSVs hold it: `True`, `true`, `1`, `1.0`; what is empty is false."""
+    """A column of true and false as bool, however a CSV holds it: `True`, `true`, `1`, `1.0`; empty is false."""
     return column.astype("str").str.lower().isin(("true", "1", "1.0"))
 
 
