@@ -102,16 +102,7 @@ def _told(axis: Axes, visible: pd.DataFrame) -> None:
 def figure_1(images: pd.DataFrame, folder: Path, columns: int = 7, seed: int = 0) -> Figure:
     """Figure 1: images as drawn, one row a source and class; where pairs are known, a column shows one pair.
 
-    Parameters
-    ----------
-    images : DataFrame
-        From `drawing.draw_all`.
-    folder : pathlib.Path
-        Holds `<source>/<path>`.
-    columns : int
-        Images a row.
-    seed : int
-        Chooses which.
+    `images` are those of `drawing.draw_all`, with their files in `folder/<source>/<path>`; `seed` chooses which.
     """
     rows: list[tuple[str, list[Path]]] = []
     for source, table in images[images["status"] == "ok"].groupby("source", sort=False):
