@@ -204,7 +204,8 @@ def read_headers(paths: Iterable[str], root: Path, cache: Path, workers: int = 8
     """Header fields of films, one row each, in the order of `paths`; a film is read once and then known from a CSV.
 
     The fields of `dicom.Header`, and `error`: None, or why the header could not be read. `paths` count from `root`.
-    The CSV in the folder `cache` holds each film's size and time: a film that has changed is read again. `workers` threads hide a slow disk; the parsing itself is one core's work.
+    The CSV in the folder `cache` holds each film's size and time: a film that has changed is read again. `workers`
+    threads hide a slow disk; the parsing itself is one core's work.
     """
     store = cache / f"rsna_headers_{sha256(str(root.resolve()).encode()).hexdigest()[:12]}.csv"
     wanted = pd.DataFrame({"path": list(paths)})
