@@ -127,16 +127,21 @@ def table(
             images, doing = np.concatenate([plain, *changed]), f"{name} on changed films of {dataset}"
             scores = scoring.predict(arm.model, images, transform, device, batch_size, doing).reshape(-1, len(label))
             spreads = [d.auroc for d in distributions(label, list(scores), patients, method, n_resamples, seed)]
-            areas = [metrics.auroc(label, score) for score in scores]
+            first = metrics.auroc(label, scores[0])
+            measured = {}
+            for step, score, spread in zip([None, *steps], scores, spreads, strict=True):
+                area = metrics.auroc(label, score)
+                low, high = percentile_interval(spread)
+                drop_low, drop_high = percentile_interval(spreads[0] - spread)
+                measured[step] = {
+                    **{"auroc": area, "ci_low": low, "ci_high": high, "drop": first - area},
+                    **{"drop_low": drop_low, "drop_high": drop_high, "n": len(label)},
+                }
+            # The unchanged films are the start of every curve.
             for change, levels in STRENGTHS.items():
-                # The unchanged films are the start of every curve.
-                for at in (0, *(1 + steps.index((change, strength)) for strength in levels)):
-                    low, high = percentile_interval(spreads[at])
-                    drop_low, drop_high = percentile_interval(spreads[0] - spreads[at])
-                    row: dict[str, Any] = {"arm": name, "dataset": dataset, "change": change}
-                    row |= {"strength": float(steps[at - 1][1]) if at else 0.0}
-                    row |= {"auroc": areas[at], "ci_low": low, "ci_high": high, "drop": areas[0] - areas[at]}
-                    rows.append(row | {"drop_low": drop_low, "drop_high": drop_high, "n": len(label)})
+                about = {"arm": name, "dataset": dataset, "change": change}
+                rows.append({**about, "strength": 0.0, **measured[None]})
+                rows += [{**about, "strength": float(level), **measured[change, level]} for level in levels]
     return pd.DataFrame(rows)
 
 
