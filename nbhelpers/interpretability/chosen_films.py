@@ -77,16 +77,7 @@ def choose_examples(
     Within a cell films are ordered by score (then by `image_id`), and those nearest to the middle are taken: as many
     films of that cell are surer as are less sure. Nobody picks them.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        `arm, dataset, image_id, label, score`.
-    dataset, arm : str
-        Whose films, and whose scores decide.
-    threshold : float
-        A score from here on is called pneumonia.
-    per_cell : int
-        How many films of each cell; fewer where there are fewer.
+    A score from `threshold` on is called pneumonia. Each cell gives `per_cell` films, fewer where there are fewer.
 
     Returns
     -------
@@ -122,16 +113,9 @@ def explain_examples(
 ) -> Examples:
     """Grad-CAM of the chosen films by every fine-tuned network, with the grad-cam package.
 
-    Parameters
-    ----------
-    chosen, missing
-        From `choose_examples`.
-    sample : FilmSample
-        Holds the chosen films, in any order.
-    networks : mapping
-        Those that are not fine-tuned are left out: their classifier knows no pneumonia.
-    rule : str
-        How the films were chosen, for the foot of the figure.
+    `chosen, missing` are from `choose_examples`; the sample holds the chosen films in any order. Networks that are not
+    fine-tuned are left out: their classifier knows no pneumonia. `rule` says how the films were chosen, for the foot of
+    the figure.
 
     Raises
     ------
