@@ -65,7 +65,7 @@ def test_films_are_drawn_at_the_sets_prevalence_and_repeat_with_the_seed():
 
 def test_table_starts_every_curve_at_the_unchanged_films_and_draws(tmp_path):
     model = models.build("resnet18", "random", 1, seed=0)
-    arm = trained.Arm(model.eval(), models.ModelDescription("resnet18", "random", Transform(32)))
+    arm = trained.Network("cropped", model.eval(), models.ModelDescription("resnet18", "random", Transform(32)))
     generator = np.random.default_rng(0)
     rows = []
     for number in range(24):
@@ -89,7 +89,7 @@ def test_table_starts_every_curve_at_the_unchanged_films_and_draws(tmp_path):
     titles = {"cropped": "cropped (simulated)"}
     shown = robustness.largest_changes(table, sets, titles)
     assert len(shown) == shown["largest"].nunique() <= 2
-    style.style()
+    style.use()
     figure = figures.robustness_curves(table, sets, titles)
     assert len(figure.axes) == 5 and all(axis.lines for axis in figure.axes)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["cropped (simulated)"]

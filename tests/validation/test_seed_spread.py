@@ -17,6 +17,7 @@ from nbhelpers.networks import checkpoints, models
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.trained import load_arms
 from nbhelpers.reporting import report
+from nbhelpers.runs import Stage
 from nbhelpers.runs.tables import read_table
 from nbhelpers.training import repeats, splits
 from nbhelpers.training import train as training
@@ -76,7 +77,7 @@ def run(arm, tmp_path_factory):
 
 def scored(run, extra_seeds):
     folder, _, sets = run
-    trained = load_arms(["cropped"], folder)
+    trained = load_arms(["cropped"], Stage("04", folder / "04", folder, {"seed": 3}, "cpu"))
     films = scores.decode(sets, trained, cache=folder / "cache")
     predictions = scores.predict(trained, films, folder, "cpu", 8)
     others = seed_spread.predict(["cropped"], trained, films, folder, extra_seeds, "cpu", 8)
@@ -181,7 +182,7 @@ def test_each_seed_has_scikit_learns_values_on_the_same_films_and_is_scored_once
         part = everything[everything["seed"] == row["seed"]]
         oracle = {"auroc": roc_auc_score, "aupr": average_precision_score}[row["metric"]]
         assert row["value"] == pytest.approx(oracle(part["label"].astype(int), part["score"]), abs=1e-12)
-    monkeypatch.setattr(evaluation.scoring, "predict", None)  # a second call must not score again
+    monkeypatch.setattr(scores.scoring, "predict", None)  # a second call must not score again
     pd.testing.assert_frame_equal(scored(run, 2)[3], others)
 
 
@@ -210,7 +211,7 @@ def test_one_seed_has_no_spread_and_no_figure(run, capsys):
     by_seed, results = made([0.8])
     spread = seed_spread.summary(by_seed, results)
     assert spread["n_seeds"].tolist() == [1] and spread["sd"].isna().all()
-    shown = tables.seeds_shown(spread, run[2])
+    shown = tables.seeds(spread, run[2])
     assert not [name for name in shown if "over seeds" in name or "lowest" in name]
     figures.save_spread(by_seed, spread, run[2], {}, None)  # would fail on the stage if it saved
     assert capsys.readouterr().out == "one training seed: no spread to show\n"
@@ -221,11 +222,11 @@ def test_no_arm_of_the_run_gives_empty_tables(run):
     others = seed_spread.predict([], trained, films, run[0], 2)
     by_seed = seed_spread.table([], trained, predictions, others)
     spread = seed_spread.summary(by_seed, evaluation.metrics_table(predictions, 20))
-    assert by_seed.empty and spread.empty and tables.seeds_shown(spread, run[2]).empty
+    assert by_seed.empty and spread.empty and tables.seeds(spread, run[2]).empty
 
 
 def test_the_figure_has_a_panel_a_metric_and_a_dot_a_seed(run):
-    style.style()
+    style.use()
     trained, _, predictions, others = scored(run, 2)
     by_seed = seed_spread.table(["cropped"], trained, predictions, others)
     spread = seed_spread.summary(by_seed, evaluation.metrics_table(predictions, 50))
