@@ -272,7 +272,7 @@ def train_arm(
             batches = epoch_batches(pairs, settings.batch_size, seed, epoch)
             row: dict[str, Any] = {"epoch": epoch}
             row |= _train_epoch(state, images, labels, batches, transform, settings, seed, chosen, bar)
-            scores = scoring.predict(state.model, images[validating], transform, chosen, settings.batch_size)
+            scores = scoring.predict(state.model, images[validating], transform, chosen)
             row["val_loss"] = balanced_log_loss(labels[validating], scores)
             row["val_auroc"] = float(roc_auc_score(labels[validating], scores))
             state.history.append(row)
@@ -285,7 +285,7 @@ def train_arm(
 
     state.model.load_state_dict(state.best)
     state.model.eval()
-    scores = scoring.predict(state.model, images[validating], transform, chosen, settings.batch_size)
+    scores = scoring.predict(state.model, images[validating], transform, chosen)
     validation = split.iloc[validating][["image_id", "pair_id", "label"]].assign(score=scores).reset_index(drop=True)
     history = history_table(state.history)
     best = best_epoch(state.history)

@@ -125,7 +125,7 @@ def table(
                 (change, s): plain if change == "none" else np.stack([CHANGES[change](image, s) for image in plain])
                 for change, s in steps
             }
-            # All in one call: the network is prepared once.
+            # All in one call, for one progress bar.
             scores = scoring.predict(
                 arm.model,
                 np.concatenate(list(changed.values())),

@@ -79,7 +79,7 @@ def test_the_validation_scores_are_those_of_the_saved_checkpoint_on_unseen_pairs
     model, description = models.load_checkpoint(folder)
     validation, split = read_table(folder / "validation.csv"), read_table(folder / "split.csv")
     rows = table.index[table["image_id"].isin(validation["image_id"])]
-    scores = scoring.predict(model, images[rows], description.transform, "cpu", QUICK.batch_size)
+    scores = scoring.predict(model, images[rows], description.transform, "cpu")
     np.testing.assert_array_equal(validation["image_id"], table["image_id"][rows])
     np.testing.assert_allclose(validation["score"], scores, atol=1e-12)
     assert set(split["pair_id"][split["split"] == "train"]).isdisjoint(validation["pair_id"])
