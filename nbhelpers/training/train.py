@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,16 +21,17 @@ from torch.nn import functional
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks import models, scoring
+from nbhelpers.networks.checkpoints import network_name
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
 from nbhelpers.runs.devices import Device, pick_device
-from nbhelpers.runs.files import inside
+from nbhelpers.runs.files import inside, read_json
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
 from nbhelpers.training.augmentation import augment, step_seed
-from nbhelpers.training.resume import RESUME_FILE, State, fingerprint, load_resume, save_resume
+from nbhelpers.training.resume import RESUME_FILE, State, data_hash, fingerprint, load_resume, save_resume
 from nbhelpers.training.schedule import Settings, epoch_batches, learning_rate_at
 
 GRADIENT_NORM = 1.0  # where a step's gradient is cut; a few odd films must not undo an epoch
@@ -45,6 +46,21 @@ class Trained:
     history: pd.DataFrame
     validation: pd.DataFrame
     resumed_from: int
+
+
+class Place(NamedTuple):
+    """Where a network goes: its folder below `03_training`, its seed, and its name in titles and figures."""
+
+    folder: str
+    seed: int
+    name: str
+
+
+def place(arm: str, seed: int, training_seed: int | None = None) -> Place:
+    """The arm's own network, of the run's seed, or with another `training_seed` a further one beside it."""
+    if training_seed in (None, seed):
+        return Place(network_name(arm), seed, arm)
+    return Place(network_name(arm, training_seed), training_seed, f"{arm}_seed_{training_seed}")
 
 
 def arm_images_path(run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str) -> Path:
@@ -189,7 +205,6 @@ def train_arm(
     seed: int = 0,
     device: Device | str = "auto",
     simulated: bool = False,
-    keep_resume: bool = False,
 ) -> Trained:
     """Train a classifier on an arm's images.
 
@@ -200,7 +215,7 @@ def train_arm(
     Parameters
     ----------
     folder : path
-        `03_training/<arm>` of the run.
+        `03_training/<arm>` of the run, or `03_training/<arm>/seed_<n>`.
     split : DataFrame
         From `splits.split_groups`: `image_id, pair_id, label, group, split`, one row an image.
     images : uint8 array, shape (n, size, size)
@@ -219,9 +234,6 @@ def train_arm(
         `auto`, or a torch device name.
     simulated : bool
         Whether the images came from a simulator; kept in `model.json`.
-    keep_resume : bool
-        Leave the file that a training goes on from, so that the same call finds all its epochs done; for a training
-        that is the first of several. `training_seeds.train_seeds` removes it.
 
     Returns
     -------
@@ -230,10 +242,11 @@ def train_arm(
     Raises
     ------
     UserError
-        When a group is in both parts of the split, the backbone or its weights cannot be had, or the loss is no
-        longer finite.
+        When the folder holds a network of another seed, a group is in both parts of the split, the backbone or its
+        weights cannot be had, or the loss is no longer finite.
     """
     folder = Path(folder)
+    _check_replaceable(folder, seed)
     check_images(images, transform)
     if len(images) != len(split):
         raise UserError(f"{len(images)} images for {len(split)} rows", "images", "load both with load_arm")
@@ -296,16 +309,31 @@ def train_arm(
         seed=seed,
         arm=dict(arm),
         simulated=simulated,
-        training=asdict(settings) | {"best_epoch": best, "images": counts.set_index("split")["images"].to_dict()},
+        training=asdict(settings)
+        | {"best_epoch": best, "images": counts.set_index("split")["images"].to_dict()}
+        | {"data_sha256": data_hash(split, images)},
         val_auroc=float(roc_auc_score(validation["label"], validation["score"])),
     )
     write_table(validation, folder / "validation.csv")
     write_table(history, folder / "history.csv", "history")
     description = models.save_checkpoint(folder, state.model, description)
     # Last: until here a kill still finds it and has nothing to train again.
-    if not keep_resume:
-        (folder / RESUME_FILE).unlink(missing_ok=True)
+    (folder / RESUME_FILE).unlink(missing_ok=True)
     return Trained(state.model, description, history, validation, done)
+
+
+def _check_replaceable(folder: Path, seed: int) -> None:
+    """Refuse to train over another seed's network by hand; the pipeline removes what it makes anew."""
+    try:
+        there = read_json(folder / models.DESCRIPTION_FILE).get("seed")
+    except UserError:
+        return
+    if there != seed:
+        raise UserError(
+            f"the network of seed {there} lies here, and one of seed {seed} would take its place",
+            str(folder),
+            f"set training_seed = {seed} to train it beside, or delete the folder",
+        )
 
 
 def summary(description: ModelDescription) -> pd.DataFrame:

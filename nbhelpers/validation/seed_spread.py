@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
 from nbhelpers import metrics
 from nbhelpers.metrics import discrimination
-from nbhelpers.networks import checkpoints, models
-from nbhelpers.networks.trained import Network
+from nbhelpers.networks.trained import Network, load_seeds
+from nbhelpers.runs import Stage
 from nbhelpers.validation import scores
 
 COLUMNS = ["arm", "dataset", "seed", "metric", "value"]
@@ -21,12 +20,10 @@ def predict(
     names: Iterable[str],
     trained: Mapping[str, Network],
     films: Mapping[str, scores.Films],
-    run_folder: Path,
+    stage: Stage,
     extra_seeds: int = 0,
-    device: str = "auto",
     batch_size: int = 64,
     crop: str = "none",
-    note: Callable[[Path], Path] | None = None,
 ) -> pd.DataFrame:
     """Scores of the further trainings of each arm on the same films; kept as `scores.predict` keeps them.
 
@@ -36,12 +33,12 @@ def predict(
         The arms that this run trained; a checkpoint of the user's own has one seed.
     trained : mapping
         From `trained.load_arms`: the first training of each.
-    films, run_folder, device, batch_size, crop
+    films, batch_size, crop
         As `scores.predict` takes them.
+    stage : Stage
+        Its run holds the networks; what is read is noted as its inputs.
     extra_seeds : int
         Further trainings of each arm.
-    note : callable, optional
-        Called with each file that is read, e.g. `stage.input`.
 
     Returns
     -------
@@ -51,18 +48,12 @@ def predict(
     Raises
     ------
     UserError
-        When notebook 03 has not trained them for the very network that `trained` holds.
+        When one is not trained, or was trained otherwise than the network that `trained` holds.
     """
     tables = []
     for name in names:
-        folder = run_folder / "03_training" / name
-        found = checkpoints.seed_folders(folder, trained[name].description.weights_sha256, extra_seeds)
-        for seed, place in found.items():
-            for file in checkpoints.FILES:
-                if note is not None:
-                    note(place / file)
-            arm = Network(name, *models.load_checkpoint(place))
-            scored = scores.predict({name: arm}, films, run_folder, device, batch_size, crop)
+        for seed, arm in load_seeds(trained[name], extra_seeds, stage).items():
+            scored = scores.predict({name: arm}, films, stage.run_folder, stage.device, batch_size, crop)
             tables.append(scored.assign(seed=seed))
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "label", "score"])
 

@@ -1,4 +1,6 @@
-"""Networks from their folders: arms, checkpoints of the user's own, and what training started from."""
+"""Networks from their folders: arms, further seeds, checkpoints of the user's own, and what training started from."""
+
+import json
 
 import pytest
 import torch
@@ -68,3 +70,42 @@ def test_the_table_tells_what_each_network_was_trained_on_and_started_from(stage
     assert table.loc["one", ["trained_on", "backbone", "size"]].tolist() == ["simulator", "resnet10t", 64]
     start = table.loc[trained.NOT_FINE_TUNED]
     assert start["trained_on"] == "nothing but its start" and start["started_from"] == "random weights"
+
+
+def save_seed(stage, seed, **changes):
+    """A further training of arm `one`, or of something a little different."""
+    save_arm(stage.run_folder, f"one/seed_{seed}", seed)
+    path = stage.run_folder / "03_training/one" / f"seed_{seed}" / "model.json"
+    made = json.loads(path.read_text())
+    made["arm"]["name"] = "one"
+    path.write_text(json.dumps(made | changes))
+
+
+def test_further_seeds_are_the_networks_that_follow_the_arms_own(stage):
+    for seed in (5, 6, 9):
+        save_seed(stage, seed, training={"best_epoch": seed}, val_auroc=seed / 10)
+    network = trained.load_arms(["one"], stage)["one"]
+    found = trained.load_seeds(network, 2, stage)
+    assert {seed: (other.name, other.description.seed) for seed, other in found.items()} == {
+        5: ("one", 5),
+        6: ("one", 6),
+    }
+    assert not torch.equal(found[5].model.conv1[0].weight, network.model.conv1[0].weight)
+    assert trained.load_seeds(network, 0, stage) == {}
+    stage.close()
+    assert "03_training/one/seed_6/checkpoint.safetensors" in (stage.folder / "run.json").read_text()
+
+
+def test_a_further_seed_that_is_not_trained_is_named_with_what_trains_it(stage):
+    save_seed(stage, 5)
+    with pytest.raises(UserError, match=r"seed 6 of arm 'one' is not trained.*training_seed = 6"):
+        trained.load_seeds(trained.load_arms(["one"], stage)["one"], 2, stage)
+
+
+@pytest.mark.parametrize(
+    "change", [{"training": {"epochs": 9}}, {"simulated": True}, {"init": "imagenet"}, {"arm": {"name": "two"}}]
+)
+def test_a_further_seed_that_differs_in_more_than_its_seed_is_refused(stage, change):
+    save_seed(stage, 5, **change)
+    with pytest.raises(UserError, match="of another training"):
+        trained.load_seeds(trained.load_arms(["one"], stage)["one"], 1, stage)
