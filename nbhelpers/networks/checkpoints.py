@@ -17,7 +17,7 @@ def missing(folder: Path) -> list[str]:
     return [file for file in FILES if not (folder / file).is_file()]
 
 
-def folders(arms: Iterable[str], checkpoints: Mapping[str, str], run_folder: Path) -> dict[str, Path]:
+def folders(arms: Iterable[str], checkpoints: Mapping[str, str] | None, run_folder: Path) -> dict[str, Path]:
     """Where the network of each arm lies: `03_training/<arm>` of the run, or the folder that `checkpoints` names.
 
     Raises
@@ -25,6 +25,7 @@ def folders(arms: Iterable[str], checkpoints: Mapping[str, str], run_folder: Pat
     UserError
         When a name is in both, or a folder lacks `model.json` or `checkpoint.safetensors`.
     """
+    checkpoints = checkpoints or {}
     found = {name: run_folder / "03_training" / name for name in arms}
     for name, given in checkpoints.items():
         if name in found:
