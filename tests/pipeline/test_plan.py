@@ -182,3 +182,28 @@ def test_further_seeds_are_networks_of_their_own_that_the_validation_alone_waits
     assert not [name for name in plan.networks() if "seed_" in name]
     own, further = (json.loads(plan.trigger("03_training", name)) for name in ("raw", "raw/seed_4"))
     assert own | {"training_seed": 4} == further and own["training_seed"] is None and own["seed"] == 3
+
+
+def test_the_snakefile_trains_each_seed_of_an_arm_as_a_job_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    path = tmp_path / "mine.yaml"
+    path.write_text("run: mine\nseed: 3\nextra_seeds: 1\narms: {raw: {source: simulator, crop: none}}\n")
+    (tmp_path / "outputs/mine").mkdir(parents=True)
+    words = [
+        "-m",
+        "snakemake",
+        "scores",
+        "--snakefile",
+        str(parameters.ROOT / "Snakefile"),
+        "--dry-run",
+        "--cores",
+        "1",
+    ]
+    done = subprocess.run(
+        [sys.executable, *words, "--printshellcmds", "--config", f"parameters={path}"], capture_output=True, text=True
+    )
+    told = done.stdout + done.stderr
+    assert [told.count(f"--arm {name}\n") for name in ("raw", "raw/seed_4")] == [1, 1], told
+    assert "notebooks/03_training_raw/seed_4.ipynb" in told and "seed_5" not in told
