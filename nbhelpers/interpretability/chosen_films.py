@@ -28,25 +28,10 @@ CELLS = {
 class Examples:
     """Films of figure 4 of one data set, with every arm's map.
 
-    Attributes
-    ----------
-    dataset, title : str
-        Name of the data set, and what figures call it.
-    films : DataFrame
-        One row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm.
-    images : uint8 array (n, size, size)
-    maps : dict of str to float32 array (n, size, size)
-        Grad-CAM by arm, on the scale of the logit; only arms of whose network a map is found.
-    truth : Truths
-        Lesions, where they are known.
-    missing : list of str
-        Cells without a film.
-    without_map : list of str
-        Backbones of which no spatial feature map is found, and their sizes.
-    titles : dict of str to str
-        What figures call each arm.
-    rule : str
-        Whose score and which threshold made a film a positive.
+    `films` has a row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm. `maps` are Grad-CAM by arm
+    `(n, size, size)`, on the scale of the logit, only of networks with a spatial feature map; `without_map` names the
+    other backbones and their sizes. `missing` are cells without a film. `rule` tells whose score and which threshold
+    made a film a positive. `title` and `titles` are what figures call the data set and each arm.
     """
 
     dataset: str

@@ -59,17 +59,10 @@ def extract(
 class Clusters(NamedTuple):
     """What `cluster_all` found.
 
-    Attributes
-    ----------
-    seeds : DataFrame
-        One row per network, data set, space and seed: `arm, dataset, n, prevalence, space, seed, accuracy, ari`.
-    summary : DataFrame
-        Mean and spread over the seeds in the chosen space: `clustering.summarise_seeds`.
-    spaces : DataFrame
-        The means in both spaces side by side: `clustering.compare_spaces`.
-    embedding : DataFrame
-        One row per network and film, of the first seed: `arm, dataset, image_id, label, umap_1, umap_2, cluster`, the
-        cluster being that of K-means in the chosen space, numbered by the label that it matches best.
+    `seeds` has a row per network, data set, space and seed: `arm, dataset, n, prevalence, space, seed, accuracy, ari`;
+    `summary` is `clustering.summarise_seeds` of it in the chosen space, `spaces` its `clustering.compare_spaces`.
+    `embedding` has a row per network and film, of the first seed: `arm, dataset, image_id, label, umap_1, umap_2,
+    cluster`, the cluster being that of K-means in the chosen space, numbered by the label that it matches best.
     """
 
     seeds: pd.DataFrame

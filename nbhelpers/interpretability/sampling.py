@@ -19,19 +19,7 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class FilmSample:
-    """Some films of a set.
-
-    Attributes
-    ----------
-    film_set : FilmSet
-        Where they are from.
-    films : DataFrame
-        Their rows, numbered from 0.
-    images : dict of int to uint8 array (n, size, size)
-        Their pixels at each size that a network takes.
-    crop : str
-        The crop that was applied before resizing.
-    """
+    """Some films of a set: their rows, numbered from 0, and their pixels at each size that a network takes."""
 
     film_set: FilmSet
     films: pd.DataFrame
