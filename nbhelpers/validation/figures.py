@@ -300,7 +300,7 @@ def draw_spread(
 ) -> Figure:
     """AUROC on the left, AUPR on the right, a row a data set; a dot a seed above the first seed's sampling interval.
 
-    Takes what `seed_spread.table` and `seed_spread.summary` give, and the arms' `titles`.
+    Takes what `seed_spread.seeds_table` and `seed_spread.summary` give, and the arms' `titles`.
     """
     names, arms, colours = _shown(spread)
     set_titles = [sets[name].title for name in names for _ in METRIC_NAMES]

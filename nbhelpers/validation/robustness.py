@@ -92,7 +92,7 @@ def chosen_films(label: NDArray[np.int64], count: int, seed: int = 0) -> NDArray
     return np.sort(np.concatenate(drawn))
 
 
-def table(
+def robustness_table(
     arms: Mapping[str, Network],
     films: Mapping[str, Films],
     device: str = "auto",

@@ -49,7 +49,7 @@ def predict(
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "label", "score"])
 
 
-def table(
+def seeds_table(
     names: Iterable[str], trained: Mapping[str, Network], predictions: pd.DataFrame, others: pd.DataFrame
 ) -> pd.DataFrame:
     """AUROC and AUPR of every seed of the arms `names`: `arm, dataset, seed, metric, value`, the first seed first.
@@ -69,7 +69,8 @@ def table(
 def summary(by_seed: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """The spread over seeds beside the sampling interval of the first one.
 
-    `by_seed` is from `table`; of `results`, from `evaluation.metrics_table`, the primary rows of all films are taken.
+    `by_seed` is from `seeds_table`; of `results`, from `evaluation.metrics_table`, the primary rows of all films are
+    taken.
 
     Returns
     -------
