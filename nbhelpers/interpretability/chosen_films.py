@@ -28,10 +28,10 @@ CELLS = {
 class Examples:
     """Films of figure 4 of one data set, with every arm's map.
 
-    `films` has a row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm. `maps` are Grad-CAM by arm
-    `(n, size, size)`, on the scale of the logit, only of networks with a spatial feature map; `without_map` names the
-    other backbones and their sizes. `missing` are cells without a film. `rule` tells whose score and which threshold
-    made a film a positive. `title` and `titles` are what figures call the data set and each arm.
+    `films` has a row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm. `maps` are Grad-CAM by
+    arm, `(n, size, size)`, on the scale of the logit, only of networks with a spatial feature map; `without_map` names
+    the other backbones and their sizes. `missing` are cells without a film. `rule` tells whose score and which
+    threshold made a film a positive. `title` and `titles` are what figures call the data set and each arm.
     """
 
     dataset: str
