@@ -222,8 +222,6 @@ def train_arm(
         In the order of `split`, of the size of `transform`.
     arm, simulated
         `name`, `source` and `crop`, and whether the images came from a simulator; kept in `model.json`.
-    backbone, init : str
-        As `models.build` takes them.
     seed : int
         Of weights, order and augmentation: the same seed gives the same weights on the same machine.
 
@@ -247,10 +245,9 @@ def train_arm(
     models.check_fits(model, transform, backbone)
     state = _fresh_state(model, settings, chosen)
     made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen)
-    resumed = load_resume(folder / RESUME_FILE, state, made_of)
+    if load_resume(folder / RESUME_FILE, state, made_of):
+        print(f"an interrupted training goes on after epoch {len(state.history)}")
     done = len(state.history)
-    if resumed:
-        print(f"an interrupted training goes on after epoch {done}")
     write_table(split, folder / "split.csv")
 
     n_steps = len(epoch_batches(parts.pairs, settings.batch_size, seed, 1))
