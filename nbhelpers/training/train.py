@@ -265,18 +265,10 @@ def train_arm(
     scores = scoring.predict(state.model, images[parts.validating], transform, chosen)
     validated = split.iloc[parts.validating][["image_id", "pair_id", "label"]]
     validation = validated.assign(score=scores).reset_index(drop=True)
-    description = ModelDescription(
-        backbone=backbone,
-        init=init,
-        transform=transform,
-        seed=seed,
-        arm=dict(arm),
-        simulated=simulated,
-        training=asdict(settings)
-        | {"best_epoch": best_epoch(state.history), "images": counts.set_index("split")["images"].to_dict()}
-        | {"data_sha256": data_hash(split, images)},
-        val_auroc=float(roc_auc_score(validation["label"], validation["score"])),
-    )
+    kept = {"best_epoch": best_epoch(state.history), "images": counts.set_index("split")["images"].to_dict()}
+    told = asdict(settings) | kept | {"data_sha256": data_hash(split, images)}
+    area = float(roc_auc_score(validation["label"], validation["score"]))
+    description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, area)
     return _write(folder, state, description, validation, done)
 
 
