@@ -156,6 +156,8 @@ def summarise_seeds(table: pd.DataFrame, space: str = "umap") -> pd.DataFrame:
         `arm, dataset, space, n, prevalence, seeds`, then the mean of `accuracy` and `ari`, with `_sd` (of the sample;
         empty for one seed), `_low` and `_high` (smallest and largest), and `majority`, the accuracy of one big cluster.
     """
+    if space not in SPACES:
+        raise UserError(f"unknown space {space!r}", "clustering_space", f"one of {', '.join(SPACES)}")
     groups = table[table["space"] == space].groupby(["arm", "dataset"], sort=False)
     rows = []
     for (arm, dataset), group in groups:
