@@ -1,4 +1,7 @@
-"""Sets of films to validate on: one shape for all of them, found by name. Never for training or model selection."""
+"""Sets of films to validate on: one shape for all of them, found by name. Never for training or model selection.
+
+To add a set: write a module here with `load(parameters, run_folder) -> FilmSet`, and list it in `LOADERS`.
+"""
 
 from __future__ import annotations
 
