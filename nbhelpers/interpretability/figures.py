@@ -22,7 +22,7 @@ from nbhelpers.interpretability.grad_cam import resize_maps
 from nbhelpers.interpretability.localisation import BASELINES, SCORES
 from nbhelpers.metrics.wording import interval
 from nbhelpers.runs import Stage
-from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, panels, two_lines
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, in_lines, panels
 
 _BOX_COLOUR = "#56e0ff"
 _MARKERS = {"normal": "o", "pneumonia": "^"}
@@ -47,7 +47,7 @@ def draw_clusters(
             _scatter(grouped, here, "cluster")
             row = found[arm, dataset]
             if number == 0:
-                truth.set_title(two_lines(network_titles[arm]).replace(", ", "\n", 1), fontsize=9)
+                truth.set_title(in_lines(network_titles[arm]).replace(", ", "\n", 1), fontsize=9)
             grouped.set_title(f"{_of_seeds(row, 'accuracy', 'acc.')}\n{_of_seeds(row, 'ari', 'ARI')}", fontsize=8)
             if column == 0:
                 truth.set_ylabel(f"{set_titles[dataset]}\ntrue label\nUMAP 2", fontsize=8)
@@ -113,7 +113,7 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
                 if column:
                     map_ = resize_maps(shown.maps[name][number : number + 1], size)[0]
                     here.imshow(map_, cmap=colours, norm=scale)
-                title = two_lines(shown.titles[name]) if column else "original"
+                title = in_lines(shown.titles[name]) if column else "original"
                 heading = f"{title}\n" if row == 0 else ""
                 here.set_title(
                     heading + (f"p = {film[f'score_{name}']:.2f}" if column else film["image_id"]), fontsize=8

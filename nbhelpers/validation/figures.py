@@ -99,7 +99,7 @@ def _bars(axis: Axes, part: pd.DataFrame, colours: Mapping[str, str], titles: Ma
         text = axis.text(float(place), height, f"{value:.3f}", ha="center", va="bottom", fontsize=8, zorder=6)
         # Lines of reference run behind the number, not through it.
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.9})
-    axis.set_xticks(places, [style.two_lines(titles[arm]) for arm in part.index])
+    axis.set_xticks(places, [style.in_lines(titles[arm]) for arm in part.index])
     axis.set_xlim(-0.6, len(part) - 0.4)
     axis.set_ylim(0, 1.1)
     axis.set_yticks(np.linspace(0, 1, 6))
@@ -147,7 +147,7 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], 
                 weights = np.full(len(scores), 1 / len(scores))
                 axis.hist(scores, bins=np.linspace(0, 1, 26), weights=weights, label=text, **look)
             axis.set_title(titles[arm], loc="left")
-        row[0].set_ylabel(f"{style.two_lines(sets[dataset].title)}\nshare of films")
+        row[0].set_ylabel(f"{style.in_lines(sets[dataset].title)}\nshare of films")
     for axis in axes[-1]:
         axis.set_xlabel("score (probability)")
     style.shared_legend(figure, axes[0, 0], "upper right", 2)
@@ -224,7 +224,7 @@ def reliability_and_decision(
     grid = figure.add_gridspec(2 * len(names), len(arms), height_ratios=heights)
     letters = iter(ascii_uppercase)
     for number, name in enumerate(names):
-        letter, title = next(letters), style.two_lines(sets[name].title)
+        letter, title = next(letters), style.in_lines(sets[name].title)
         below = figure.add_subplot(grid[2 * number + 1, :])
         for column, arm in enumerate(arms):
             part = _of(recalibrated, dataset=name, arm=arm)
@@ -237,7 +237,7 @@ def reliability_and_decision(
                 curve = decisions.decision_curve(part["label"], part[kind])
                 below.plot(curve["threshold"], curve["net_benefit"], color=colours[arm], linestyle=line, linewidth=1.4)
             above.set(xlabel="mean probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), box_aspect=1)
-            above.set_title(style.two_lines(titles[arm]), fontsize=8)
+            above.set_title(style.in_lines(titles[arm]), fontsize=8)
             if column == 0:
                 above.set_title(letter, loc="left")
                 above.set_ylabel(f"{title}\nshare with pneumonia")
@@ -276,7 +276,7 @@ def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet], titles: 
                 band = {"color": colours[arm], "alpha": 0.15, "linewidth": 0}
                 axis.fill_between(part["strength"], part["ci_low"], part["ci_high"], **band)
             axis.axhline(0.5, color=FLOOR, linestyle="--", linewidth=1)
-        row[0].set_ylabel(f"{style.two_lines(sets[name].title)}\nAUROC")
+        row[0].set_ylabel(f"{style.in_lines(sets[name].title)}\nAUROC")
     for axis, change in zip(axes[-1], changes, strict=True):
         axis.set_xlabel(robustness.AXES[change].replace(": ", "\n"), fontsize=8)
     style.shared_legend(figure, axes[0, 0], "upper center", len(arms))
@@ -318,7 +318,7 @@ def draw_spread(
                 faces = [colours[arm], *["white"] * (len(seeds) - 1)]
                 heights = np.full(len(seeds), place - 0.14)
                 axis.scatter(seeds, heights, s=22, facecolors=faces, edgecolors=colours[arm], linewidths=1.1)
-            axis.set_yticks(range(len(arms)), [style.two_lines(titles[arm]) for arm in arms])
+            axis.set_yticks(range(len(arms)), [style.in_lines(titles[arm]) for arm in arms])
             axis.set_ylim(len(arms) - 0.5, -0.5)
             axis.set_xlabel(title)
     handles = [

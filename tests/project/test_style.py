@@ -63,5 +63,5 @@ def test_a_figures_note_says_whether_all_or_some_rows_are_simulated(flags: list[
 
 
 def test_words_in_brackets_go_below() -> None:
-    assert style.two_lines("raw (simulated)") == "raw\n(simulated)"
+    assert style.in_lines("raw (simulated)") == "raw\n(simulated)"
     assert style.source_title("simulator_roentgen") == "simulator (RoentGen-like)"
