@@ -20,7 +20,9 @@ from PIL import Image
 from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
 from pydicom.multival import MultiValue
+from pydicom.pixels import get_decoder
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.uid import UID
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import MAX_PIXELS, Gray, to_gray
@@ -224,7 +226,14 @@ def _check_shape(dataset: pydicom.Dataset, where: str, max_pixels: int) -> None:
 
 
 def _pixels(dataset: pydicom.Dataset, where: str) -> NDArray[Any]:
-    if str(dataset.file_meta.get("TransferSyntaxUID", "")) not in _JPEG:
+    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    if syntax.is_transfer_syntax and syntax.is_compressed and not get_decoder(syntax).is_available:
+        raise UserError(
+            f"its compression, {syntax.name}, has no decoder here",
+            where,
+            "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg, or store the film uncompressed",
+        )
+    if syntax not in _JPEG:
         return np.asarray(dataset.pixel_array)
     # The compressed image has a size of its own, and decoders allocate by that one.
     with Image.open(io.BytesIO(get_frame(dataset.PixelData, 0, number_of_frames=1))) as image:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
-import json
 import os
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import yaml
 
@@ -20,7 +20,7 @@ from nbhelpers.image_models.ledger import NOT_YET
 from nbhelpers.pipeline.jobs import supervise
 from nbhelpers.pipeline.notebooks import say
 from nbhelpers.pipeline.plan import Plan
-from nbhelpers.runs import parameters
+from nbhelpers.runs import home, parameters
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root
 
@@ -82,6 +82,7 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
     values = parameters.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
     with only_run(folder):
+        home.settle(outputs_root())
         # A copy is run, not the file itself: an edit while it runs must not reach half of the notebooks.
         frozen = folder / "parameters.yaml"
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
@@ -134,13 +135,9 @@ def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
     local = [] if elsewhere else ["--cores", "all", "--resources", "accelerator=1"]
     arguments = [
         target,  # first, since an option of several values would take it for one more
-        # Quoted as YAML, which is how Snakemake reads it: a path may hold "#" or ": ".
-        *(
-            "--snakefile",
-            str(parameters.ROOT / "Snakefile"),
-            "--config",
-            f"parameters={json.dumps(str(parameter_file))}",
-        ),
+        *("--snakefile", str(parameters.ROOT / "Snakefile")),
+        # Snakemake reads it as YAML, without its quotes: a path may hold "#" or ": ".
+        *("--config", f"parameters={quote(str(parameter_file))}"),
         # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
         *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
         *("--max-checksum-file-size", "500MB"),
@@ -149,4 +146,5 @@ def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
         *options,
     ]
     patience = PATIENCE_S + values["gemini_deadline_s"] * ("gemini" in str(values["arms"]))
+    os.environ.pop("SNAKEMAKE_PROFILE", None)  # of another project; this one's is named by an option
     return supervise([sys.executable, "-m", "nbhelpers", "snakemake", *arguments], values["run"], patience, elsewhere)

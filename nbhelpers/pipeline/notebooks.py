@@ -150,8 +150,9 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
     try:
         with heeding(interruption.ask):
             papermill.execute_notebook(
-                source,
-                target,
+                *(
+                    str(path).replace("{", "{{").replace("}", "}}") for path in (source, target)
+                ),  # papermill formats them
                 parameters=chosen,
                 progress_bar=False,
                 stderr_file=ProgressLines(label),

@@ -6,9 +6,10 @@ import contextlib
 import hashlib
 import json
 import os
+import posixpath
 import secrets
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from nbhelpers.errors import UserError
@@ -69,8 +70,8 @@ def inside(folder: Path | str, relative: str) -> Path:
         When `relative` is absolute or leaves `folder` by `..`: tables come from other people too. A link below it is
         followed: it is the work of whoever keeps the folder.
     """
-    folder = Path(folder)
-    candidate = PurePosixPath(str(relative).replace("\\", "/"))
-    if candidate.is_absolute() or ".." in candidate.parts or "\0" in str(relative):
+    text = str(relative).replace("\\", "/")
+    way = posixpath.normpath(text)
+    if way.startswith("/") or way.split("/")[0] == ".." or "\0" in text:
         raise UserError(f"path {str(relative)!r} leaves its folder", str(folder), "use a path below the table's folder")
-    return folder / candidate
+    return Path(folder) / way
