@@ -12,14 +12,15 @@ from nbhelpers.errors import UserError
 from nbhelpers.films.film_set import FilmSet
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.stage import user_path
-from nbhelpers.runs.tables import listed_labels, read_listed
+from nbhelpers.runs.tables import flags, listed_labels, read_listed
 
 
 def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     """The films that the CSV of the parameter `folder_films` lists.
 
     Columns `path` (relative to the table's folder) and `label` (0 or 1, or normal and pneumonia); optional `image_id`,
-    `patient_id`, `view`, `sex`, `age` and others. Files that are missing are left out and listed.
+    `patient_id`, `view`, `sex`, `age` and others; films that all have `simulated` true are a simulated set. Files that
+    are missing are left out and listed.
 
     Raises
     ------
@@ -46,14 +47,23 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         raise UserError(
             f"none of the {len(films)} files exists", str(table_path), "paths count from the table's folder"
         )
+    named = "patient_id" in films and films["patient_id"].notna().any()
+    notes = (
+        ["Labels and patients as the user's table gives them."]
+        if named
+        else ["Labels as the user's table gives them; it names no patients."]
+    )
+    declared = flags(films["simulated"]) if "simulated" in films else pd.Series(False, index=films.index)
+    if declared.any() and not declared.all():
+        notes.append(f"The table declares {int(declared.sum()):,} of {len(films):,} films simulated.")
     found = FilmSet(
         name="folder",
         title=f"Own films ({root.name})",
-        simulated=False,
+        simulated=bool(declared.all()),
         root=root,
         films=films,
         licence="the user's own",
-        notes=["Labels and patients as the user's table gives them."],
+        notes=notes,
     )
     found.exclude(dict.fromkeys(found.films.loc[pd.Series(missing), "image_id"], "file missing"))
     return found

@@ -28,6 +28,15 @@ def test_folder_takes_labels_as_numbers_or_words_and_lists_missing_files(tmp_pat
     }
 
 
+def test_films_are_simulated_where_the_table_says_so_of_all(tmp_path):
+    table = pd.DataFrame({"path": ["a.png", "b.png"], "label": [0, 1], "simulated": ["true", "True"]})
+    found = registry.load("folder", write_folder(tmp_path / "all", table, list(table["path"])), tmp_path)
+    assert found.simulated and found.notes == ["Labels as the user's table gives them; it names no patients."]
+    table["simulated"] = ["yes", "True"]
+    found = registry.load("folder", write_folder(tmp_path / "one", table, list(table["path"])), tmp_path)
+    assert not found.simulated and found.notes[1] == "The table declares 1 of 2 films simulated."
+
+
 @pytest.mark.parametrize(
     ("table", "message"),
     [
