@@ -23,7 +23,7 @@ LABEL_COLOURS = {"normal": "#8fb3c9", "pneumonia": "#7a1f4f"}
 NAMES = {
     "roentgen_v2": "RoentGen-v2",
     "roentgen": "RoentGen-v2",
-    "simulator_roentgen": "simulator (RoentGen-like)",
+    "simulator_roentgen": "RoentGen-like simulator",
     "gemini": "Gemini",
     "folder": "own images",
     "pixel_spacing": "pixel spacing",
@@ -35,6 +35,7 @@ NAMES = {
     "npv": "NPV",
     "auroc": "AUROC",
     "aupr": "AUPR",
+    "brier": "Brier score",
 }
 # Markers and lines of arms, so that they differ without colour too.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
