@@ -96,7 +96,7 @@ def read_validation(path: Path | str) -> pd.DataFrame:
     """The user's validation table as `validation.csv` holds it: `label` (0 or 1)`, score, origin`."""
     table = read_listed(path, ("label", "score"), "--validation")
     labels = listed_labels(table, str(path))
-    scores = pd.to_numeric(table["score"], errors="coerce")
+    scores = pd.to_numeric(table["score"].str.replace(",", "."), errors="coerce")
     if not scores.between(0, 1).all():
         raise UserError("a score is not between 0 and 1", str(path), "give the network's probability of pneumonia")
     return pd.DataFrame({"label": labels, "score": scores, "origin": "own validation set"})
