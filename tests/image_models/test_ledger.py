@@ -61,10 +61,10 @@ def test_a_torn_last_line_is_passed_over_and_the_next_line_is_whole(tmp_path):
     for end in (cut, cut[:-100], cut + "é".encode()[:1]):
         path.write_bytes(end)
         with Ledger(tmp_path) as ledger:
-            assert ledger.torn == 1 and ledger.entry(KEY).ok is None and len(ledger.entry(KEY).open) == 1
+            assert len(ledger.bad) == 1 and ledger.entry(KEY).ok is None and len(ledger.entry(KEY).open) == 1
             ledger.append(outcome(asked, "unknown"))
-        entries, _, torn = replay(path)
-        assert torn == 1 and entries[KEY].outcomes == {"unknown": 1}
+        entries, _, bad = replay(path)
+        assert len(bad) == 1 and entries[KEY].outcomes == {"unknown": 1}
 
 
 def test_nothing_is_ever_rewritten(tmp_path):
@@ -111,8 +111,8 @@ def test_lines_of_many_threads_are_all_there_and_whole(tmp_path):
             thread.join()
     lines = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
     assert len(lines) == 2 * 12 * 25
-    entries, _, torn = replay(tmp_path / "ledger.jsonl")
-    assert torn == 0 and len(entries) == 300 and all(entry.ok and not entry.open for entry in entries.values())
+    entries, _, bad = replay(tmp_path / "ledger.jsonl")
+    assert not bad and len(entries) == 300 and all(entry.ok and not entry.open for entry in entries.values())
     assert spent(entries.values()) == pytest.approx(300 * 0.04)
 
 
@@ -164,5 +164,5 @@ def test_kill_leaves_whole_lines_and_at_most_one_torn(tmp_path):
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        entries, _, torn = replay(path)
-        assert torn <= 1 and sum(len(entry.open) for entry in entries.values()) <= 3
+        entries, _, bad = replay(path)
+        assert len(bad) <= 1 and sum(len(entry.open) for entry in entries.values()) <= 3

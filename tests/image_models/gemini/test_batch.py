@@ -13,7 +13,7 @@ from image_models.gemini_fixture import SECRET, design, lines_of, source
 from image_models.gemini_server import REPLIES, Reply, ok, png
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.batch import _Retrying
+from nbhelpers.image_models.gemini.service import Service
 from nbhelpers.image_models.ledger import replay
 from nbhelpers.prompting import drawing
 
@@ -131,7 +131,8 @@ WORKER = textwrap.dedent(
     """
     import sys, pandas as pd
     from nbhelpers.prompting.sources.gemini import GeminiSource
-    source = GeminiSource("gemini", {"gemini_mode": "batch", "gemini_poll_s": 0.02, "gemini_budget_usd": 100.0})
+    source = GeminiSource("gemini", {"gemini_mode": "batch", "gemini_poll_s": 0.02, "gemini_budget_usd": 100.0,
+                                     "gemini_model": "gemini-2.5-flash-image"})
     print(source.draw(pd.read_csv(sys.argv[1]), sys.argv[2])["status"].value_counts().to_dict())
     """
 )
@@ -175,18 +176,18 @@ def test_killed_between_making_a_job_and_noting_it_the_job_is_found_by_its_name(
 
 def test_killed_before_the_job_was_made_it_is_made_once(serve, tmp_path, monkeypatch):
     server = serve()
-    real = _Retrying.call
+    real = Service.call
 
     def die(self, do, *arguments, **named):
         if "create" in do.__code__.co_names:
             raise KeyboardInterrupt
         return real(self, do, *arguments, **named)
 
-    monkeypatch.setattr(_Retrying, "call", die)
+    monkeypatch.setattr(Service, "call", die)
     with pytest.raises(KeyboardInterrupt):
         batch().draw(design(4), tmp_path)
     assert server.uploads and not server.jobs
-    monkeypatch.setattr(_Retrying, "call", real)
+    monkeypatch.setattr(Service, "call", real)
     assert (batch().draw(design(4), tmp_path)["status"] == "ok").all() and len(server.jobs) == 1
 
 
