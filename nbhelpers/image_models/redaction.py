@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote
@@ -62,6 +63,21 @@ def _pieces(values: tuple[str, ...]) -> tuple[frozenset[str], dict[int, frozense
         quick |= {low[at : at + 4] for at in range(len(low) - 3)}
         pieces.setdefault(size, set()).update(low[at : at + size] for at in range(len(low) - size + 1))
     return frozenset(quick), {size: frozenset(known) for size, known in pieces.items()}
+
+
+@contextlib.contextmanager
+def gate() -> Iterator[None]:
+    """What is raised within, and what led to it, carries no key."""
+    try:
+        yield
+    except Exception as error:
+        link: BaseException | None = error
+        while link is not None:
+            with contextlib.suppress(AttributeError, TypeError):
+                link.args = tuple(redact(part) if isinstance(part, str) else part for part in link.args)
+                vars(link).update({name: redact(part) for name, part in vars(link).items() if isinstance(part, str)})
+            link = link.__cause__ or link.__context__
+        raise
 
 
 def clean(value: Any) -> Any:

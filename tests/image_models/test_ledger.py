@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.ledger import Ledger, image_key, replay, spent
+from nbhelpers.image_models.ledger import Ledger, image_key, passed_over, replay, spent
 
 KEY = "k" * 64
 
@@ -65,6 +65,52 @@ def test_a_torn_last_line_is_passed_over_and_the_next_line_is_whole(tmp_path):
             ledger.append(outcome(asked, "unknown"))
         entries, _, bad = replay(path)
         assert len(bad) == 1 and entries[KEY].outcomes == {"unknown": 1}
+
+
+BAD_LINES = {
+    "a cost of NaN": '{"event": "outcome", "request_id": "R", "key": "K", "outcome": "ok", "cost_usd": NaN}',
+    "a cost of infinity": '{"event": "outcome", "request_id": "R", "key": "K", "outcome": "ok", "cost_usd": Infinity}',
+    "a negative cost": '{"event": "outcome", "request_id": "R", "key": "K", "outcome": "ok", "cost_usd": -1e9}',
+    "a cost in words": '{"event": "outcome", "request_id": "R", "key": "K", "outcome": "ok", "cost_usd": "four"}',
+    "a number": "17",
+    "a list": '["event"]',
+    "no event": '{"key": "K"}',
+    "a key that is none": '{"event": "outcome", "request_id": "R", "key": ["K"], "outcome": "ok"}',
+    "an outcome that is none": '{"event": "outcome", "request_id": "R", "key": "K", "outcome": {}}',
+    "an event that is none": '{"event": ["x"], "batch": 5}',
+    "zeros of a power failure": "\0" * 4000,
+    "nested without an end": "[" * 200_000,
+    "bytes of another code": "\udcff\udcfe",
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_anywhere_is_named_and_blocks_nothing(bad, tmp_path):
+    with Ledger(tmp_path) as ledger:
+        first, second = ledger.request(KEY, 0.05), ledger.request("q", 0.06)
+        ledger.append(first, second)
+    path = tmp_path / "ledger.jsonl"
+    line = bad.replace('"R"', f'"{first["request_id"]}"').replace('"K"', f'"{KEY}"')
+    path.write_bytes(path.read_bytes() + line.encode(errors="surrogateescape") + b"\n")
+    with Ledger(tmp_path) as ledger:
+        assert ledger.bad == [3] and "line 3 " in passed_over(path, ledger.bad)
+        # What it may have cost is counted: at its estimate, as an outcome or as one that is still open.
+        assert ledger.spent() == pytest.approx(0.05 + 0.06)
+        ledger.append(outcome(second, cost=0.04))
+    assert replay(path)[2] == [3] and passed_over(path, []) == ""
+    events = '{"event": "extra", "cost_usd": NaN}\n{"event": "batch_request", "batch": ["b"], "images": "x"}\n'
+    path.write_bytes(path.read_bytes() + events.encode())
+    with Ledger(tmp_path) as ledger:
+        assert ledger.spent() == pytest.approx(0.05 + 0.04) and ledger.bad[:2] == [3, 5]
+
+
+def test_no_line_is_written_that_is_not_strict_json(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        ledger.append(
+            {"event": "note", "a": float("nan"), "b": {"c": [float("-inf")]}, "d": Path("x"), "e": {1: 10**400}}
+        )
+    text = (tmp_path / "ledger.jsonl").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["b"] == {"c": [None]}
 
 
 def test_nothing_is_ever_rewritten(tmp_path):

@@ -213,8 +213,6 @@ def from_error(error: Exception, late: str = "no whole reply in time") -> Outcom
     if isinstance(error, FAILED):
         # The request went out: whether it was carried out, and billed, nobody here can know.
         return _clean(Outcome("transport", f"{type(error).__name__}: {error}", billed=None))
-    if redact(str(error)) != str(error):
-        raise RuntimeError(redact(f"{type(error).__name__}: {error}")) from None
     raise error
 
 

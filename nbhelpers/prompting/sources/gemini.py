@@ -26,6 +26,7 @@ from nbhelpers.image_models.gemini.purchases import (
 )
 from nbhelpers.image_models.ledger import Ledger, passed_over, replay, spent
 from nbhelpers.image_models.originals import file_is_whole, forget_arrivals
+from nbhelpers.image_models.redaction import gate
 
 
 class GeminiSource:
@@ -79,7 +80,7 @@ class GeminiSource:
         for all), or a disk that takes no more.
         """
         settings, folder = self.settings, Path(folder)
-        with Ledger(folder) as ledger:
+        with gate(), Ledger(folder) as ledger:
             if said := passed_over(ledger.path, ledger.bad):
                 print(said)
             rows = rows_of(design, settings.request)

@@ -1,5 +1,6 @@
 """Requests in flight: every reply handled, waits obeyed, the budget kept, and nothing lost however a run ends."""
 
+import contextlib
 import errno
 import json
 import os
@@ -13,6 +14,7 @@ import threading
 import time
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from image_models import gemini_server
@@ -323,12 +325,12 @@ class Disk:
 
     def _fsync(self, file):
         # A full disk is told when a file is flushed.
-        if "/images/" in os.readlink(f"/proc/self/fd/{file}"):
+        if "/images/" in str(Path(f"/proc/self/fd/{file}").readlink()):
             self._refuse()
         self.fsync(file)
 
     def _write(self, file, data):
-        if os.readlink(f"/proc/self/fd/{file}").startswith(self.folder):
+        if str(Path(f"/proc/self/fd/{file}").readlink()).startswith(self.folder):
             self._refuse()
         return self.write(file, data)
 
@@ -442,14 +444,16 @@ def test_a_second_signal_ends_at_once_and_counts_what_was_in_flight(serve, tmp_p
     assert spent(entries.values()) >= len(server.calls) * PRICE * 0.99
 
 
-def test_rows_that_wait_to_be_asked_again_do_not_hold_up_a_stop(serve, tmp_path):
+def test_rows_that_wait_to_be_asked_again_do_not_hold_up_a_stop(serve, tmp_path, monkeypatch):
     serve(lambda c: REPLIES["503"][0](c.prompt) if "number 0" in c.prompt else ok(c.prompt, delay=0.05))
     made = source(budget_usd=2.5)
     made.settings.backoff_s = 40.0
     run = online.Run(Ledger(tmp_path), rows_of(design(9), made.settings.request), tmp_path, made.settings)
-    threading.Timer(1.0, lambda: run.stop("asked to")).start()
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.default_int_handler)
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     started = time.monotonic()
-    online.run_in_thread(run)
+    with pytest.raises(KeyboardInterrupt):
+        online.run_in_thread(run)
     assert time.monotonic() - started < 10 and run.counts["ok"] == 8
 
 
@@ -468,9 +472,10 @@ def test_the_dearest_price_is_known_at_the_next_start(images, serve, tmp_path):
     spent_before = source().plan(design(2), tmp_path)["spent_usd"]
     assert spent_before == pytest.approx(2 * images * 0.0387, rel=0.01)
     for _ in range(4):
-        table = source(budget_usd=1.0).draw(design(12), tmp_path)
+        with contextlib.suppress(UserError):  # what is left is less than the list's price of those still wanted
+            table = source(budget_usd=0.85).draw(design(12), tmp_path)
         # Nothing more is in flight than was set aside at the price that is known.
-        assert source().plan(design(12), tmp_path)["spent_usd"] <= 1.0
+        assert source().plan(design(12), tmp_path)["spent_usd"] <= 0.85
     assert (table["status"] == "not yet: budget").any()
 
 
@@ -491,7 +496,7 @@ BAD_USAGE = {
     "words": '{"promptTokenCount": "forty", "candidatesTokenCount": 1290}',
     "a list": "[40, 1290]",
     "nested": '{"promptTokenCount": 40, "candidatesTokenCount": {"value": NaN}}',
-    "a split of NaN": '{"candidatesTokenCount": 9, "candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": NaN}]}',
+    "a split of NaN": '{"candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": NaN}]}',
 }
 
 
