@@ -32,6 +32,7 @@ LOST_LIMIT = 10  # requests in a row without a reply, or twice those in flight i
 DOUBTS = 3  # images refused by a configuration that has brought none, before it counts as wrong
 LONGEST_PAUSE_S = 60.0
 STORING = 6  # threads that decode images and write them
+SAME_S = 1.0  # within which two signals are one
 DISK_WAIT_S, DISK_PAUSE_S = (
     60.0,
     1.0,
@@ -354,9 +355,14 @@ def run_in_thread(run: Run) -> None:
     """
     loop = asyncio.new_event_loop()
     came: list[int] = []
+    first: list[float] = []
 
     def heed(number: int, _: object) -> None:
+        # One that goes to a whole group, and is passed on too, comes twice: that is no second one.
+        if came and time.monotonic() - first[0] < SAME_S:
+            return
         came.append(number)
+        first.append(time.monotonic())
         run.dropped = len(came) > 1
         if not run.dropped:
             # os.write: a handler may come in the midst of a print.
