@@ -146,7 +146,7 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
     started = time.perf_counter()
     say(label, "started")
     failure: BaseException | None = None
-    told: list[Any] = []  # errors of cells
+    told: list[dict[str, Any]] = []  # errors of cells
     interruption = Interruption()
     try:
         with heeding(interruption.ask):
@@ -163,18 +163,14 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
                 # Of a bar that was redrawn, the copy keeps the last line; the log above has seen each.
                 coalesce_streams=True,
                 on_cell_execute=interruption.before_cell,
-                on_cell_error=lambda **said: told.append(SimpleNamespace(**said["execute_reply"]["content"])),
+                on_cell_error=lambda **said: told.append(said["execute_reply"]["content"]),
             )
     except (papermill.PapermillExecutionError, DeadKernelError, KeyboardInterrupt) as error:
         failure = error
     except OSError as error:
-        if error.errno not in REFUSALS:
-            raise
-        # The copy cannot be written; the notebook's own error, where there is one, says more than that.
-        said = _reason(told[0]) if told else str(DiskRefused.at(error, target))
-        raise UserError(f"{label} stopped: {said}") from None
+        raise _without_copy(error, label, told, target) from None
     if target.is_file():
-        with contextlib.suppress(*([DiskRefused] if failure else [])):
+        with contextlib.suppress(DiskRefused) if failure else contextlib.nullcontext():
             write_html(target)
     if failure is not None:
         as_far = f"as far as it came: {_shown(target.with_suffix('.html'))}"
@@ -184,6 +180,14 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
         raise UserError(f"{label} stopped: {_reason(failure)}; {as_far}")
     say(label, f"done in {duration(time.perf_counter() - started)}")
     return target
+
+
+def _without_copy(error: OSError, label: str, told: list[dict[str, Any]], target: Path) -> Exception:
+    """The error of a notebook whose copy the disk did not take: its own, where it had one, says more than that."""
+    if error.errno not in REFUSALS:
+        return error
+    said = _reason(SimpleNamespace(**told[0])) if told else str(DiskRefused.at(error, target))
+    return UserError(f"{label} stopped: {said}")
 
 
 def _reason(failure: Any) -> str:

@@ -59,5 +59,9 @@ def source(**parameters):
     return made
 
 
+def batch(**parameters):
+    return source(mode="batch", poll_s=0.01, **parameters)
+
+
 def lines_of(folder):
     return [json.loads(line) for line in (Path(folder) / "ledger.jsonl").read_text().splitlines()]
