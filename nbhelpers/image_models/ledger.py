@@ -176,8 +176,10 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
                 os.close(self._file)
                 self._file = -1
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # An error that is on its way says more than that of the last flush.
+        with contextlib.suppress(DiskRefused) if kind else contextlib.nullcontext():
+            self.close()
 
 
 def spent(entries: Iterable[Entry], events: Iterable[Mapping[str, Any]] = ()) -> float:

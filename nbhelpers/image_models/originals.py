@@ -11,12 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.c2pa import has_manifest
-from nbhelpers.image_models.redaction import clean
-from nbhelpers.images.files import SUFFIXES, sniff_format
+from nbhelpers.image_models.redaction import clean, holds_key
+from nbhelpers.images.files import SUFFIXES, decode, sniff_format
 from nbhelpers.runs.files import DiskRefused, inside, write_bytes
 
 
@@ -39,9 +40,11 @@ def describe(data: bytes, path: str) -> dict[str, Any]:
 def keep_original(folder: Path, name: str, data: bytes, place: str = "images") -> dict[str, Any]:
     """Write an image's bytes to `<place>/<name>.<what they are>` below `folder`, on the disk when this returns.
 
-    A file that lies there is never replaced: the name gets a number, unless the file holds these very bytes. Gives what
-    `describe` gives. A `DiskRefused` when the disk takes no more.
+    Of a file that carries a key in its words the pixels are kept alone, as PNG. A file that lies there is never
+    replaced: the name gets a number, unless the file holds these very bytes. Gives what `describe` gives. A
+    `DiskRefused` when the disk takes no more.
     """
+    data = _pixels(data) if holds_key(data) else data
     suffix = SUFFIXES.get(sniff_format(data) or "", ".bin")
     path, tries = f"{place}/{name}{suffix}", 0
     while (folder / path).exists():
@@ -54,6 +57,16 @@ def keep_original(folder: Path, name: str, data: bytes, place: str = "images") -
     except OSError as error:
         raise DiskRefused.at(error, folder / path) from None
     return describe(data, path)
+
+
+def _pixels(data: bytes) -> bytes:
+    """An image as PNG without anything beside its pixels; nothing of one that cannot be decoded."""
+    made = io.BytesIO()
+    with contextlib.suppress(UserError):
+        image = decode(data)
+        image = image if image.mode in ("L", "RGB", "RGBA", "I;16") else image.convert("RGB")
+        Image.fromarray(np.asarray(image)).save(made, "PNG")
+    return made.getvalue()
 
 
 def note_arrival(folder: Path, name: str, facts: Mapping[str, Any]) -> None:

@@ -22,8 +22,7 @@ def redact(text: str) -> str:
     A key is found whole or in pieces of 8 characters or more, in any case, also backwards, in base64 (both alphabets,
     at any offset), in hexadecimal, percent-encoded or as `\\u` and `\\x` escapes.
     """
-    values = tuple(sorted({v.strip() for name, v in os.environ.items() if name.endswith(_SECRET)}))
-    quick, pieces = _pieces(values)
+    quick, pieces = _pieces(_keys())
     low = text.translate(_LOWER)
     # Eight characters hold four at any fifth place: most texts end here.
     if not any(low[at : at + 4] in quick for at in range(0, len(low), 5)):
@@ -39,6 +38,16 @@ def redact(text: str) -> str:
             shown.append("[key]" if hidden else letter)
         inside = bool(hidden)
     return "".join(shown)
+
+
+def holds_key(data: bytes) -> bool:
+    """Whether a file's bytes hold a whole key, as it is or in base64."""
+    keys = [value.encode() for value in _keys() if len(value) >= PIECE]
+    return any(key in data or base64.b64encode(key).rstrip(b"=")[:-1] in data for key in keys)
+
+
+def _keys() -> tuple[str, ...]:
+    return tuple(sorted({value.strip() for name, value in os.environ.items() if name.endswith(_SECRET)}))
 
 
 @lru_cache(maxsize=16)

@@ -92,7 +92,10 @@ class Run:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
         self._bar.close()
-        self.ledger.sync()
+        try:
+            self.ledger.sync()
+        except DiskRefused as error:
+            self.failure = self.failure or error
         await service.aio.aclose()
         if isinstance(self.failure, DiskRefused):
             raise self._told_of_disk(self.failure)

@@ -59,8 +59,8 @@ def price_of(
     """
     prices = parameters.read_yaml(path)
     listed = prices["models"].get(model, {})
-    if own_usd is not None and own_usd < 0:
-        raise UserError(f"gemini_price_usd = {own_usd} is negative", "parameters", "give dollars for one image")
+    if own_usd is not None and not 0 <= own_usd < float("inf"):
+        raise UserError(f"gemini_price_usd = {own_usd}", "parameters", "give dollars for one image, from zero up")
     if own_usd is None and not listed:
         raise UserError(
             f"no price is known for model {model!r}",
