@@ -49,12 +49,15 @@ def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
     `gemini_batch_hours`, and when it is not known whether one was made.
     """
     service = Service(make_client(settings.request.api_version, settings.deadline_s), settings)
-    jobs = _open_jobs(ledger, service)
+    jobs, unknown = _open_jobs(ledger, service)
     asked_for_model = False
     for attempt in range(settings.attempts + 1):
         if settings.batch_cancel:
             _cancel(ledger, jobs, service)
         hopeless = _collect(ledger, jobs, folder, service)
+        if unknown:
+            # What is known of was collected first.
+            raise _undecided(ledger, unknown[0], service)
         plan = plan_rows(plan.rows, ledger.entries, folder, settings.attempts)
         wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
         # After the last attempt a job more would be made, and collected by nobody.
@@ -83,12 +86,14 @@ def announced(ledger: Ledger) -> bool:
     return sum(count.get(event["event"], 0) for event in ledger.events) > 0
 
 
-def _open_jobs(ledger: Ledger, service: Service) -> dict[str, dict[str, Any]]:
+def _open_jobs(ledger: Ledger, service: Service) -> tuple[dict[str, dict[str, Any]], list[str]]:
     """Jobs that were made and not collected, by batch id, with the service's job id in `job`.
 
-    One that the ledger announced and has no id for is looked up by its name: a kill may have come between.
+    One that the ledger announced and has no id for is looked up by its name: a kill may have come between. Those that
+    are not found are the second result: nobody can know whether they were made.
     """
     jobs: dict[str, dict[str, Any]] = {}
+    unknown: list[str] = []
     for event in ledger.events:
         batch = event.get("batch")
         if not isinstance(batch, str):
@@ -110,13 +115,14 @@ def _open_jobs(ledger: Ledger, service: Service) -> dict[str, dict[str, Any]]:
         if found is not None:
             event["job"] = found.name
             ledger.append({"event": "batch", "batch": batch, "job": found.name, "detail": "found by its name"})
-        elif service.settings.batch_cancel:
+            continue
+        jobs.pop(batch)
+        if service.settings.batch_cancel:
             _close(ledger, batch, GONE)
-            jobs.pop(batch)
             say(f"batch job {display_name(batch)}: given up; its images count as paid")
         else:
-            raise _undecided(ledger, batch, service)
-    return jobs
+            unknown.append(batch)
+    return jobs, unknown
 
 
 def _undecided(ledger: Ledger, batch: str, service: Service) -> UserError:

@@ -236,6 +236,19 @@ def test_a_job_of_which_nobody_knows_is_never_made_anew_without_a_word(arrived, 
     assert batch().plan(design(4), tmp_path)["spent_usd"] >= 8 * HALF
 
 
+def test_jobs_that_are_known_are_collected_beside_one_of_which_nobody_knows(serve, tmp_path):
+    server = serve()
+    server.created = lambda made: made if len(server.jobs) == 1 else Reply(fault="reset")
+    server.list_lag = 1000.0
+    with pytest.raises(UserError, match="not known whether"):
+        batch(batch_images=4).draw(design(8), tmp_path)
+    with pytest.raises(UserError, match=r"not known whether.*4 images"):
+        batch(batch_images=4).draw(design(8), tmp_path)
+    assert len(list(tmp_path.glob("images/*.png"))) == 4 and len(server.jobs) == 2
+    server.list_lag = 0.0
+    assert (batch().draw(design(8), tmp_path)["status"] == "ok").all() and len(server.jobs) == 2
+
+
 def test_a_job_that_was_refused_is_made_once_it_is_taken(serve, tmp_path):
     server = serve()
     refusals = [REPLIES["429 with RetryInfo"][0]("")] * 2
