@@ -208,7 +208,8 @@ def dollars(value: object) -> float | None:
 
 
 def _gated(line: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value if name in OWN else clean(value) for name, value in line.items()}
+    own = {name: value for name, value in line.items() if name in OWN}
+    return own | clean({name: value for name, value in line.items() if name not in OWN})
 
 
 def _apply(line: dict[str, Any], entries: dict[str, Entry], events: list[dict[str, Any]]) -> bool:

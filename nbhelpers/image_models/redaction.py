@@ -22,7 +22,10 @@ def redact(text: str) -> str:
     A key is found whole or in pieces of 8 characters or more, in any case, also backwards, in base64 (both alphabets,
     at any offset), in hexadecimal, percent-encoded or as `\\u` and `\\x` escapes.
     """
-    quick, pieces = _pieces(_keys())
+    return _redact(text, *_pieces(_keys()))
+
+
+def _redact(text: str, quick: frozenset[str], pieces: dict[int, frozenset[str]]) -> str:
     low = text.translate(_LOWER)
     # Eight characters hold four at any fifth place: most texts end here.
     if not any(low[at : at + 4] in quick for at in range(0, len(low), 5)):
@@ -91,12 +94,15 @@ def gate() -> Iterator[None]:
 
 def clean(value: Any) -> Any:
     """`value` as plain JSON: every string and name redacted, numbers that JSON lacks as None, other things as text."""
-    if isinstance(value, str):
-        return redact(value)
-    if isinstance(value, Mapping):
-        return {redact(str(name)): clean(entry) for name, entry in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [clean(entry) for entry in value]
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    return value if value is None or isinstance(value, (bool, int)) else redact(str(value))
+    known = _pieces(_keys())
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {_redact(str(name), *known): cleaned(entry) for name, entry in value.items()}
+        if isinstance(value, (list, tuple)):
+            return [cleaned(entry) for entry in value]
+        if isinstance(value, float):
+            return value if math.isfinite(value) else None
+        return value if value is None or isinstance(value, (bool, int)) else _redact(str(value), *known)
+
+    return cleaned(value)
