@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,21 +15,52 @@ from typing import Any
 
 from nbhelpers.errors import UserError
 
+REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})  # of a disk that takes no more
+
+
+class DiskRefused(UserError):
+    """The disk takes no more: it is full, a quota is reached, or it may only be read."""
+
+    @classmethod
+    def at(cls, error: OSError, path: Path | str, safe: str = "what was written before is safe") -> DiskRefused:
+        """The error for a path that could not be written; `safe` says what is not lost."""
+        do = "make it writable" if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else "free some disk space"
+        return cls(f"cannot be written: {error.strerror}; {safe}", str(path), f"{do} and run again")
+
+
+@contextlib.contextmanager
+def disk(path: Path | str) -> Iterator[None]:
+    """What is done within raises a `DiskRefused` that names `path` when the disk takes no more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise DiskRefused.at(error, path) from None
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it is renamed to `path`, on failure it is removed.
 
     The parent folder is made when missing. The temporary name keeps the suffix, since writers choose a format by it.
+    A `DiskRefused` when the disk takes no more.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise DiskRefused.at(error, path) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(
+            OSError
+        ):  # on a disk that may only be read nothing can be removed, nor was anything made
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path | str, data: bytes, durable: bool = True) -> None:
@@ -67,11 +99,16 @@ def inside(folder: Path | str, relative: str) -> Path:
     Raises
     ------
     UserError
-        When `relative` is absolute or leaves `folder` by `..`: tables come from other people too. A link below it is
-        followed: it is the work of whoever keeps the folder.
+        When `relative` is absolute or leaves `folder` by `..`, or names a file that is a link out of it: tables come
+        from other people too. A linked folder below it is followed, as the work of whoever keeps the data.
     """
     text = str(relative).replace("\\", "/")
     way = posixpath.normpath(text)
-    if way.startswith("/") or way.split("/")[0] == ".." or "\0" in text:
+    path = Path(folder) / way
+    leaves = way.startswith("/") or way.split("/")[0] == ".." or "\0" in text
+    if not leaves and path.is_symlink():
+        homes = (Path(folder).resolve(), path.parent.resolve())
+        leaves = path.is_file() and not any(path.resolve().is_relative_to(home) for home in homes)
+    if leaves:
         raise UserError(f"path {str(relative)!r} leaves its folder", str(folder), "use a path below the table's folder")
-    return Path(folder) / way
+    return path
