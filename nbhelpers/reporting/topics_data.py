@@ -123,8 +123,9 @@ def missing_data(facts: RunFacts) -> str | None:
     films = facts.films
     if films.empty:
         return None
+    told = each(films, ["dataset"], tell, titles=facts.titles())
     return (
-        f"Films without a value: {each(films, ['dataset'], tell)}. Such a film counts in all overall results and in no "
+        f"Films without a value: {told}. Such a film counts in all overall results and in no "
         "subgroup of that trait; a film of an unknown patient is a cluster of its own. Nothing is imputed in the "
         "classifier."
     )
