@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Polygon
@@ -83,7 +83,7 @@ def _scatter(axes: Axes, films: pd.DataFrame, name: str) -> None:
     axes.set_yticks([])
 
 
-def heat() -> ListedColormap:
+def heat() -> Colormap:
     """Colours from clear to bright: nothing is laid over a film where a map is zero."""
     colours = plt.get_cmap("inferno")(np.linspace(0.25, 1, 256))
     colours[:, 3] = 0.75 * np.linspace(0, 1, 256)

@@ -10,8 +10,7 @@ import pandas as pd
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.style import named
 
-COLUMNS = ("part", "name", "title", "simulated", "step", "kept", "reason", "n", "n_pneumonia", "n_normal")
-COLUMNS += ("negatives",)  # what `n_normal` counts: normal, or what the set calls its films without pneumonia
+COLUMNS = ("part", "name", "title", "simulated", "step", "kept", "reason", "n", "n_pneumonia", "n_normal", "negatives")
 Row = dict[str, Any]
 
 
@@ -23,7 +22,8 @@ def flow_counts(facts: RunFacts) -> pd.DataFrame:
     DataFrame
         In the order of the flow: `part` (`training` or `evaluation`), `name` (arm or data set), `title`, `simulated`,
         `step`, `kept` (True for a step's count, False for what was left out on the way to it), `reason` (of a row that
-        was left out), `n`, and by class `n_pneumonia`, `n_normal` (empty where the class is not known), `negatives`.
+        was left out), `n`, and by class `n_pneumonia`, `n_normal` (empty where the class is not known), and what
+        the latter counts: `negatives`, normal or what the set calls its films without pneumonia.
         Training steps: wanted, drawn, cropped, then train and validation. Evaluation steps: listed, scored.
     """
     rows = [row for name in facts.arms for row in _arm(facts, name)]
