@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
@@ -78,23 +78,13 @@ def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
         starts.setdefault((made.backbone, made.init, made.transform.size, made.transform.channels), made)
     for number, made in enumerate(starts.values()):
         name = NOT_FINE_TUNED if number == 0 else f"{NOT_FINE_TUNED}_{number + 1}"
-        networks[name] = Network(name, untrained(made).to(device).eval(), made, fine_tuned=False)
+        start = replace(made, probe={})  # the whole network, also where an arm is a probe on a part of it
+        networks[name] = Network(name, models.rebuild(start).to(device).eval(), start, fine_tuned=False)
     return networks
 
 
-def untrained(description: ModelDescription, init: str | None = None, seed: int | None = None) -> nn.Module:
-    """The network that a training started from; `init` and `seed` choose another start of the same backbone."""
-    return models.build(
-        description.backbone,
-        description.init if init is None else init,
-        description.transform.channels,
-        description.seed if seed is None else seed,
-        image_size=description.transform.size,
-    )
-
-
 def network_table(networks: Mapping[str, Network]) -> pd.DataFrame:
-    """One row a network: `network, trained_on, crop, simulated, backbone, started_from, size, synthetic_val_auroc`.
+    """One row a network: `network, trained_on, crop, method, simulated, backbone, started_from, size, synthetic_val_auroc`.
 
     The last is its AUROC on validation images of its own source.
     """
@@ -107,6 +97,7 @@ def network_table(networks: Mapping[str, Network]) -> pd.DataFrame:
                 "network": name,
                 "trained_on": arm.get("source", "nothing but its start"),
                 "crop": arm.get("crop", ""),
+                "method": arm.get("method", ""),
                 "simulated": made.simulated if network.fine_tuned else "",
                 "backbone": made.backbone,
                 "started_from": _STARTS.get(made.init, made.init),

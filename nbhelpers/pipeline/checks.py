@@ -13,7 +13,7 @@ from nbhelpers.runs.stage import outputs_root
 
 
 def check_names(values: Mapping[str, Any], where: str) -> None:
-    """Check that sources, crops, data sets and backbone are known, before anything is drawn or paid for.
+    """Check that sources, crops, methods, data sets and backbone are known, before anything is drawn or paid for.
 
     Raises
     ------
@@ -22,9 +22,10 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
     """
     import timm
 
-    from nbhelpers.cropping import methods
+    from nbhelpers.cropping import methods as crops
     from nbhelpers.films import registry
     from nbhelpers.prompting import drawing
+    from nbhelpers.training import methods
 
     def check(kind: str, name: str, known: Any) -> None:
         if name not in known:
@@ -32,7 +33,8 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
 
     for arm, entry in values["arms"].items():
         check(f"source in arm {arm!r}:", entry["source"], drawing.SOURCES)
-        check(f"crop in arm {arm!r}:", entry["crop"], methods.METHODS)
+        check(f"crop in arm {arm!r}:", entry["crop"], crops.METHODS)
+        check(f"method in arm {arm!r}:", methods.method_of(entry), methods.METHODS)
     for name in values["datasets"]:
         check("data set", name, registry.LOADERS)
     if not timm.is_model(values["backbone"]):

@@ -207,5 +207,6 @@ def check_experiment(values: Mapping[str, Any], where: str) -> None:
     for name in set(values["arms"]) & set(checkpoints):
         raise UserError(f"{name!r} is an arm and a checkpoint", where, "give one of them another name")
     for name, arm in values["arms"].items():
-        if not isinstance(arm, dict) or set(arm) != {"source", "crop"}:
-            raise UserError(f"arm {name!r} is {arm!r}", where, "an arm is {source: ..., crop: ...}")
+        if not isinstance(arm, dict) or set(arm) - {"method"} != {"source", "crop"}:
+            shape = "an arm is {source: ..., crop: ...}, and may name a method"
+            raise UserError(f"arm {name!r} is {arm!r}", where, shape)

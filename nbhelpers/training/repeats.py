@@ -14,7 +14,7 @@ from nbhelpers.networks.models import DESCRIPTION_FILE, WEIGHTS_FILE, ModelDescr
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import read_json, sha256_file, write_json
 from nbhelpers.runs.tables import write_table
-from nbhelpers.training import resume, schedule, train
+from nbhelpers.training import methods, resume, schedule
 
 FINISHED_FILE = "finished.json"
 
@@ -25,12 +25,13 @@ def train_seeds(
     images: NDArray[np.uint8],
     first: ModelDescription,
     settings: schedule.Settings,
+    probe: methods.ProbeSettings,
     extra_seeds: int = 0,
     device: Device | str = "auto",
 ) -> pd.DataFrame:
     """Train an arm again with the seeds that follow the first one's; split, images and settings stay the same.
 
-    Each seed has a folder `seed_<seed>` with the files of `training.train_arm`. One that is finished is not trained
+    Each seed has a folder `seed_<seed>` with the files of `methods.learn`. One that is finished is not trained
     again, one that was interrupted goes on after its last whole epoch. `seeds.csv` lists them all and is written last.
 
     Parameters
@@ -38,11 +39,11 @@ def train_seeds(
     folder : path
         `03_training/<arm>` of the run, where the first training lies.
     split, images
-        As `training.train_arm` was given them.
+        As `methods.learn` was given them.
     first : ModelDescription
         The first training's: it names the seed, the network and the arm.
-    settings : Settings
-        The first training's.
+    settings, probe
+        The first training's; a further seed of a probe draws its pairs or images anew.
     extra_seeds : int
         How many more.
     device : Device or str
@@ -65,11 +66,11 @@ def train_seeds(
     found = [first]
     for seed in range(first.seed + 1, first.seed + 1 + extra_seeds):
         place = seed_folder(folder, seed)
-        made_of = resume.fingerprint(split, images, first.backbone, first.init, first.transform, settings, seed, chosen)
+        made_of = str(probe) + resume.fingerprint(split, images, first.backbone, first.init, first.transform, settings, seed, chosen)
         description = _finished(place, first, made_of)
         if description is None:
             print(f"seed {seed}")
-            description = train.train_arm(
+            description = methods.learn(
                 place,
                 split,
                 images,
@@ -78,6 +79,8 @@ def train_seeds(
                 init=first.init,
                 transform=first.transform,
                 settings=settings,
+                probe=probe,
+                resample=True,
                 seed=seed,
                 device=chosen,
                 simulated=first.simulated,
@@ -89,7 +92,7 @@ def train_seeds(
     table = pd.DataFrame(
         {
             "seed": [each.seed for each in found],
-            "best_epoch": [each.training["best_epoch"] for each in found],
+            "best_epoch": [each.training.get("best_epoch") for each in found],
             "val_auroc": [each.val_auroc for each in found],
             "sha256": [each.weights_sha256 for each in found],
         }

@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from nbhelpers.errors import UserError
-from nbhelpers.networks import models, scoring
+from nbhelpers.networks import models, scoring, weights
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
 from nbhelpers.runs.devices import Device, pick_device
@@ -292,6 +292,7 @@ def train_arm(
     description = ModelDescription(
         backbone=backbone,
         init=init,
+        init_origin=weights.origin(backbone, init),
         transform=transform,
         seed=seed,
         arm=dict(arm),
@@ -306,21 +307,6 @@ def train_arm(
     if not keep_resume:
         (folder / RESUME_FILE).unlink(missing_ok=True)
     return Trained(state.model, description, history, validation, done)
-
-
-def summary(description: ModelDescription) -> pd.DataFrame:
-    """What was trained, on what and how far, as a table of one column."""
-    training = description.training
-    facts = {
-        "arm": f"{description.arm.get('source', '')}, crop {description.arm.get('crop', '')}",
-        "training images are": "simulated" if description.simulated else "not simulated",
-        "network": f"{description.backbone}, {description.init}, {description.transform.size} pixels",
-        "training images": training["images"][splits.TRAIN],
-        "validation images": training["images"][splits.VALIDATION],
-        "epoch kept": f"{training['best_epoch']} of at most {training['epochs']}",
-        "AUROC on validation images of the same source": f"{description.val_auroc:.3f}",
-    }
-    return pd.DataFrame({"value": facts})
 
 
 def _finished(history: list[dict[str, Any]], settings: Settings) -> bool:

@@ -9,7 +9,7 @@ import torch
 from torch.nn import functional
 
 from nbhelpers.errors import UserError
-from nbhelpers.networks import models
+from nbhelpers.networks import models, weights
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.weights import _unreachable
@@ -125,9 +125,9 @@ def test_an_init_that_is_none_names_the_choices(init):
 
 
 def test_imagenet_weights_offline_are_one_error_at_once(monkeypatch, tmp_path):
-    monkeypatch.setattr(models, "try_to_load_from_cache", lambda *_: None)
-    monkeypatch.setattr(models.hub, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(models.hub, "ENDPOINT", "http://127.0.0.1:9")
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(weights.hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(weights.hub, "ENDPOINT", "http://127.0.0.1:9")
     with pytest.raises(UserError, match=r"cannot be reached.*`random`"):
         models.build("resnet18", "imagenet")
 
@@ -139,7 +139,7 @@ def test_a_host_that_never_answers_is_given_up(monkeypatch):
         release.wait(20)
         raise OSError
 
-    monkeypatch.setattr(models.urllib.request, "urlopen", never)
+    monkeypatch.setattr(weights.urllib.request, "urlopen", never)
     try:
         assert "did not answer" in _unreachable("http://127.0.0.1:9", 0.1)
     finally:
@@ -148,8 +148,8 @@ def test_a_host_that_never_answers_is_given_up(monkeypatch):
 
 def test_imagenet_weights_that_are_on_this_machine_need_no_network(monkeypatch, colour_weights):
     path, published = colour_weights
-    monkeypatch.setattr(models, "try_to_load_from_cache", lambda *_: str(path))
-    monkeypatch.setattr(models, "_download", lambda *_: pytest.fail("asked the network"))
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *_: str(path))
+    monkeypatch.setattr(models, "download", lambda *_: pytest.fail("asked the network"))
     loaded = models.build(BACKBONE, "imagenet").state_dict()
     assert torch.equal(loaded["layer1.0.conv1.weight"], published.state_dict()["layer1.0.conv1.weight"])
 

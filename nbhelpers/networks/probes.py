@@ -1,0 +1,246 @@
+"""A linear layer on a frozen network: pooled maps of named blocks, standardised, and how its weights are found.
+
+Alain and Bengio, "Understanding intermediate layers using linear classifier probes" (2017). A probe has what any timm
+network here has: `forward_features`, `forward_head`, `get_classifier`, and one logit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from torch.nn import functional
+
+from nbhelpers.errors import UserError
+
+POOLING = ("mean", "max", "spread")
+STRENGTHS = (1e4, 1e3, 1e2, 1e1, 1.0, 1e-1)  # of the ridge, in variances of a feature; the strongest first
+_TINY = 1e-6
+
+
+class _Reached(Exception):
+    """The last block that is wanted has run."""
+
+
+class Probe(nn.Module):
+    """Named blocks of a frozen network, pooled over their places, standardised, and one linear layer.
+
+    Parameters
+    ----------
+    backbone : torch.nn.Module
+        A timm network; what runs after the last block that is named is taken off it.
+    blocks : sequence of str
+        Names of its modules whose output is a map `(n, c, h, h)`, such as `blocks.3` or `layer2`.
+    pooling : sequence of str
+        What is taken of each channel over its places: of `POOLING`; `spread` is the standard deviation.
+    sizes : sequence of int
+        Pixels along a side at which each image is looked at.
+    channels : int
+        Of the input.
+
+    Raises
+    ------
+    UserError
+        When a block or a pooling is unknown, or a block gives no square map.
+    """
+
+    centre: torch.Tensor
+    scale: torch.Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        blocks: Sequence[str],
+        pooling: Sequence[str],
+        sizes: Sequence[int],
+        channels: int = 1,
+    ) -> None:
+        super().__init__()
+        self.names, self.pooling, self.sizes = tuple(blocks), tuple(pooling), tuple(sizes)
+        known = dict(backbone.named_modules())
+        for name in self.names:
+            if name not in known:
+                outer = [one for one in known if one and one.count(".") < 2 and not one.startswith(("conv", "bn"))]
+                raise UserError(f"no block {name!r} in this network", "probe_blocks", f"one of {', '.join(outer[:12])}")
+        if not self.names or not self.sizes or not set(self.pooling) <= set(POOLING) or not self.pooling:
+            raise UserError(
+                f"a probe of {self.names}, {self.pooling} and {self.sizes}",
+                "probe_blocks, probe_pooling, probe_sizes",
+                f"name at least one of each; pooling is of {', '.join(POOLING)}",
+            )
+        self.backbone: Any = backbone
+        maps = self._prune(torch.zeros(1, channels, max(self.sizes), max(self.sizes)))
+        if any(one.ndim != 4 or one.shape[2] != one.shape[3] for one in maps):
+            raise UserError("a block gives no square map of channels", "probe_blocks", "use a convolutional network's")
+        self.num_features = sum(one.shape[1] for one in maps) * len(self.pooling)
+        self.register_buffer("centre", torch.zeros(self.num_features))
+        self.register_buffer("scale", torch.ones(self.num_features))
+        self.head = nn.Linear(self.num_features, 1)
+        self.requires_grad_(False)
+
+    def _prune(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """Take off every module that does not run before the last block, so that a checkpoint holds what is used."""
+        ran: set[str] = set()
+        handles = [
+            module.register_forward_hook(lambda *_, name=name: ran.add(name))
+            for name, module in self.backbone.named_modules()
+        ]
+        with torch.no_grad():
+            maps = self.eval().forward_features(images)
+        for handle in handles:
+            handle.remove()
+        ran |= set(self.names)  # the last one stops the run before it counts as done
+        needed = {name[:end] for name in ran for end in (*(i for i, c in enumerate(name) if c == "."), len(name))}
+        for name, _ in list(self.backbone.named_modules()):
+            parent, _, last = name.rpartition(".")
+            if name and name not in needed and (not parent or parent in needed):
+                setattr(self.backbone.get_submodule(parent), last, nn.Identity())
+        return maps
+
+    def train(self, mode: bool = True) -> Probe:
+        """The backbone is frozen: its batch norms keep what they know, whatever the mode."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def get_classifier(self) -> nn.Module:
+        """The linear layer, as timm names it."""
+        return self.head
+
+    def forward_features(self, images: torch.Tensor) -> list[torch.Tensor]:
+        """The blocks' maps `(n, c, h, h)` at every size, in the order of `sizes` and, within, of `blocks`."""
+        maps = []
+        for size in self.sizes:
+            seen = images
+            if size != images.shape[-1]:
+                seen = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
+            maps += self._maps(seen)
+        return maps
+
+    def _maps(self, images: torch.Tensor) -> list[torch.Tensor]:
+        found: dict[str, torch.Tensor] = {}
+
+        def keep(name: str) -> Any:
+            def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
+                found[name] = output.clone()  # what follows may work in place
+                if len(found) == len(self.names):
+                    raise _Reached
+
+            return hook
+
+        handles = [self.backbone.get_submodule(name).register_forward_hook(keep(name)) for name in self.names]
+        try:
+            self.backbone.forward_features(images)
+        except _Reached:
+            pass
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [found[name] for name in self.names]
+
+    def pool(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The maps as one row of numbers an image, before they are standardised."""
+        parts = []
+        for one in maps:
+            taken = {"mean": one.mean(dim=(2, 3)), "max": one.amax(dim=(2, 3)), "spread": _spread(one)}
+            parts += [taken[name] for name in self.pooling]
+        return torch.cat(parts, dim=1)
+
+    def forward_head(self, maps: Sequence[torch.Tensor], pre_logits: bool = False) -> torch.Tensor:
+        """The logit `(n, 1)`, or with `pre_logits` the standardised features `(n, d)`."""
+        features = (self.pool(maps) - self.centre) / self.scale
+        return features if pre_logits else self.head(features)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """The logit of pneumonia, `(n, 1)`."""
+        return self.forward_head(self.forward_features(images))
+
+    def activation_map(self, images: torch.Tensor) -> torch.Tensor:
+        """What each place adds to the logit, `(n, h, h)` on the finest map's grid: exact, its sum is the logit.
+
+        A mean is the sum of its places' shares; a maximum belongs to the place that has it; a standard deviation s is
+        the sum of squared deviations over n s. What no place adds (bias and centring) is dealt out evenly.
+        """
+        maps = self.forward_features(images)
+        side = max(one.shape[-1] for one in maps)
+        slope = self.head.weight[0] / self.scale
+        rest = (self.head.bias[0] - (slope * self.centre).sum()) / side**2
+        total = rest.expand(len(images), side, side)
+        start = 0
+        for one in maps:
+            here = torch.zeros_like(one[:, 0])
+            for name in self.pooling:
+                weights = slope[start : start + one.shape[1]]
+                here = here + torch.einsum("c,nchw->nhw", weights, _shares(one, name))
+                start += one.shape[1]
+            there = functional.interpolate(here[:, None], size=(side, side), mode="nearest")[:, 0]
+            there = there * (one.shape[-1] / side) ** 2
+            # Grids that do not nest lose a little on the way, which goes back to all places alike.
+            total = total + there + (here.sum((1, 2)) - there.sum((1, 2)))[:, None, None] / side**2
+        return total
+
+    def set_weights(
+        self, centre: NDArray[np.floating], scale: NDArray[np.floating], weights: NDArray[np.floating], bias: float
+    ) -> None:
+        """Take what was fitted on pooled features: `weights` and `bias` are for the standardised ones."""
+        for target, values in ((self.centre, centre), (self.scale, scale), (self.head.weight[0], weights)):
+            target.copy_(torch.from_numpy(np.asarray(values, dtype=np.float32)))
+        self.head.bias.fill_(bias)
+
+
+def _spread(maps: torch.Tensor) -> torch.Tensor:
+    return (maps.var(dim=(2, 3), correction=0) + _TINY).sqrt()
+
+
+def _shares(maps: torch.Tensor, pooling: str) -> torch.Tensor:
+    """What each place has in a pooled value, like `maps`: over the places they sum to it."""
+    places = maps.shape[-1] * maps.shape[-2]
+    if pooling == "mean":
+        return maps / places
+    if pooling == "max":
+        top = functional.one_hot(maps.flatten(2).argmax(dim=2), places).reshape(maps.shape)
+        return maps * top
+    deviation = maps - maps.mean(dim=(2, 3), keepdim=True)
+    return (deviation.square() + _TINY) / (places * _spread(maps)[:, :, None, None])
+
+
+def standardisation(features: NDArray[np.floating]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Mean and standard deviation of each feature; one that never varies gets 1."""
+    scale = features.std(axis=0, dtype=np.float64)
+    return features.mean(axis=0, dtype=np.float64), np.where(scale > _TINY, scale, 1.0)
+
+
+def pair_weights(normal: NDArray[np.floating], pneumonia: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Weights from pairs: the mean difference of each feature within pairs, over that difference's own spread.
+
+    Parameters
+    ----------
+    normal, pneumonia : float arrays, shape (n, d)
+        Standardised features; row i of both is one pair.
+
+    Returns
+    -------
+    float64 array, shape (d,): each weight is the t statistic of its feature but for the square root of n.
+    """
+    difference = np.asarray(pneumonia, np.float64) - normal
+    spread = difference.std(axis=0)
+    return np.divide(difference.mean(axis=0), spread, out=np.zeros(len(spread)), where=spread > _TINY)
+
+
+def ridge_weights(features: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
+    """Ridge regression of the label (-1 or 1) on standardised features, both classes weighing alike, at `STRENGTHS`.
+
+    Returns
+    -------
+    float64 array, shape (len(STRENGTHS), d). One eigendecomposition serves them all.
+    """
+    features = np.asarray(features, np.float64)
+    share = np.where(labels == 1, 0.5 / np.mean(labels == 1), 0.5 / np.mean(labels == 0)) / len(labels)
+    centred = features - share @ features
+    values, vectors = np.linalg.eigh((centred * share[:, None]).T @ centred)
+    towards = vectors.T @ (centred.T @ (share * np.where(labels == 1, 1.0, -1.0)))
+    return np.stack([vectors @ (towards / (np.maximum(values, 0) + strength)) for strength in STRENGTHS])
