@@ -14,8 +14,8 @@ from nbhelpers.interpretability.sampling import FilmSample, Truths, sample_films
 from nbhelpers.metrics.bootstrap import bootstrap_means, group_codes
 from nbhelpers.metrics.intervals import wilson
 from nbhelpers.metrics.overlap import Floats, energy_inside, iou, pointing_game, rank_similarity
-from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.networks import models
+from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.networks.trained import Network
 from nbhelpers.runs.progress import progress
 

@@ -76,7 +76,7 @@ def embed(
 
 
 def network_key(model: nn.Module, transform: Transform, device: Device) -> str:
-    """Digest of what decides a network's features: its weights but the head's, blocks, transform, and the number format in use."""
+    """Digest of what decides a network's features: weights but the head's, blocks, transform, and number format."""
     shape = [type(model).__name__, *(getattr(model, name, ()) for name in ("names", "pooling", "sizes"))]
     facts = [shape, transform.to_dict(), str(device.autocast)]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())

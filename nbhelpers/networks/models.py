@@ -122,8 +122,8 @@ def build(
     backbone : str
         Any timm name, with or without a pretrained tag (`resnet50`, `resnet50.a1_in1k`).
     init : str
-        `imagenet`: pretrained weights, from where `weights.origin` says. `random`: timm's initialisation. Else the path of a
-        local weights file for this backbone. Stem and head are adapted by timm to the channels and the one logit;
+        `imagenet`: pretrained weights, from where `weights.origin` says. `random`: timm's initialisation. Else the path
+        of a local weights file for this backbone. Stem and head are adapted by timm to the channels and the one logit;
         a head of one logit in a local file is kept.
     channels : int
         Of the input; a pretrained colour stem is summed over its colours for 1.

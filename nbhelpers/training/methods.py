@@ -179,7 +179,7 @@ def fit_pairs(model: Probe, pooled: NDArray[np.floating], split: pd.DataFrame, s
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
     training = _draw(split, np.flatnonzero(split["split"] == splits.TRAIN), seed)
     rows = split.iloc[training].assign(row=training, copy=lambda table: table.groupby("image_id").cumcount())
-    first = rows.drop_duplicates(["group", "copy", "label"]).set_index(["group", "copy", "label"])["row"].unstack()
+    first = rows.pivot_table("row", ["group", "copy"], "label", aggfunc="first")
     paired = first.dropna().to_numpy(np.int64) if {0, 1} <= set(first.columns) else np.empty((0, 2), np.int64)
     if len(paired) < 2:
         raise UserError("this source has no pairs", "method: pairs", "use method: probe, which needs none")

@@ -66,7 +66,9 @@ def train_seeds(
     found = [first]
     for seed in range(first.seed + 1, first.seed + 1 + extra_seeds):
         place = seed_folder(folder, seed)
-        made_of = str(probe) + resume.fingerprint(split, images, first.backbone, first.init, first.transform, settings, seed, chosen)
+        made_of = str(probe) + resume.fingerprint(
+            split, images, first.backbone, first.init, first.transform, settings, seed, chosen
+        )
         description = _finished(place, first, made_of)
         if description is None:
             print(f"seed {seed}")

@@ -16,7 +16,9 @@ def pictures():
 def seen(monkeypatch):
     """How many images each call of the network saw."""
     counts, real = [], scoring.features
-    monkeypatch.setattr(scoring, "features", lambda model, images, *rest: counts.append(len(images)) or real(model, images, *rest))
+    monkeypatch.setattr(
+        scoring, "features", lambda model, images, *rest: counts.append(len(images)) or real(model, images, *rest)
+    )
     return counts
 
 

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
+from training.training_fixture import BACKBONE, SIZE, disc_arm
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks import features, models, scoring
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.training import methods, schedule, splits
-from training.training_fixture import BACKBONE, SIZE, disc_arm
 
 PROBE = methods.ProbeSettings(["layer1", "layer2"], [SIZE], ["mean", "max", "spread"])
 
@@ -88,7 +88,7 @@ def test_a_further_seed_draws_its_pairs_anew_and_the_same_seed_the_same(tmp_path
 def test_a_source_without_pairs_is_told_so(tmp_path, arm):
     split, images = arm
     alone = split.assign(group=[f"image {name}" for name in split["image_id"]], pair_id=None)
-    with pytest.raises(UserError, match="no pairs.*use method: probe"):
+    with pytest.raises(UserError, match=r"no pairs.*use method: probe"):
         learn(tmp_path, alone, images, "pairs")
 
 
