@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.masks import Box, mask_box
-from nbhelpers.simulator.acquisition import PHYSICS, draw_devices, expose, frame_patient
+from nbhelpers.simulator.acquisition import PHYSICS, draw_devices, draw_haze, expose, frame_patient
 from nbhelpers.simulator.anatomy import build_patient, draw_chest
 from nbhelpers.simulator.lesions import draw_lesion
 from nbhelpers.simulator.overlays import choose_field, draw_overlays
@@ -143,7 +143,8 @@ def draw_film(
         The opacities and the acquisition. With both seeds equal, a normal and a pneumonia film differ by the opacity
         alone.
     physics : str
-        A key of `PHYSICS`: `nano_banana` (watermark, captions, frames), `roentgen` (clean), `hospital_a`, `hospital_b`.
+        A key of `PHYSICS`: `nano_banana` (watermark, captions, frames), `roentgen` (clean), `hospital_a` to
+        `hospital_f`.
     size : int
         Pixels along a side, 64 to 2048.
 
@@ -163,9 +164,12 @@ def draw_film(
     canvas = frame_patient(patient, source, field, size, seed)
     chest = draw_chest(patient, canvas)
     healthy = chest.attenuation + draw_devices(chest, canvas, full["devices"], seed)
+    if source.haze[1] > 0:
+        healthy += draw_haze(chest, canvas, source, seed)
     if full["label"] == "pneumonia":
         lesion = draw_lesion(chest, canvas, full, seed)
-        added, lesion_mask = lesion.added, lesion.mask
+        faint = np.random.default_rng([int(seed), 911]).uniform(*source.faint)
+        added, lesion_mask = lesion.added * np.float32(faint), lesion.mask
     else:
         added, lesion_mask = np.zeros_like(healthy), np.zeros(healthy.shape, bool)
     film = expose(healthy, added, canvas, field, source, full["exposure"], seed)
