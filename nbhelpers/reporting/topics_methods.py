@@ -96,10 +96,19 @@ def imbalance(facts: RunFacts) -> Statement | None:
 
 
 def selection(facts: RunFacts) -> Statement | None:
-    """How the epoch was chosen."""
-    epochs = {name: model.get("training", {}).get("best_epoch") for name, model in facts.models.items()}
-    told = ", ".join(f"{name} epoch {epoch}" for name, epoch in epochs.items() if epoch is not None)
-    text = f"The epoch with the best AUROC on synthetic validation images: {told}. No film took part."
+    """How the epoch, or the strength of a probe, was chosen."""
+    settings = {name: model.get("training", {}) for name, model in facts.models.items()}
+    told = ", ".join(
+        f"{name} {word} {one[key]:g}"
+        for name, one in settings.items()
+        for key, word in (("best_epoch", "epoch"), ("strength", "ridge strength"))
+        if one.get(key) is not None
+    )
+    pairs = [name for name, model in facts.models.items() if model.get("arm", {}).get("method") == "pairs"]
+    text = f"By AUROC on synthetic validation images: {told}." if told else ""
+    text += f" Nothing was chosen for {listed(pairs)}: weights from pairs have no setting." if pairs else ""
+    text = f"{text} No film took part.".strip()
+    told = text if told or pairs else ""
     return trained_here(facts, text if told else None)
 
 

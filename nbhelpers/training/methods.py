@@ -95,7 +95,7 @@ def learn(
     chosen = pick_device(device) if isinstance(device, str) else device
     split = split.reset_index(drop=True)
     counts = splits.check_split(split)
-    made = {"names": list(probe.blocks), "pooling": list(probe.pooling), "sizes": list(probe.sizes)}
+    made: dict[str, list[Any]] = {"names": list(probe.blocks), "pooling": list(probe.pooling), "sizes": list(probe.sizes)}
     model = models.build_probe(backbone, init, transform.channels, made, transform.size, seed).eval()
     pooled = features.embed(model, images, transform, chosen, desc=f"{named['name']}: features")
     fit = fit_pairs if method_of(arm) == PAIRS else fit_probe
@@ -154,7 +154,7 @@ def fit_probe(model: Probe, pooled: NDArray[np.floating], split: pd.DataFrame, s
     history = pd.DataFrame(rows)
     top = int(history["val_auroc"].idxmax())
     least = history["val_auroc"][top] - _standard_error(labels[validating], standard[validating] @ candidates[top])
-    kept = int((history["val_auroc"] >= least).idxmax())
+    kept = int(np.argmax(history["val_auroc"] >= least))
     slope, bias = lines[kept]
     model.set_weights(centre, scale, candidates[kept] * slope, bias)
     return history.assign(best=history.index == kept)
