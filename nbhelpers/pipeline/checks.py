@@ -32,7 +32,8 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
             raise UserError(f"unknown {kind} {name!r}", where, parameters.suggest(name, known))
 
     for arm, entry in values["arms"].items():
-        check(f"source in arm {arm!r}:", entry["source"], drawing.SOURCES)
+        for source in parameters.sources_of(entry):
+            check(f"source in arm {arm!r}:", source, drawing.SOURCES)
         check(f"crop in arm {arm!r}:", entry["crop"], crops.METHODS)
         check(f"method in arm {arm!r}:", methods.method_of(entry), methods.METHODS)
     for name in values["datasets"]:
@@ -60,7 +61,7 @@ def check_inputs(parameter_file: Path | str) -> None:
     folder = outputs_root().absolute() / values["run"]
     check_names(values, str(parameter_file))
     checkpoints.folders([], values.get("checkpoints"), folder)
-    for source in dict.fromkeys(arm["source"] for arm in values["arms"].values()):
+    for source in drawing.sources_of(values["arms"]):
         drawing.make_source(source, values)
     for name in values["datasets"]:
         if name != "simulated_hospital":  # which is not found but drawn

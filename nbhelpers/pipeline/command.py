@@ -27,13 +27,20 @@ FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake'
 
 def write_arm_tables(parameter_file: Path | str) -> None:
     """Write `02_cropping/arms/<arm>.csv`: the rows of the cropped images that one arm trains on."""
+    import pandas as pd
+
     from nbhelpers.runs.tables import read_table, write_table
 
     plan = Plan(parameter_file)
-    for arm, entry in plan.values["arms"].items():
-        table = read_table(plan.folder / "02_cropping" / entry["source"] / "images.csv", "cropped")
-        rows = table[table["crop"] == entry["crop"]]
-        write_table(rows, plan.folder / "02_cropping" / "arms" / f"{arm}.csv", "cropped")
+    arms = plan.values["arms"]
+    for arm, entry in arms.items():
+        tables = [
+            read_table(plan.folder / "02_cropping" / source / "images.csv", "cropped")
+            for source in parameters.sources_of(entry)
+        ]
+        # Several sources draw one design, so that a row's identifier may be in each of them.
+        rows = pd.concat([table[table["crop"] == entry["crop"]] for table in tables], ignore_index=True)
+        write_table(rows, plan.folder / "02_cropping" / "arms" / f"{arm}.csv")
 
 
 @contextlib.contextmanager

@@ -17,7 +17,7 @@ def category(facts: RunFacts) -> str | None:
 
 def question(facts: RunFacts) -> str | None:
     """The question that the run asks."""
-    sources = dict.fromkeys(arm["source"] for arm in facts.arms.values())
+    sources = facts.sources
     named = ", ".join(f"{name}{' (simulated)' * facts.source_is_simulated(name)}" for name in sources)
     targets = ", ".join(facts.titles().values()) or "external films"
     if not sources and facts.models:

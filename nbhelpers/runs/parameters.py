@@ -195,6 +195,11 @@ def load(path: Path | str, notebooks: Path = NOTEBOOKS) -> dict[str, Any]:
     return merged
 
 
+def sources_of(arm: Mapping[str, str]) -> list[str]:
+    """The sources of an arm: one, or several joined by `+`."""
+    return arm["source"].split("+")
+
+
 def check_experiment(values: Mapping[str, Any], where: str) -> None:
     """Check what types alone cannot: the run's name, the arms' shape, and names that become folders."""
     safe = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -207,6 +212,8 @@ def check_experiment(values: Mapping[str, Any], where: str) -> None:
     for name in set(values["arms"]) & set(checkpoints):
         raise UserError(f"{name!r} is an arm and a checkpoint", where, "give one of them another name")
     for name, arm in values["arms"].items():
-        if not isinstance(arm, dict) or set(arm) - {"method"} != {"source", "crop"}:
-            shape = "an arm is {source: ..., crop: ...}, and may name a method"
+        if not isinstance(arm, dict) or set(arm) - {"method", "images"} != {"source", "crop"}:
+            shape = "an arm is {source: ..., crop: ...}, and may name a method and a number of images"
             raise UserError(f"arm {name!r} is {arm!r}", where, shape)
+        if not re.fullmatch(r"[1-9]\d*", arm.get("images", "2")) or int(arm.get("images", "2")) < 2:
+            raise UserError(f"arm {name!r} has images {arm['images']!r}", where, "give a number, 2 or more, in quotes")

@@ -80,26 +80,31 @@ def learn(
     probe : ProbeSettings
         For methods `probe` and `pairs`; `settings` are for `finetune`.
     resample : bool
-        A probe has no chance in it but the images: a further seed draws its groups anew, with replacement.
+        A probe has no chance in it but the images: a further seed draws its groups anew, with replacement. An arm
+        that names `images` has less than all, and every seed draws others, for every method.
 
     Raises
     ------
     UserError
         From `train.train_arm` and `Probe`; for `pairs` when the images come in none.
     """
+    split, images = _dose(split.reset_index(drop=True), images, arm, seed)
     named = {"name": "training", **arm, "method": method_of(arm)}
     common: Any = {"arm": named, "backbone": backbone, "init": init, "transform": transform, "seed": seed}
     if method_of(arm) == FINETUNE:
         common |= {"settings": settings, "keep_resume": keep_resume, "device": device, "simulated": simulated}
         return train.train_arm(folder, split, images, **common)
     chosen = pick_device(device) if isinstance(device, str) else device
-    split = split.reset_index(drop=True)
     counts = splits.check_split(split)
-    made: dict[str, list[Any]] = {"names": list(probe.blocks), "pooling": list(probe.pooling), "sizes": list(probe.sizes)}
+    made: dict[str, list[Any]] = {
+        "names": list(probe.blocks),
+        "pooling": list(probe.pooling),
+        "sizes": list(probe.sizes),
+    }
     model = models.build_probe(backbone, init, transform.channels, made, transform.size, seed).eval()
     pooled = features.embed(model, images, transform, chosen, desc=f"{named['name']}: features")
     fit = fit_pairs if method_of(arm) == PAIRS else fit_probe
-    history = fit(model, pooled, split, seed if resample else None)
+    history = fit(model, pooled, split, seed if resample and "images" not in arm else None)
 
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
     scores = scoring.predict(model, images[validating], transform, chosen)
@@ -179,7 +184,7 @@ def fit_pairs(model: Probe, pooled: NDArray[np.floating], split: pd.DataFrame, s
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
     training = _draw(split, np.flatnonzero(split["split"] == splits.TRAIN), seed)
     rows = split.iloc[training].assign(row=training, copy=lambda table: table.groupby("image_id").cumcount())
-    first = rows.pivot_table("row", ["group", "copy"], "label", aggfunc="first")
+    first = rows.pivot_table("row", ["group", "source", "copy"], "label", aggfunc="first")
     paired = first.dropna().to_numpy(np.int64) if {0, 1} <= set(first.columns) else np.empty((0, 2), np.int64)
     if len(paired) < 2:
         raise UserError("this source has no pairs", "method: pairs", "use method: probe, which needs none")
@@ -192,6 +197,21 @@ def fit_pairs(model: Probe, pooled: NDArray[np.floating], split: pd.DataFrame, s
     logits = standard @ found * slope + bias
     row = _measures("train", logits[drawn], labels[drawn]) | _measures("val", logits[validating], labels[validating])
     return pd.DataFrame([{"epoch": 1, **row, "best": True}])
+
+
+def _dose(
+    split: pd.DataFrame, images: NDArray[np.uint8], arm: Mapping[str, str], seed: int
+) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
+    """What an arm of `images` training images trains on: whole groups, drawn anew by each seed; else all."""
+    wanted = int(arm.get("images", 0))
+    training = (split["split"] == splits.TRAIN).to_numpy()
+    if not wanted or wanted >= training.sum():
+        return split, images
+    sizes = split[training].groupby("group").size()
+    drawn = sizes.iloc[np.random.default_rng([seed, 32]).permutation(len(sizes))]
+    chosen = drawn.index[drawn.cumsum() <= max(wanted, int(drawn.iloc[0]))]
+    kept = ~training | split["group"].isin(chosen).to_numpy()
+    return split[kept].reset_index(drop=True), images[kept]
 
 
 def _draw(split: pd.DataFrame, rows: NDArray[np.int64], seed: int | None) -> NDArray[np.int64]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +25,7 @@ from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import inside
-from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.parameters import sources_of, suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
@@ -47,15 +47,20 @@ class Trained:
     resumed_from: int
 
 
-def arm_images_path(run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str) -> Path:
-    """The table of cropped images that an arm trains on; an arm that is not in `arms` is a `UserError`."""
+def arm_images_paths(run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str) -> list[Path]:
+    """The tables of cropped images that an arm trains on, one a source; an unknown arm is a `UserError`."""
     if arm not in arms:
         raise UserError(f"unknown arm {arm!r}", "arm", suggest(arm, arms))
-    return Path(run_folder) / "02_cropping" / arms[arm]["source"] / "images.csv"
+    return [Path(run_folder) / "02_cropping" / source / "images.csv" for source in sources_of(arms[arm])]
 
 
 def load_arm(
-    run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str, size: int, workers: int = 0
+    run_folder: Path | str,
+    arms: Mapping[str, Mapping[str, str]],
+    arm: str,
+    size: int,
+    workers: int = 0,
+    note: Callable[[Path], Path] = Path,
 ) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
     """The images of an arm that cropping let through.
 
@@ -64,13 +69,15 @@ def load_arm(
     run_folder : path
         `outputs/<run>`; its `02_cropping/<source>/images.csv` is read.
     arms : mapping
-        Arm name to `source` and `crop`.
+        Arm name to `source` (several are joined by `+`) and `crop`.
     arm : str
         The one to load.
     size : int
         Pixels along a side that the images are resized to.
     workers : int
         Threads that decode; 0 is one per CPU core.
+    note : callable
+        Told of each table that is read: a stage's `input`.
 
     Returns
     -------
@@ -81,18 +88,22 @@ def load_arm(
     UserError
         When the table is missing, or no image of this crop is left.
     """
-    path = arm_images_path(run_folder, arms, arm)
-    table = read_table(path, "cropped")
-    crop = arms[arm]["crop"]
-    rows = table[table["crop"] == crop]
-    if rows.empty:
-        raise UserError(f"no image was cropped as {crop!r}", str(path), "run notebook 02 with this run's arms")
-    kept = rows[rows["status"] == "ok"].reset_index(drop=True)
-    if kept.empty:
-        reasons = ", ".join(f"{reason} ({n})" for reason, n in rows["reason"].value_counts().items())
-        raise UserError(f"all {len(rows)} images were left out: {reasons}", str(path), "see notebook 02")
-    paths = [inside(path.parent, relative) for relative in kept["path"]]
-    return kept, load_images(paths, size, desc=f"reading {arm}", workers=workers)
+    crop, tables, files = arms[arm]["crop"], [], []
+    listed = arm_images_paths(run_folder, arms, arm)
+    for path in listed:
+        table = read_table(note(path), "cropped")
+        rows = table[table["crop"] == crop]
+        if rows.empty:
+            raise UserError(f"no image was cropped as {crop!r}", str(path), "run notebook 02 with this run's arms")
+        kept = rows[rows["status"] == "ok"].reset_index(drop=True)
+        if kept.empty:
+            reasons = ", ".join(f"{reason} ({n})" for reason, n in rows["reason"].value_counts().items())
+            raise UserError(f"all {len(rows)} images were left out: {reasons}", str(path), "see notebook 02")
+        files += [inside(path.parent, relative) for relative in kept["path"]]
+        # Sources draw the same design: the pair stays one group, as its patient is one, the image is another.
+        own = kept["source"] + "/" + kept["image_id"] if len(listed) > 1 else kept["image_id"]
+        tables.append(kept.assign(image_id=own))
+    return pd.concat(tables, ignore_index=True), load_images(files, size, desc=f"reading {arm}", workers=workers)
 
 
 @contextlib.contextmanager

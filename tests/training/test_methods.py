@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 from training.training_fixture import BACKBONE, SIZE, disc_arm
@@ -6,6 +7,7 @@ from training.training_fixture import BACKBONE, SIZE, disc_arm
 from nbhelpers.errors import UserError
 from nbhelpers.networks import features, models, scoring
 from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.runs.tables import read_table
 from nbhelpers.training import methods, schedule, splits
 
 PROBE = methods.ProbeSettings(["layer1", "layer2"], [SIZE], ["mean", "max", "spread"])
@@ -97,3 +99,34 @@ def test_an_arm_without_a_method_is_fine_tuned(tmp_path, arm):
     made = learn(tmp_path, split, images, "finetune", arm={"name": "discs", "source": "folder", "crop": "none"})
     assert made.description.arm["method"] == "finetune"
     assert made.description.training["epochs"] == 1
+
+
+def test_an_arm_of_few_images_sees_as_many_in_whole_pairs_and_each_seed_others(tmp_path, arm):
+    seen = []
+    for seed in (0, 1):
+        few = {"name": "discs", "source": "folder", "crop": "none", "method": "pairs", "images": "20"}
+        made = learn(tmp_path / str(seed), *arm, "pairs", arm=few, seed=seed, resample=seed > 0)
+        split = read_table(tmp_path / str(seed) / "split.csv")
+        training = split[split["split"] == "train"]
+        assert made.description.training["images"]["train"] == len(training) == 20
+        assert (training.groupby("group").size() == 2).all()
+        assert len(split) - len(training) == made.description.training["images"]["validation"] == 20
+        seen.append(set(training["group"]))
+    assert seen[0] != seen[1]
+
+
+def test_sources_that_drew_one_design_are_paired_each_within_itself(tmp_path, arm):
+    table, images = disc_arm(20)
+    both = pd.concat(
+        [table.assign(source=name, image_id=name + "/" + table["image_id"]) for name in ("one", "two")],
+        ignore_index=True,
+    )
+    split = splits.split_groups(both, 0.25, 0)
+    assert (split.groupby("group").size() == 4).all()
+    # The second source's films are twice as bright: a difference across sources would drown the discs.
+    mixed = np.concatenate([images // 2, 255 - (255 - images) // 2])
+    made = learn(tmp_path, split, mixed, "pairs")
+    alone = learn(tmp_path / "alone", splits.split_groups(table, 0.25, 0), images // 2, "pairs")
+    assert made.description.val_auroc > alone.description.val_auroc - 0.1
+    paired = split.iloc[splits.pairs(split).ravel()]
+    assert (paired["source"].to_numpy()[::2] == paired["source"].to_numpy()[1::2]).all()
