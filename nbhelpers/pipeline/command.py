@@ -32,8 +32,7 @@ def write_arm_tables(parameter_file: Path | str) -> None:
     from nbhelpers.runs.tables import read_table, write_table
 
     plan = Plan(parameter_file)
-    arms = plan.values["arms"]
-    for arm, entry in arms.items():
+    for arm, entry in plan.arms.items():
         tables = [
             read_table(plan.folder / "02_cropping" / source / "images.csv", "cropped")
             for source in parameters.sources_of(entry)

@@ -19,6 +19,7 @@ from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.probes import Probe
 from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.tables import write_table
 from nbhelpers.training import schedule, splits, train
 from nbhelpers.training.train import Trained, balanced_log_loss
@@ -51,9 +52,11 @@ def told(name: str, arm: Mapping[str, str], simulated: bool) -> str:
     return f"{name}: {arm['source']} ({origin}), crop {arm['crop']}, {method_of(arm)}: {METHODS[method_of(arm)]}"
 
 
-def input_size(arm: Mapping[str, str], image_size: int, probe: ProbeSettings) -> int:
-    """Pixels along a side of the images that an arm's network takes."""
-    return image_size if method_of(arm) == FINETUNE else max(probe.sizes)
+def input_size(arms: Mapping[str, Mapping[str, str]], arm: str, image_size: int, probe: ProbeSettings) -> int:
+    """Pixels along a side of the images that an arm's network takes; an unknown arm is a `UserError`."""
+    if arm not in arms:
+        raise UserError(f"unknown arm {arm!r}", "arm", suggest(arm, arms))
+    return image_size if method_of(arms[arm]) == FINETUNE else max(probe.sizes)
 
 
 def learn(
@@ -96,11 +99,7 @@ def learn(
         return train.train_arm(folder, split, images, **common)
     chosen = pick_device(device) if isinstance(device, str) else device
     counts = splits.check_split(split)
-    made: dict[str, list[Any]] = {
-        "names": list(probe.blocks),
-        "pooling": list(probe.pooling),
-        "sizes": list(probe.sizes),
-    }
+    made: dict[str, list[Any]] = {"names": probe.blocks, "pooling": probe.pooling, "sizes": probe.sizes}
     model = models.build_probe(backbone, init, transform.channels, made, transform.size, seed).eval()
     pooled = features.embed(model, images, transform, chosen, desc=f"{named['name']}: features")
     fit = fit_pairs if method_of(arm) == PAIRS else fit_probe

@@ -49,8 +49,8 @@ def split_groups(table: pd.DataFrame, val_fraction: float, seed: int) -> pd.Data
 
     Returns
     -------
-    DataFrame with `image_id, pair_id, label` (1 = pneumonia), `group, source, split` (`train` or `validation`), in the order
-    of `table`.
+    DataFrame with `image_id, pair_id, label` (1 = pneumonia), `group, source, split` (`train` or `validation`), in the
+    order of `table`.
 
     Raises
     ------

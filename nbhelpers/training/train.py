@@ -88,8 +88,8 @@ def load_arm(
     UserError
         When the table is missing, or no image of this crop is left.
     """
-    crop, tables, files = arms[arm]["crop"], [], []
     listed = arm_images_paths(run_folder, arms, arm)
+    crop, tables, files = arms[arm]["crop"], [], []
     for path in listed:
         table = read_table(note(path), "cropped")
         rows = table[table["crop"] == crop]

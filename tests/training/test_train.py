@@ -250,6 +250,7 @@ def cropped_run(folder, table, images, status="ok"):
     rows = table.assign(
         path="content/" + table["image_id"] + ".png",
         source="simulator",
+        simulated=True,
         prompt="",
         model="",
         sha256="",
