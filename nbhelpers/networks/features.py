@@ -15,6 +15,7 @@ from torch import nn
 
 from nbhelpers.networks import scoring
 from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.networks.probes import Probe
 from nbhelpers.networks.weights import head_layers
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import atomic_path
@@ -72,16 +73,32 @@ def embed(
         digest = hashlib.sha256("".join(fresh).encode()).hexdigest()[:16]
         with atomic_path(folder / f"{digest}.npz") as temporary, open(temporary, "wb") as file:
             np.savez(file, names=np.array(fresh), features=found)
-    return np.stack([known[name] for name in names])
+    rows = np.stack([known[name] for name in names])
+    return model.standardise(rows) if isinstance(model, Probe) else rows
+
+
+def predict(
+    model: nn.Module,
+    images: NDArray[np.uint8],
+    transform: Transform,
+    device: Device | str = "auto",
+    batch_size: int = 64,
+    desc: str = "",
+) -> NDArray[np.float64]:
+    """What `scoring.predict` gives; all probes on the same blocks look at an image once and share what they see."""
+    if not isinstance(model, Probe):
+        return scoring.predict(model, images, transform, device, batch_size, desc)
+    logits = model.log_odds(embed(model, images, transform, device, batch_size, desc))
+    return np.exp(-np.logaddexp(0, -logits))
 
 
 def network_key(model: nn.Module, transform: Transform, device: Device) -> str:
-    """Digest of what decides a network's features: weights but the head's, blocks, transform, and number format."""
+    """Digest of what decides pooled features: weights but the head's, blocks, transform, and number format."""
     shape = [type(model).__name__, *(getattr(model, name, ()) for name in ("names", "pooling", "sizes"))]
     facts = [shape, transform.to_dict(), str(device.autocast)]
     digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
     head = {id(value) for layer in head_layers(model) for value in layer.parameters()}
-    unused = {name for name, value in model.named_parameters() if id(value) in head}
+    unused = {name for name, value in model.named_parameters() if id(value) in head} | {"centre", "scale"}
     for name, value in model.state_dict().items():
         if name in unused:
             continue

@@ -151,9 +151,18 @@ class Probe(nn.Module):
         return torch.cat(parts, dim=1)
 
     def forward_head(self, maps: Sequence[torch.Tensor], pre_logits: bool = False) -> torch.Tensor:
-        """The logit `(n, 1)`, or with `pre_logits` the standardised features `(n, d)`."""
-        features = (self.pool(maps) - self.centre) / self.scale
-        return features if pre_logits else self.head(features)
+        """The logit `(n, 1)`, or with `pre_logits` the pooled features `(n, d)`, not standardised yet."""
+        features = self.pool(maps)
+        return features if pre_logits else self.head((features - self.centre) / self.scale)
+
+    def standardise(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Pooled features `(n, d)` as the linear layer takes them."""
+        return np.asarray((features - self.centre.cpu().numpy()) / self.scale.cpu().numpy(), dtype=np.float32)
+
+    def log_odds(self, standard: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Logits `(n,)` of standardised features: what `forward` gives for their images."""
+        weights = self.head.weight[0].detach().cpu().numpy().astype(np.float64)
+        return standard @ weights + float(self.head.bias)
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """The logit of pneumonia, `(n, 1)`."""

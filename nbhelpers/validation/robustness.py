@@ -16,7 +16,7 @@ from nbhelpers.images.files import Gray, resize_gray
 from nbhelpers.metrics.bootstrap import distributions, interval_groups
 from nbhelpers.metrics.intervals import percentile_interval
 from nbhelpers.metrics.wording import difference
-from nbhelpers.networks import scoring
+from nbhelpers.networks import features
 from nbhelpers.networks.trained import Network
 from nbhelpers.validation.scores import Films
 
@@ -126,7 +126,7 @@ def table(
                 for change, s in steps
             }
             # All in one call: the network is prepared once.
-            scores = scoring.predict(
+            scores = features.predict(
                 arm.model,
                 np.concatenate(list(changed.values())),
                 transform,

@@ -54,6 +54,18 @@ def test_probes_of_one_body_differ_by_what_they_pool_and_not_by_their_head(tmp_p
     assert seen == [6, 6]
 
 
+def test_a_fitted_probe_scores_from_disk_as_the_network_itself_does(tmp_path, pictures, seen, monkeypatch):
+    monkeypatch.setattr(features, "default_cache", lambda: tmp_path)
+    made = {"names": ["layer2"], "pooling": ["mean", "spread"], "sizes": [48]}
+    for slope in (1.0, -2.0):
+        model = models.build_probe("test_resnet", "random", 1, made, 48).eval()
+        d = model.num_features
+        model.set_weights(np.full(d, 0.1), np.full(d, 2.0), np.linspace(-slope, slope, d), 0.3)
+        found = features.predict(model, pictures, TRANSFORM, "cpu")
+        np.testing.assert_allclose(found, scoring.predict(model, pictures, TRANSFORM, "cpu"), atol=1e-6)
+    assert seen == [6]
+
+
 def test_no_image_gives_no_row(tmp_path, pictures):
     found = features.embed(models.build("test_resnet"), pictures[:0], TRANSFORM, "cpu", cache=tmp_path)
     assert found.shape[0] == 0
