@@ -73,8 +73,8 @@ def embed(
         digest = hashlib.sha256("".join(fresh).encode()).hexdigest()[:16]
         with atomic_path(folder / f"{digest}.npz") as temporary, open(temporary, "wb") as file:
             np.savez(file, names=np.array(fresh), features=found)
-    rows = np.stack([known[name] for name in names])
-    return model.standardise(rows) if isinstance(model, Probe) else rows
+    whole = np.stack([known[name] for name in names])
+    return model.standardise(whole) if isinstance(model, Probe) else whole
 
 
 def predict(

@@ -156,7 +156,7 @@ def fit_probe(model: Probe, pooled: NDArray[np.floating], split: pd.DataFrame, s
         )
     ]
     history = pd.DataFrame(rows)
-    top = int(history["val_auroc"].idxmax())
+    top = int(np.argmax(history["val_auroc"]))
     least = history["val_auroc"][top] - _standard_error(labels[validating], standard[validating] @ candidates[top])
     kept = int(np.argmax(history["val_auroc"] >= least))
     slope, bias = lines[kept]
