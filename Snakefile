@@ -13,6 +13,7 @@ workdir: str(plan.folder)
 wildcard_constraints:
     arm="[^/]+",
     source="[^/]+",
+    seed="(/seed_[0-9]+)?",
 
 
 localrules:
@@ -81,30 +82,31 @@ rule arms:
         plan.command("arms")
 
 
+# Beside an arm's own network its further seeds, `{seed}` being empty or `/seed_<n>`.
 rule training:
     input:
         plan.code("03_training"),
         "02_cropping/arms/{arm}.csv",
     output:
-        "03_training/{arm}/checkpoint.safetensors",
-        "03_training/{arm}/model.json",
-        "03_training/{arm}/history.csv",
-        "03_training/{arm}/run.json",
+        "03_training/{arm}{seed}/checkpoint.safetensors",
+        "03_training/{arm}{seed}/model.json",
+        "03_training/{arm}{seed}/history.csv",
+        "03_training/{arm}{seed}/run.json",
     log:
-        plan.notebooks("03_training", "{arm}"),
+        plan.notebooks("03_training", "{arm}{seed}"),
     params:
-        lambda wildcards: plan.trigger("03_training", wildcards.arm),
+        lambda wildcards: plan.trigger("03_training", wildcards.arm + wildcards.seed),
     threads: CORES
     resources:
         accelerator=1,
     shell:
-        plan.command("03_training", "{wildcards.arm}")
+        plan.command("03_training", "{wildcards.arm}{wildcards.seed}")
 
 
 rule external_validation:
     input:
         plan.code("04_external_validation"),
-        plan.networks(),
+        plan.networks(seeds=True),
     output:
         "04_external_validation/predictions.csv",
         "04_external_validation/metrics.csv",

@@ -4,8 +4,7 @@
 
 Both are measured in turns within one run, and the best of the repeats counts, so that what else the machine does
 matters less. The plain side is what a user would write: a timm network in float32, one gray channel, AdamW. Both
-standardise the images, and augment them in training by the same function; ours also traces and folds the network
-before it scores, and clips gradients.
+standardise the images, and augment them in training by the same function; ours also clips gradients.
 """
 
 from __future__ import annotations

@@ -89,9 +89,10 @@ def panels(
 def shared_legend(figure: Figure, axis: Axes, place: str, columns: int) -> None:
     """One legend for a whole figure, outside its axes, of what one of them names; `place` is e.g. `lower center`."""
     handles, labels = axis.get_legend_handles_labels()
-    figure.legend(handles, labels, loc=f"outside {place}", ncols=columns)
+    outside: Any = f"outside {place}"  # a name of a place, which the types of Matplotlib list one by one
+    figure.legend(handles, labels, loc=outside, ncols=columns)
 
 
-def two_lines(title: str) -> str:
-    """A title whose words in brackets stand below it, where there is little room."""
-    return title.replace(" (", "\n(", 1)
+def in_lines(title: str) -> str:
+    """A title whose words in brackets stand below it, each on a line of its own, where there is little room."""
+    return title.replace(" (", "\n(")

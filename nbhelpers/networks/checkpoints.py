@@ -7,14 +7,17 @@ from pathlib import Path
 
 from nbhelpers.errors import UserError
 from nbhelpers.runs.stage import user_path
-from nbhelpers.runs.tables import read_table
 
-SEEDS_FILE = "seeds.csv"
 FILES = ("model.json", "checkpoint.safetensors")
 VALIDATION = "validation.csv"  # in a network's folder: `label, score` of images that are not evaluated
 
 
-def folders(arms: Iterable[str], checkpoints: Mapping[str, str] | None, run_folder: Path) -> dict[str, Path]:
+def missing(folder: Path) -> list[str]:
+    """Which files of a network a folder lacks."""
+    return [file for file in FILES if not (folder / file).is_file()]
+
+
+def folders(arms: Iterable[str], checkpoints: Mapping[str, str], run_folder: Path) -> dict[str, Path]:
     """Where the network of each arm lies: `03_training/<arm>` of the run, or the folder that `checkpoints` names.
 
     Raises
@@ -22,14 +25,15 @@ def folders(arms: Iterable[str], checkpoints: Mapping[str, str] | None, run_fold
     UserError
         When a name is in both, or a folder lacks `model.json` or `checkpoint.safetensors`.
     """
+    checkpoints = checkpoints or {}
     found = {name: run_folder / "03_training" / name for name in arms}
-    for name, given in (checkpoints or {}).items():
+    for name, given in checkpoints.items():
         if name in found:
             raise UserError(f"{name!r} is an arm and a checkpoint", "checkpoints", "give one of them another name")
         found[name] = user_path(given)
     for name, folder in found.items():
-        lacking = [file for file in FILES if not (folder / file).is_file()]
-        if lacking and name in (checkpoints or {}):
+        lacking = missing(folder)
+        if lacking and name in checkpoints:
             raise UserError(
                 f"checkpoint {name!r} lacks {' and '.join(lacking)}",
                 str(folder),
@@ -40,38 +44,19 @@ def folders(arms: Iterable[str], checkpoints: Mapping[str, str] | None, run_fold
     return found
 
 
-def seed_folder(folder: Path, seed: int) -> Path:
-    """Where a further training of an arm lies, below the arm's own folder `03_training/<arm>`."""
-    return folder / f"seed_{seed}"
+def network_name(arm: str, seed: int | None = None) -> str:
+    """Where a network lies below `03_training`: `<arm>`, or `<arm>/seed_<n>` for a further training of the arm."""
+    return arm if seed is None else f"{arm}/seed_{seed}"
 
 
-def seed_folders(folder: Path, first_sha256: str, extra_seeds: int) -> dict[int, Path]:
-    """The further trainings of an arm, by seed, as its `seeds.csv` lists them.
+def parse_name(name: str) -> tuple[str, int | None]:
+    """The arm and the further seed that `network_name` was given."""
+    arm, _, seed = name.partition("/seed_")
+    return arm, int(seed) if seed else None
 
-    Parameters
-    ----------
-    folder : Path
-        `03_training/<arm>`.
-    first_sha256 : str
-        Hash of the weights of the arm's own network: further trainings of an earlier one are not taken.
-    extra_seeds : int
-        How many are wanted.
 
-    Raises
-    ------
-    UserError
-        When there are fewer, or they belong to another training of the arm.
-    """
-    if extra_seeds < 1:
-        return {}
-    remedy = "run 03_training for this arm with the same extra_seeds"
-    listed = read_table(folder / SEEDS_FILE) if (folder / SEEDS_FILE).is_file() else None
-    if listed is None or listed["sha256"].iloc[0] != first_sha256:
-        raise UserError("no further seeds of this network were trained", str(folder), remedy)
-    if len(listed) <= extra_seeds:
-        raise UserError(f"{len(listed) - 1} further seeds of {extra_seeds} were trained", str(folder), remedy)
-    found = {int(seed): seed_folder(folder, int(seed)) for seed in listed["seed"].iloc[1 : 1 + extra_seeds]}
-    for place in found.values():
-        if not all((place / file).is_file() for file in FILES):
-            raise UserError("the network of a further seed is missing", str(place), remedy)
-    return found
+def further_seeds(first: int, extra_seeds: int) -> list[int]:
+    """Seeds of an arm's further trainings: those that follow the first one's."""
+    if extra_seeds < 0:
+        raise UserError(f"extra_seeds = {extra_seeds}", "extra_seeds", "use 0 or more")
+    return list(range(first + 1, first + 1 + extra_seeds))

@@ -17,6 +17,7 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 from nbhelpers.errors import UserError
+from nbhelpers.networks.checkpoints import FILES
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.probes import Probe
 from nbhelpers.networks.weights import (
@@ -35,7 +36,7 @@ from nbhelpers.runs.files import read_json, sha256_file, write_bytes, write_json
 from nbhelpers.runs.stage import versions
 
 CLASSES = ("normal", "pneumonia")  # the network's one logit is for the second
-WEIGHTS_FILE, DESCRIPTION_FILE = "checkpoint.safetensors", "model.json"
+DESCRIPTION_FILE, WEIGHTS_FILE = FILES
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Scores and features of many images: fast where the hardware allows, and the same on every call."""
+"""Scores and features of many images: a film's are its own, whatever else is scored with it."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from numpy.typing import NDArray
 from torch import nn
 
 from nbhelpers.errors import UserError
-from nbhelpers.networks.fusion import inference_body
 from nbhelpers.networks.models import evaluating
 from nbhelpers.networks.preprocessing import Transform, check_images, to_tensor
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.progress import progress
 
-FOLD_FROM = 256  # images: folding takes as long as scoring a few dozen, and saves a fifth
+# Images that a CPU's network always sees at a time: another number takes other kernels, which round differently, and
+# a larger one is no faster (benchmarks/bench_training.py).
+CPU_BATCH = 32
 
 
 def _outputs(
@@ -33,21 +34,25 @@ def _outputs(
     if batch_size < 1:
         raise UserError(f"batch size {batch_size}", "inference_batch", "use 1 or more")
     chosen = pick_device(device) if isinstance(device, str) else device
-    model.to(chosen.torch)
+    if chosen.torch.type == "cpu":
+        batch_size = CPU_BATCH
+    # Weights in the images' memory order: faster, and one set of kernels however the network was made.
+    model.to(chosen.torch).to(memory_format=torch.channels_last)
+    forward_features: Any = model.forward_features
     with evaluating(model), torch.inference_mode():
-        shape = (transform.channels, transform.size, transform.size)
-        body: Any = model.forward_features
-        if len(images) >= FOLD_FROM:
-            body = inference_body(model, shape, chosen.autocast)
         starts: list[int] = list(range(0, len(images), batch_size))
         for start in progress(starts, desc=desc, unit="batch") if desc else starts:
-            batch = to_tensor(images[start : start + batch_size], transform, chosen.torch)
+            some = images[start : start + batch_size]
+            # The last batch is filled up with blank images.
+            full = np.zeros((batch_size, *some.shape[1:]), np.uint8)
+            full[: len(some)] = some
+            batch = to_tensor(full, transform, chosen.torch)
             with chosen.mixed_precision():
-                maps = body(batch)
+                maps = forward_features(batch)
             # The head stays in float32: a logit of 8 significant bits would tie films that differ.
             # A network of several branches (CrossViT) hands its head one tensor of each.
             maps = [part.float() for part in maps] if isinstance(maps, (list, tuple)) else maps.float()
-            yield head(maps).float().cpu().numpy()
+            yield head(maps)[: len(some)].float().cpu().numpy()
 
 
 def predict(
@@ -60,9 +65,10 @@ def predict(
 ) -> NDArray[np.float64]:
     """Probability of pneumonia for each image.
 
-    The body of the network runs in bfloat16 where the hardware has it, pooling and head in float32. The same batch
-    size on the same machine gives the same bits; another batch size may choose other kernels and move a probability
-    by about 0.01.
+    The body of the network runs in bfloat16 where the device says so, pooling and head in float32. The network always
+    sees the same number of images, the last ones filled up with blank ones, so a film gets the same score alone, among
+    any others, in any order, and with any number of threads (to 1e-12, the last bit of the logistic function). On a
+    GPU another `batch_size` may take other kernels. bfloat16 in place of float32 moves a score by up to 0.02.
 
     Parameters
     ----------
@@ -75,7 +81,7 @@ def predict(
     device : Device or str
         `auto`, or a torch device name.
     batch_size : int
-        Images at a time.
+        Images at a time on a GPU; a CPU always takes `CPU_BATCH`.
     desc : str
         Shows a progress bar with this text, when not empty.
 

@@ -1,4 +1,4 @@
-"""Trained networks, read from their folders: arms of this run and checkpoints of the user's own."""
+"""Trained networks, read from their folders: arms of this run, their further seeds, checkpoints of the user's own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import pandas as pd
 from torch import nn
 
 from nbhelpers.errors import UserError
-from nbhelpers.networks import models
-from nbhelpers.networks.checkpoints import FILES, folders
+from nbhelpers.networks import checkpoints, models
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.runs import Stage
 from nbhelpers.runs.devices import pick_device
@@ -49,18 +48,44 @@ def load_arms(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
 
     Files are noted as inputs of the stage. A missing one is a `UserError` that says what to run.
     """
-    device = pick_device(stage.device)
-    arms, checkpoints = list(arms), stage.parameters.get("checkpoints")
-    for name in (*arms, *(checkpoints or {})):
+    arms, own = list(arms), stage.parameters.get("checkpoints") or {}
+    for name in (*arms, *own):
         if name.startswith(NOT_FINE_TUNED):
             raise UserError(f"an arm cannot be called {name!r}", "arms", "the name is kept for the untrained network")
-    networks = {}
-    for name, folder in folders(arms, checkpoints, stage.run_folder).items():
-        for file in FILES:
-            stage.input(folder / file)
-        model, description = models.load_checkpoint(folder, device)
-        networks[name] = Network(name, model, description, folder=folder)
-    return networks
+    found = checkpoints.folders(arms, own, stage.run_folder)
+    return {name: _load(name, folder, stage) for name, folder in found.items()}
+
+
+def load_seeds(network: Network, extra_seeds: int, stage: Stage) -> dict[int, Network]:
+    """The further trainings of an arm by seed, from `03_training/<arm>/seed_<n>`.
+
+    Raises
+    ------
+    UserError
+        When one is not there, or differs from the arm's own in more than its seed.
+    """
+    found = {}
+    for seed in checkpoints.further_seeds(network.description.seed, extra_seeds):
+        folder = stage.run_folder / "03_training" / checkpoints.network_name(network.name, seed)
+        remedy = f"make run trains it, or 03_training for this arm with training_seed = {seed}"
+        if checkpoints.missing(folder):
+            raise UserError(f"seed {seed} of arm {network.name!r} is not trained", str(folder), remedy)
+        found[seed] = _load(network.name, folder, stage)
+        if _but_seed(found[seed].description) != _but_seed(network.description):
+            raise UserError(f"seed {seed} is of another training than arm {network.name!r}", str(folder), remedy)
+    return found
+
+
+def _load(name: str, folder: Path, stage: Stage) -> Network:
+    for file in checkpoints.FILES:
+        stage.input(folder / file)
+    return Network(name, *models.load_checkpoint(folder, stage.device), folder=folder)
+
+
+def _but_seed(made: ModelDescription) -> ModelDescription:
+    drawn = {"best_epoch", "strength", *({"images", "data_sha256"} if "images" in made.arm else ())}
+    training = {name: value for name, value in made.training.items() if name not in drawn}
+    return replace(made, seed=0, training=training, val_auroc=None, versions={}, weights_sha256="")
 
 
 def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:

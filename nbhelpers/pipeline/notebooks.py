@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from nbhelpers.errors import UserError
+from nbhelpers.networks.checkpoints import parse_name
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import duration, notebook_name, outputs_root
@@ -65,7 +66,7 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
     parameter_file : path
         The experiment; the notebook gets the values that it declares.
     arm : str, optional
-        For the notebook that trains one arm.
+        For the notebook that trains one arm: its name, or `<arm>/seed_<n>` for a further training.
 
     Returns
     -------
@@ -84,7 +85,7 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
     source = parameters.NOTEBOOKS / f"{stage}.ipynb"
     chosen = {name: values[name] for name in parameters.declared(source)}
     if arm is not None:
-        chosen["arm"] = arm
+        chosen["arm"], chosen["training_seed"] = parse_name(arm)
     label = notebook_name(stage, arm)
     target = outputs_root().absolute() / values["run"] / "notebooks" / f"{label}.ipynb"
     target.parent.mkdir(parents=True, exist_ok=True)

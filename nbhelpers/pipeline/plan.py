@@ -63,10 +63,13 @@ class Plan:
         """The pattern, filled in with every source."""
         return [pattern.format(source=source) for source in self.sources]
 
-    def networks(self) -> list[str]:
-        """Files of the networks that are evaluated: those that are trained here, and the user's own checkpoints."""
+    def networks(self, seeds: bool = False) -> list[str]:
+        """Files of the networks that are evaluated: those that are trained here, with further seeds if wanted, and the
+        user's own checkpoints."""
         own = [user_path(folder) / file for folder in self._checkpoints.values() for file in checkpoints.FILES]
-        trained = [f"03_training/{arm}/{file}" for arm in self.values["arms"] for file in checkpoints.FILES]
+        further = checkpoints.further_seeds(self.values["seed"], self.values["extra_seeds"]) if seeds else []
+        names = [checkpoints.network_name(arm, seed) for arm in self.values["arms"] for seed in (None, *further)]
+        trained = [f"03_training/{name}/{file}" for name in names for file in checkpoints.FILES]
         return [*trained, *(os.path.relpath(path, self.folder) for path in own)]
 
     def records(self) -> list[str]:
@@ -116,16 +119,20 @@ class Plan:
             used & owners for beginning, owners in ONLY_FOR.items() if name.startswith(beginning)
         )
 
-    def trigger(self, stage: str, arm: str | None = None) -> str:
-        """The parameters that a stage's result depends on, as text: when it changes, Snakemake runs the stage again."""
+    def trigger(self, stage: str, network: str | None = None) -> str:
+        """The parameters that a stage's result depends on, as text: when it changes, Snakemake runs the stage again.
+
+        `network` is what notebook 03 trains: an arm, or `<arm>/seed_<n>`.
+        """
         if stage == "report":
             return canonical({name: value for name, value in self.values.items() if name not in NOT_IN_RESULTS})
+        arm, seed = (None, None) if network is None else checkpoints.parse_name(network)
         declared = parameters.declared(parameters.NOTEBOOKS / f"{stage}.ipynb")
         chosen = {name: self.values[name] for name in declared if self._matters(name)}
         if "arms" in chosen:
             chosen["arms"] = self._arms_of(stage, arm)
         if arm is not None:
-            chosen["arm"] = arm
+            chosen["arm"], chosen["training_seed"] = arm, seed
         return canonical(chosen)
 
     def _arms_of(self, stage: str, arm: str | None) -> Any:

@@ -137,7 +137,7 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
         ]
         own = facts.table("baselines", dataset=name)
         others: list[dict[str, Any]] = [
-            {"name": str(title), "uses_labels": bool(run_facts.flags(part["uses_labels"]).iloc[0]), **_metrics(part)}
+            {"name": str(title), "uses_labels": bool(part["uses_labels"].iloc[0]), **_metrics(part)}
             for title, part in (own.groupby("title", sort=False) if len(own) else ())
         ]
         others.sort(key=lambda row: row["auroc"].value if row["auroc"] else 0.0, reverse=True)

@@ -27,7 +27,7 @@ class Physics:
     `compress`: share that was a JPEG once. `watermark`: on every film or on none. `frames`, `captions`, `markers`,
     `collimation`: chance of each. `detail`: share of the resolution that is real, the rest being enlargement.
     `equalise`: chance and strength (clip limit) of local equalisation. `haze`: veil over the lungs of either class, in
-    shares of their air. `faint`: what an opacity's attenuation is multiplied by.
+    shares of their air.
     """
 
     fill: Range
@@ -50,7 +50,6 @@ class Physics:
     detail: Range = (1.0, 1.0)
     equalise: tuple[float, Range] = (0.0, (1.0, 1.0))
     haze: Range = (0.0, 0.0)
-    faint: Range = (1.0, 1.0)
 
 
 PHYSICS: dict[str, Physics] = {
@@ -83,28 +82,28 @@ PHYSICS: dict[str, Physics] = {
         fill=(0.72, 1.0), stretch=0.18, tilt=6.0, lowest=0.98, scatter=(0.0, 0.2), contrast=(2.0, 6.0),
         gamma=(0.6, 1.2), window=((0.5, 8.0), (90.0, 99.5)), sharpen=(0.5, (0.2, 1.4)), blur=(0.0, 0.005),
         noise=(0.0, 0.02), compress=1.0, watermark=False, frames=0.15, captions=0.05, markers=0.7, collimation=0.5,
-        detail=(0.4, 1.0), haze=(0.0, 0.10), faint=(0.6, 1.0),
+        detail=(0.4, 1.0), haze=(0.0, 0.10),
     ),
-    # An intensive care unit: lying patients, haze over all, faint opacities, whatever the machine at the bedside gives.
+    # An intensive care unit: lying patients, haze over all, whatever the machine at the bedside gives.
     "hospital_d": Physics(
         fill=(0.55, 0.88), stretch=0.10, tilt=7.0, lowest=1.0, scatter=(0.2, 0.55), contrast=(1.2, 4.5),
         gamma=(0.8, 1.6), window=((0.5, 8.0), (92.0, 99.8)), sharpen=(0.4, (0.2, 1.2)), blur=(0.001, 0.008),
         noise=(0.008, 0.035), compress=0.9, watermark=False, frames=0.05, captions=0.1, markers=0.7, collimation=0.5,
-        detail=(0.6, 1.0), equalise=(0.3, (1.0, 3.0)), haze=(0.0, 0.25), faint=(0.5, 0.9),
+        detail=(0.6, 1.0), equalise=(0.3, (1.0, 3.0)), haze=(0.0, 0.25),
     ),
     # Films of a light box, digitised years later: soft, dark margins, uneven.
     "hospital_e": Physics(
         fill=(0.60, 0.90), stretch=0.14, tilt=5.0, lowest=1.0, scatter=(0.15, 0.45), contrast=(3.0, 7.0),
         gamma=(0.7, 1.8), window=((0.5, 10.0), (88.0, 99.0)), sharpen=(0.1, (0.2, 0.6)), blur=(0.003, 0.012),
         noise=(0.005, 0.045), compress=0.9, watermark=False, frames=0.7, captions=0.3, markers=0.6, collimation=0.3,
-        detail=(0.35, 0.8), haze=(0.0, 0.15), faint=(0.7, 1.0),
+        detail=(0.35, 0.8), haze=(0.0, 0.15),
     ),
     # Outpatients on a wall stand whose maker evens out every film: flat, crisp, nothing black.
     "hospital_f": Physics(
         fill=(0.65, 0.95), stretch=0.08, tilt=2.5, lowest=1.0, scatter=(0.05, 0.25), contrast=(0.6, 2.5),
         gamma=(0.7, 1.2), window=((0.0, 2.0), (98.0, 100.0)), sharpen=(0.9, (0.3, 1.4)), blur=(0.0, 0.003),
         noise=(0.004, 0.02), compress=0.4, watermark=False, frames=0.0, captions=0.05, markers=0.95, collimation=0.3,
-        equalise=(0.9, (0.8, 2.2)), haze=(0.0, 0.08), faint=(0.6, 1.0),
+        equalise=(0.9, (0.8, 2.2)), haze=(0.0, 0.08),
     ),
 }  # fmt: skip
 

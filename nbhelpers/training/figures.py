@@ -75,13 +75,13 @@ def draw_augmented(
 
 
 def draw_history(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
-    """Loss and AUROC by epoch, or by a probe's strength, of training and validation images; what was kept is marked.
+    """Loss and AUROC by epoch, or by a ridge's strength, of training and validation images; what was kept is marked.
 
     Parameters
     ----------
     history : DataFrame
-        `epoch, train_loss, val_loss, train_auroc, val_auroc` and `best` (bool), as `training.history_table` gives it;
-        with a column `strength` a row is one of these.
+        `epoch, train_loss, val_loss, train_auroc, val_auroc` and `best` (bool), as `methods.learn` gives it; by
+        `strength` where it has one.
     title : str
         Heads the figure; `(simulated)` follows it where the images are.
     simulated : bool
@@ -105,8 +105,7 @@ def draw_history(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
 
 
 def _curves(panel: Axes, history: pd.DataFrame, along: str, name: str) -> None:
-    training = "training" if along == "strength" else "training (augmented)"
-    styles = {"train": (training, "o", "--"), "val": ("validation", "s", "-")}
+    styles = {"train": ("training" + " (augmented)" * (along == "epoch"), "o", "--"), "val": ("validation", "s", "-")}
     # Neither an arm's colour nor a label's.
     for colour, (part, (words, marker, line)) in zip(("#8a8a8a", "#222222"), styles.items(), strict=True):
         panel.plot(

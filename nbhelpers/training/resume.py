@@ -50,6 +50,7 @@ def fingerprint(
     Parameters are those of `train_arm`.
     """
     facts = {
+        "data": data_hash(split, images),
         "settings": asdict(settings),
         "backbone": backbone,
         "init": init if init in ("random", "imagenet") else sha256_file(stage.user_path(init)),
@@ -59,8 +60,12 @@ def fingerprint(
         "threads": torch.get_num_threads(),
         "versions": {name: stage.versions()[name] for name in ("nbhelpers", "torch", "timm")},
     }
-    digest = hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode())
-    digest.update(split.to_csv(index=False).encode())
+    return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def data_hash(split: pd.DataFrame, images: NDArray[np.uint8]) -> str:
+    """Hash of the images that a training sees, and of their split."""
+    digest = hashlib.sha256(split.to_csv(index=False).encode())
     digest.update(np.ascontiguousarray(images).data)
     return digest.hexdigest()
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -21,16 +21,17 @@ from torch.nn import functional
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks import models, scoring, weights
+from nbhelpers.networks.checkpoints import network_name
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
 from nbhelpers.runs.devices import Device, pick_device
-from nbhelpers.runs.files import inside
+from nbhelpers.runs.files import inside, read_json
 from nbhelpers.runs.parameters import sources_of, suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
 from nbhelpers.training.augmentation import augment, step_seed
-from nbhelpers.training.resume import RESUME_FILE, State, fingerprint, load_resume, save_resume
+from nbhelpers.training.resume import RESUME_FILE, State, data_hash, fingerprint, load_resume, save_resume
 from nbhelpers.training.schedule import Settings, epoch_batches, learning_rate_at
 
 GRADIENT_NORM = 1.0  # where a step's gradient is cut; a few odd films must not undo an epoch
@@ -47,11 +48,19 @@ class Trained:
     resumed_from: int
 
 
-def arm_images_paths(run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str) -> list[Path]:
-    """The tables of cropped images that an arm trains on, one a source; an unknown arm is a `UserError`."""
-    if arm not in arms:
-        raise UserError(f"unknown arm {arm!r}", "arm", suggest(arm, arms))
-    return [Path(run_folder) / "02_cropping" / source / "images.csv" for source in sources_of(arms[arm])]
+class Place(NamedTuple):
+    """Where a network goes: its folder below `03_training`, its seed, and its name in titles and figures."""
+
+    folder: str
+    seed: int
+    name: str
+
+
+def place(arm: str, seed: int, training_seed: int | None = None) -> Place:
+    """The arm's own network, of the run's seed, or with another `training_seed` a further one beside it."""
+    if training_seed in (None, seed):
+        return Place(network_name(arm), seed, arm)
+    return Place(network_name(arm, training_seed), training_seed, f"{arm}_seed_{training_seed}")
 
 
 def load_arm(
@@ -86,11 +95,13 @@ def load_arm(
     Raises
     ------
     UserError
-        When the table is missing, or no image of this crop is left.
+        When the arm is unknown, a table is missing, or no image of this crop is left.
     """
-    listed = arm_images_paths(run_folder, arms, arm)
-    crop, tables, files = arms[arm]["crop"], [], []
-    for path in listed:
+    if arm not in arms:
+        raise UserError(f"unknown arm {arm!r}", "arm", suggest(arm, arms))
+    sources, crop, tables, files = sources_of(arms[arm]), arms[arm]["crop"], [], []
+    for source in sources:
+        path = Path(run_folder) / "02_cropping" / source / "images.csv"
         table = read_table(note(path), "cropped")
         rows = table[table["crop"] == crop]
         if rows.empty:
@@ -101,7 +112,7 @@ def load_arm(
             raise UserError(f"all {len(rows)} images were left out: {reasons}", str(path), "see notebook 02")
         files += [inside(path.parent, relative) for relative in kept["path"]]
         # Sources draw the same design: the pair stays one group, as its patient is one, the image is another.
-        own = kept["source"] + "/" + kept["image_id"] if len(listed) > 1 else kept["image_id"]
+        own = source + "/" + kept["image_id"] if len(sources) > 1 else kept["image_id"]
         tables.append(kept.assign(image_id=own))
     return pd.concat(tables, ignore_index=True), load_images(files, size, desc=f"reading {arm}", workers=workers)
 
@@ -200,9 +211,8 @@ def train_arm(
     seed: int = 0,
     device: Device | str = "auto",
     simulated: bool = False,
-    keep_resume: bool = False,
 ) -> Trained:
-    """Train a classifier on an arm's images.
+    """Train a classifier on an arm's images; gives the best epoch's network in evaluation mode.
 
     Writes `checkpoint.safetensors`, `model.json`, `history.csv` (after every epoch), `split.csv` and `validation.csv`
     (scores of the validation images) into `folder`. A training of the same settings and images that was interrupted
@@ -211,113 +221,145 @@ def train_arm(
     Parameters
     ----------
     folder : path
-        `03_training/<arm>` of the run.
+        `03_training/<arm>` of the run, or `03_training/<arm>/seed_<n>`.
     split : DataFrame
         From `splits.split_groups`: `image_id, pair_id, label, group, split`, one row an image.
     images : uint8 array, shape (n, size, size)
-        In the order of `split`.
-    arm : mapping
-        `name`, `source` and `crop`; kept in `model.json`.
-    backbone, init : str
-        As `models.build` takes them.
-    transform : Transform
-        Its size must be the images'.
-    settings : Settings
-        The training itself.
+        In the order of `split`, of the size of `transform`.
+    arm, simulated
+        `name`, `source` and `crop`, and whether the images came from a simulator; kept in `model.json`.
     seed : int
         Of weights, order and augmentation: the same seed gives the same weights on the same machine.
-    device : Device or str
-        `auto`, or a torch device name.
-    simulated : bool
-        Whether the images came from a simulator; kept in `model.json`.
-    keep_resume : bool
-        Leave the file that a training goes on from, so that the same call finds all its epochs done; for a training
-        that is the first of several. `training_seeds.train_seeds` removes it.
-
-    Returns
-    -------
-    Trained, with the best epoch's network in evaluation mode.
 
     Raises
     ------
     UserError
-        When a group is in both parts of the split, the backbone or its weights cannot be had, or the loss is no
-        longer finite.
+        When the folder holds a network of another seed, a group is in both parts of the split, the backbone or its
+        weights cannot be had, or the loss is no longer finite.
     """
     folder = Path(folder)
+    check_replaceable(folder, seed)
     check_images(images, transform)
     if len(images) != len(split):
         raise UserError(f"{len(images)} images for {len(split)} rows", "images", "load both with load_arm")
     chosen = pick_device(device) if isinstance(device, str) else device
     split = split.reset_index(drop=True)
     counts = splits.check_split(split)
-    labels = split["label"].to_numpy(np.int64)
-    validating = np.flatnonzero(split["split"] == splits.VALIDATION)
-    training = np.flatnonzero(split["split"] == splits.TRAIN)
-    pairs = training[splits.pairs(split.iloc[training])]
+    parts = _parts(split)
 
     model = models.build(backbone, init, transform.channels, seed, transform.size)
     models.check_fits(model, transform, backbone)
-    model = model.to(chosen.torch).to(memory_format=torch.channels_last)
-    groups = timm.optim.param_groups_weight_decay(model, settings.weight_decay)
-    state = State(
-        model,
-        torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True),
-        torch.amp.GradScaler(chosen.torch.type, enabled=chosen.autocast == torch.float16),
-        [],
-        {},
-    )
+    state = _fresh_state(model, settings, chosen)
     made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen)
-    resumed = load_resume(folder / RESUME_FILE, state, made_of)
+    if load_resume(folder / RESUME_FILE, state, made_of):
+        print(f"an interrupted training goes on after epoch {len(state.history)}")
     done = len(state.history)
-    if resumed:
-        print(f"an interrupted training goes on after epoch {done}")
     write_table(split, folder / "split.csv")
 
-    n_steps = len(epoch_batches(pairs, settings.batch_size, seed, 1))
+    n_steps = len(epoch_batches(parts.pairs, settings.batch_size, seed, 1))
     name = arm.get("name", "training")
     bar = progress(desc=f"{name} {done}/{settings.epochs}", total=n_steps * (settings.epochs - done), unit="step")
     with _reproducible(chosen), torch.random.fork_rng(), bar:
         while not _finished(state.history, settings):
-            epoch = len(state.history) + 1
-            batches = epoch_batches(pairs, settings.batch_size, seed, epoch)
-            row: dict[str, Any] = {"epoch": epoch}
-            row |= _train_epoch(state, images, labels, batches, transform, settings, seed, chosen, bar)
-            scores = scoring.predict(state.model, images[validating], transform, chosen, settings.batch_size)
-            row["val_loss"] = balanced_log_loss(labels[validating], scores)
-            row["val_auroc"] = float(roc_auc_score(labels[validating], scores))
-            state.history.append(row)
-            if best_epoch(state.history) == epoch:
-                state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
-            save_resume(folder / RESUME_FILE, state, made_of)
-            write_table(history_table(state.history), folder / "history.csv", "history")
-            bar.set_description(f"{name} {epoch}/{settings.epochs}", refresh=False)
+            row = _one_epoch(state, images, parts, transform, settings, seed, chosen, bar)
+            _keep_epoch(folder, state, row, made_of)
+            bar.set_description(f"{name} {row['epoch']}/{settings.epochs}", refresh=False)
             bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
 
     state.model.load_state_dict(state.best)
     state.model.eval()
-    scores = scoring.predict(state.model, images[validating], transform, chosen, settings.batch_size)
-    validation = split.iloc[validating][["image_id", "pair_id", "label"]].assign(score=scores).reset_index(drop=True)
-    history = history_table(state.history)
-    best = best_epoch(state.history)
-    description = ModelDescription(
-        backbone=backbone,
-        init=init,
-        init_origin=weights.origin(backbone, init),
-        transform=transform,
-        seed=seed,
-        arm=dict(arm),
-        simulated=simulated,
-        training=asdict(settings) | {"best_epoch": best, "images": counts.set_index("split")["images"].to_dict()},
-        val_auroc=float(roc_auc_score(validation["label"], validation["score"])),
-    )
+    scores = scoring.predict(state.model, images[parts.validating], transform, chosen)
+    validated = split.iloc[parts.validating][["image_id", "pair_id", "label"]]
+    validation = validated.assign(score=scores).reset_index(drop=True)
+    kept = {"best_epoch": best_epoch(state.history), "images": counts.set_index("split")["images"].to_dict()}
+    told = asdict(settings) | kept | {"data_sha256": data_hash(split, images)}
+    area = float(roc_auc_score(validation["label"], validation["score"]))
+    origin = weights.origin(backbone, init)
+    description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, area, origin)
+    return write(folder, state.model, description, history_table(state.history), validation, done)
+
+
+class _Parts(NamedTuple):
+    """Labels of all images, and which of them validate, and train as pairs `(n, 2)`."""
+
+    labels: NDArray[np.int64]
+    validating: NDArray[np.intp]
+    pairs: NDArray[np.int64]
+
+
+def _parts(split: pd.DataFrame) -> _Parts:
+    training = np.flatnonzero(split["split"] == splits.TRAIN)
+    validating = np.flatnonzero(split["split"] == splits.VALIDATION)
+    return _Parts(split["label"].to_numpy(np.int64), validating, training[splits.pairs(split.iloc[training])])
+
+
+def _one_epoch(
+    state: State,
+    images: NDArray[np.uint8],
+    parts: _Parts,
+    transform: Transform,
+    settings: Settings,
+    seed: int,
+    device: Device,
+    bar: Any,
+) -> dict[str, Any]:
+    """Train for the next epoch, score the validation images, and give the epoch's row of the history."""
+    row: dict[str, Any] = {"epoch": len(state.history) + 1}
+    batches = epoch_batches(parts.pairs, settings.batch_size, seed, row["epoch"])
+    row |= _train_epoch(state, images, parts.labels, batches, transform, settings, seed, device, bar)
+    scores, labels = scoring.predict(state.model, images[parts.validating], transform, device), parts.labels
+    row["val_loss"] = balanced_log_loss(labels[parts.validating], scores)
+    row["val_auroc"] = float(roc_auc_score(labels[parts.validating], scores))
+    return row
+
+
+def _fresh_state(model: nn.Module, settings: Settings, device: Device) -> State:
+    """The state before the first epoch, the network on its device."""
+    model = model.to(device.torch).to(memory_format=torch.channels_last)
+    groups = timm.optim.param_groups_weight_decay(model, settings.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    scaler = torch.amp.GradScaler(device.torch.type, enabled=device.autocast == torch.float16)
+    return State(model, optimizer, scaler, [], {})
+
+
+def _keep_epoch(folder: Path, state: State, row: dict[str, Any], made_of: str) -> None:
+    """Add an epoch to the history, keep its weights where they are the best yet, and write what a resume needs."""
+    state.history.append(row)
+    if best_epoch(state.history) == row["epoch"]:
+        state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
+    save_resume(folder / RESUME_FILE, state, made_of)
+    write_table(history_table(state.history), folder / "history.csv", "history")
+
+
+def write(
+    folder: Path,
+    model: nn.Module,
+    description: ModelDescription,
+    history: pd.DataFrame,
+    validation: pd.DataFrame,
+    done: int = 0,
+) -> Trained:
+    """Write a finished training, its checkpoint last but for the resume file."""
     write_table(validation, folder / "validation.csv")
     write_table(history, folder / "history.csv", "history")
-    description = models.save_checkpoint(folder, state.model, description)
+    description = models.save_checkpoint(folder, model, description)
     # Last: until here a kill still finds it and has nothing to train again.
-    if not keep_resume:
-        (folder / RESUME_FILE).unlink(missing_ok=True)
-    return Trained(state.model, description, history, validation, done)
+    (folder / RESUME_FILE).unlink(missing_ok=True)
+    return Trained(model, description, history, validation, done)
+
+
+def check_replaceable(folder: Path, seed: int) -> None:
+    """Refuse to train over another seed's network by hand; the pipeline removes what it makes anew."""
+    try:
+        there = read_json(folder / models.DESCRIPTION_FILE).get("seed")
+    except UserError:
+        return
+    if there != seed:
+        raise UserError(
+            f"the network of seed {there} lies here, and one of seed {seed} would take its place",
+            str(folder),
+            f"set training_seed = {seed} to train it beside, or delete the folder",
+        )
 
 
 def _finished(history: list[dict[str, Any]], settings: Settings) -> bool:

@@ -3,7 +3,7 @@
 May import `films` and what lies below.
 
 - `scores`: films decoded, and every network's score of every film.
-- `evaluation`: `metrics.csv` of all films, and each arm against trivial baselines.
+- `evaluation`: the rows of `metrics.csv`, which the notebook writes, and each arm against trivial baselines.
 - `baselines`: what one number that knows nothing of lungs reaches.
 - `subgroups`: by view, sex and age, and adjusted for the view.
 - `operating_point`: a threshold from synthetic images, frozen and carried over.
@@ -11,6 +11,7 @@ May import `films` and what lies below.
 - `robustness`: the same films under mild changes.
 - `arm_differences`: arms against each other.
 - `seed_spread`: how far training seeds lie apart.
+- `dose`: AUROC against the number of images, by method and source.
 - `published`: the paper's values as marks.
 - `rows`: one row of `metrics.csv`; `tables`: what a reader sees; `figures`: figure 2 and its companions.
 """

@@ -1,3 +1,5 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -20,7 +22,7 @@ def films():
 @pytest.fixture(scope="module", params=["test_resnet", "test_vit", "test_efficientnet"])
 def model(request):
     network = models.build(request.param, image_size=48)
-    # Batch norms that have seen something, so that folding them in is tested on more than the identity.
+    # Batch norms that have seen something.
     network.train()
     with torch.no_grad():
         for seed in range(5):
@@ -28,9 +30,16 @@ def model(request):
     return network.eval()
 
 
-@pytest.fixture(autouse=True, params=[1, 10**6], ids=["folded", "as it is"])
-def fold_from(request, monkeypatch):
-    monkeypatch.setattr(scoring, "FOLD_FROM", request.param)
+@pytest.fixture(scope="module")
+def decided(model):
+    """The same network with scores that lie apart: an untrained one gives all films nearly the same."""
+    network = copy.deepcopy(model)
+    films = np.random.default_rng(1).integers(0, 256, (32, 48, 48), dtype=np.uint8)
+    with torch.no_grad():
+        logits, head = network(to_tensor(films, TRANSFORM)), network.get_classifier()
+        head.weight.div_(logits.std())
+        head.bias.sub_(logits.mean()).div_(logits.std())
+    return network
 
 
 def test_scores_equal_the_plain_network_in_float32(model, films):
@@ -47,11 +56,30 @@ def test_scores_in_bfloat16_are_near_and_in_the_same_order(model, films):
 
 
 @pytest.mark.parametrize("device", [FP32, BF16], ids=["fp32", "bf16"])
-def test_scores_do_not_depend_on_the_batch_size(model, films, device):
-    tolerance = 1e-5 if device is FP32 else 0.01
-    whole = scoring.predict(model, films, TRANSFORM, device, batch_size=64)
-    for size in (1, 4, 7):
-        np.testing.assert_allclose(scoring.predict(model, films, TRANSFORM, device, size), whole, atol=tolerance)
+def test_a_films_score_is_its_own_in_any_company_and_order(decided, films, device):
+    many = np.concatenate([films, np.random.default_rng(2).integers(0, 256, (279, 48, 48), dtype=np.uint8)])
+    whole = scoring.predict(decided, many, TRANSFORM, device)
+    assert whole.std() > 0.1
+    for count in (1, 31, 33, 255, 256):
+        np.testing.assert_allclose(scoring.predict(decided, many[:count], TRANSFORM, device), whole[:count], atol=1e-12)
+    for alone in (17, 299):
+        found = scoring.predict(decided, many[alone : alone + 1], TRANSFORM, device)
+        np.testing.assert_allclose(found, whole[alone : alone + 1], atol=1e-12)
+    order = np.random.default_rng(3).permutation(len(many))
+    np.testing.assert_allclose(scoring.predict(decided, many[order], TRANSFORM, device), whole[order], atol=1e-12)
+
+
+@pytest.mark.parametrize("device", [FP32, BF16], ids=["fp32", "bf16"])
+def test_scores_do_not_depend_on_the_batch_size_or_the_number_of_threads(decided, films, device):
+    whole, threads = scoring.predict(decided, films, TRANSFORM, device), torch.get_num_threads()
+    for size in (1, 4, 7, 256):
+        np.testing.assert_array_equal(scoring.predict(decided, films, TRANSFORM, device, size), whole)
+    try:
+        for number in (1, 2, 3):
+            torch.set_num_threads(number)
+            np.testing.assert_allclose(scoring.predict(decided, films, TRANSFORM, device), whole, atol=1e-6)
+    finally:
+        torch.set_num_threads(threads)
 
 
 def test_a_second_call_gives_the_same_bits(model, films):

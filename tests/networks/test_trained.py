@@ -1,4 +1,6 @@
-"""Networks from their folders: arms, checkpoints of the user's own, and what training started from."""
+"""Networks from their folders: arms, further seeds, checkpoints of the user's own, and what training started from."""
+
+import json
 
 import pytest
 import torch
@@ -10,11 +12,10 @@ from nbhelpers.networks import models, trained
 
 
 @pytest.fixture
-def stage(tmp_path, monkeypatch):
-    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
-    run = tmp_path / "outputs" / "toy"
-    for arm, size in (("one", 64), ("two", 64)):
-        save_arm(run, arm, seed=4, size=size)
+def stage(tmp_path):
+    run = tmp_path / "toy"
+    for arm in ("one", "two"):
+        save_arm(run, arm, seed=4)
     folder = run / "05_interpretability"
     folder.mkdir()
     return runs.Stage("05_interpretability", folder, run, {"seed": 0, "device": "cpu"}, "cpu")
@@ -65,6 +66,44 @@ def test_an_arm_cannot_take_the_name_of_the_untrained_network(stage):
 
 def test_the_table_tells_what_each_network_was_trained_on_and_started_from(stage):
     table = trained.network_table(trained.load_networks(["one"], stage)).set_index("network")
-    assert table.loc["one", ["trained_on", "backbone", "size"]].tolist() == ["simulator", "resnet10t", 64]
-    start = table.loc[trained.NOT_FINE_TUNED]
-    assert start["trained_on"] == "nothing but its start" and start["started_from"] == "random weights"
+    assert table["trained_on"].tolist() == ["simulator", "nothing but its start"]
+    assert set(table["started_from"]) == {"random weights"} and set(table["size"]) == {64}
+
+
+def save_seed(stage, seed, **changes):
+    """A further training of arm `one`, or of something a little different."""
+    save_arm(stage.run_folder, f"one/seed_{seed}", seed)
+    path = stage.run_folder / "03_training/one" / f"seed_{seed}" / "model.json"
+    made = json.loads(path.read_text())
+    made["arm"]["name"] = "one"
+    path.write_text(json.dumps(made | changes))
+
+
+def test_further_seeds_are_the_networks_that_follow_the_arms_own(stage):
+    for seed in (5, 6, 9):
+        save_seed(stage, seed, training={"best_epoch": seed}, val_auroc=seed / 10)
+    network = trained.load_arms(["one"], stage)["one"]
+    found = trained.load_seeds(network, 2, stage)
+    assert {seed: (other.name, other.description.seed) for seed, other in found.items()} == {
+        5: ("one", 5),
+        6: ("one", 6),
+    }
+    assert not torch.equal(found[5].model.conv1[0].weight, network.model.conv1[0].weight)
+    assert trained.load_seeds(network, 0, stage) == {}
+    stage.close()
+    assert "03_training/one/seed_6/checkpoint.safetensors" in (stage.folder / "run.json").read_text()
+
+
+def test_a_further_seed_that_is_not_trained_is_named_with_what_trains_it(stage):
+    save_seed(stage, 5)
+    with pytest.raises(UserError, match=r"seed 6 of arm 'one' is not trained.*training_seed = 6"):
+        trained.load_seeds(trained.load_arms(["one"], stage)["one"], 2, stage)
+
+
+@pytest.mark.parametrize(
+    "change", [{"training": {"epochs": 9}}, {"simulated": True}, {"init": "imagenet"}, {"arm": {"name": "two"}}]
+)
+def test_a_further_seed_that_differs_in_more_than_its_seed_is_refused(stage, change):
+    save_seed(stage, 5, **change)
+    with pytest.raises(UserError, match="of another training"):
+        trained.load_seeds(trained.load_arms(["one"], stage)["one"], 1, stage)

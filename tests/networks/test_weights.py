@@ -1,7 +1,12 @@
+"""Where first weights come from: files and timm's own, never with code in them run."""
+
 import importlib.util
+import pickle
+import threading
 
 import numpy as np
 import pytest
+import safetensors.torch
 import timm
 import torch
 from sklearn.datasets import load_sample_image
@@ -9,6 +14,126 @@ from torch.nn import functional
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks import models, weights
+
+BACKBONE = "test_resnet"
+
+
+@pytest.fixture
+def colour_weights(tmp_path):
+    """A published-style weights file: three input channels, a thousand classes."""
+    torch.manual_seed(7)
+    network = timm.create_model(BACKBONE, num_classes=1000)
+    path = tmp_path / "published.safetensors"
+    safetensors.torch.save_file(network.state_dict(), path)
+    return path, network
+
+
+def test_local_weights_keep_their_body_sum_their_colours_and_lose_their_head(colour_weights):
+    path, published = colour_weights
+    model = models.build(BACKBONE, str(path))
+    loaded, original = model.state_dict(), published.state_dict()
+    stem = "conv1.0.weight"
+    torch.testing.assert_close(loaded[stem], original[stem].sum(dim=1, keepdim=True))
+    for name, value in original.items():
+        if name != stem and not name.startswith("fc."):
+            assert torch.equal(loaded[name], value), name
+    assert loaded["fc.weight"].shape == (1, original["fc.weight"].shape[1])
+    assert "state_dict" not in model.pretrained_cfg
+
+
+def test_a_gray_image_gives_what_the_colour_network_gives_for_it_in_three_channels(colour_weights):
+    path, published = colour_weights
+    gray = torch.rand(2, 1, 64, 64)
+    one = models.build(BACKBONE, str(path)).eval().forward_features(gray)
+    three = published.eval().forward_features(gray.expand(-1, 3, -1, -1))
+    torch.testing.assert_close(one, three, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("wrapped", [lambda s: s, lambda s: {"state_dict": s}, lambda s: {"model": s, "epoch": 3}])
+def test_torch_files_are_read_as_tensors(tmp_path, wrapped):
+    model = models.build(BACKBONE, seed=4)
+    torch.save(wrapped(model.state_dict()), tmp_path / "mine.pth")
+    again = models.build(BACKBONE, str(tmp_path / "mine.pth"), seed=9).state_dict()
+    # A head of one logit is kept: such a file is a classifier of this kind already.
+    assert all(torch.equal(again[name], value) for name, value in model.state_dict().items())
+
+
+class _Trap:
+    def __reduce__(self):
+        return (pytest.fail, ("code in a weights file was run",))
+
+
+def test_no_code_in_a_weights_file_is_run(tmp_path):
+    (tmp_path / "trap.pth").write_bytes(pickle.dumps({"state_dict": _Trap()}))
+    torch.save({"state_dict": _Trap()}, tmp_path / "trap.pt")
+    for name in ("trap.pth", "trap.pt"):
+        with pytest.raises(UserError, match=name):
+            models.build(BACKBONE, str(tmp_path / name))
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "resnet10t", "test_vit"])
+def test_weights_of_another_network_are_refused(tmp_path, name):
+    other = timm.create_model("test_convnext", num_classes=1000)
+    safetensors.torch.save_file(other.state_dict(), tmp_path / "other.safetensors")
+    with pytest.raises(UserError, match=f"do not fit {name}"):
+        models.build(name, str(tmp_path / "other.safetensors"))
+
+
+def test_a_file_that_lacks_a_layer_is_refused(tmp_path):
+    lacking = models.build(BACKBONE).state_dict()
+    del lacking["layer2.0.conv1.weight"]
+    safetensors.torch.save_file(lacking, tmp_path / "part.safetensors")
+    with pytest.raises(UserError, match=r"layer2\.0\.conv1"):
+        models.build(BACKBONE, str(tmp_path / "part.safetensors"))
+
+
+@pytest.mark.parametrize("name", ["broken.safetensors", "broken.pth", "empty.bin"])
+def test_a_broken_weights_file_is_one_clear_error(tmp_path, name):
+    (tmp_path / name).write_bytes(b"" if "empty" in name else b"not weights at all" * 20)
+    with pytest.raises(UserError, match=name):
+        models.build(BACKBONE, str(tmp_path / name))
+
+
+@pytest.mark.parametrize("init", ["imagnet", "/no/such/file.pth", "README.md"])
+def test_an_init_that_is_none_names_the_choices(init):
+    with pytest.raises(UserError, match="`imagenet`, `random`, or the path"):
+        models.build(BACKBONE, init)
+
+
+def test_imagenet_weights_offline_are_one_error_at_once(monkeypatch, tmp_path):
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *_: None)
+    monkeypatch.setattr(weights.hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(weights.hub, "ENDPOINT", "http://127.0.0.1:9")
+    with pytest.raises(UserError, match=r"cannot be reached.*`random`"):
+        models.build("resnet18", "imagenet")
+
+
+def test_a_host_that_never_answers_is_given_up(monkeypatch):
+    release = threading.Event()
+
+    def never(*_, **__):
+        release.wait(20)
+        raise OSError
+
+    monkeypatch.setattr(weights.urllib.request, "urlopen", never)
+    try:
+        assert "did not answer" in weights._unreachable("http://127.0.0.1:9", 0.1)
+    finally:
+        release.set()
+
+
+def test_imagenet_weights_that_are_on_this_machine_need_no_network(monkeypatch, colour_weights):
+    path, published = colour_weights
+    monkeypatch.setattr(weights, "try_to_load_from_cache", lambda *_: str(path))
+    monkeypatch.setattr(models, "download", lambda *_: pytest.fail("asked the network"))
+    loaded = models.build(BACKBONE, "imagenet").state_dict()
+    assert torch.equal(loaded["layer1.0.conv1.weight"], published.state_dict()["layer1.0.conv1.weight"])
+
+
+def test_a_backbone_without_pretrained_weights_says_so():
+    with pytest.raises(UserError, match="no pretrained weights"):
+        models.build("selecsls84", "imagenet")
+
 
 # Places of ImageNet's classes among its thousand, in the order of the challenge.
 DAISY, BEE = 985, 309

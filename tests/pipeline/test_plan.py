@@ -57,6 +57,8 @@ TRAINING = {f"03_training/{arm}" for arm in ARMS}
         ({"simulator_size": 128}, {"01_prompting"}),
         ({"epochs": 1}, TRAINING),
         ({"n_resamples": 100}, {"04_external_validation", "05_interpretability"}),
+        ({"extra_seeds": 2}, {"04_external_validation"}),
+        ({"training_seed": 7}, set()),
         ({"target_sensitivity": 0.9}, {"04_external_validation"}),
         ({"clustering_films": 100}, {"05_interpretability"}),
         ({"gemini_model": "another"}, set()),
@@ -169,3 +171,39 @@ def test_a_report_is_out_of_date_when_a_checklist_changes(tmp_path: Path) -> Non
     plan = Plan(path)
     files = {(plan.folder / name).resolve() for name in plan.code("report")}
     assert {PACKAGE / "reporting" / name for name in ("checklist_tripod_ai.yaml", "statements.yaml")} <= files
+
+
+def test_further_seeds_are_networks_of_their_own_that_the_validation_alone_waits_for(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("run: mine\nseed: 3\nextra_seeds: 2\narms: {raw: {source: simulator, crop: none}}\n")
+    plan = Plan(path)
+    wanted = {f"03_training/{name}/model.json" for name in ("raw", "raw/seed_4", "raw/seed_5")}
+    assert {name for name in plan.networks(seeds=True) if name.endswith("model.json")} == wanted
+    assert not [name for name in plan.networks() if "seed_" in name]
+    own, further = (json.loads(plan.trigger("03_training", name)) for name in ("raw", "raw/seed_4"))
+    assert own | {"training_seed": 4} == further and own["training_seed"] is None and own["seed"] == 3
+
+
+def test_the_snakefile_trains_each_seed_of_an_arm_as_a_job_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    path = tmp_path / "mine.yaml"
+    path.write_text("run: mine\nseed: 3\nextra_seeds: 1\narms: {raw: {source: simulator, crop: none}}\n")
+    (tmp_path / "outputs/mine").mkdir(parents=True)
+    words = [
+        "-m",
+        "snakemake",
+        "scores",
+        "--snakefile",
+        str(parameters.ROOT / "Snakefile"),
+        "--dry-run",
+        "--cores",
+        "1",
+    ]
+    done = subprocess.run(
+        [sys.executable, *words, "--printshellcmds", "--config", f"parameters={path}"], capture_output=True, text=True
+    )
+    told = done.stdout + done.stderr
+    assert [told.count(f"--arm {name}\n") for name in ("raw", "raw/seed_4")] == [1, 1], told
+    assert "notebooks/03_training_raw/seed_4.ipynb" in told and "seed_5" not in told

@@ -1,8 +1,9 @@
+import shutil
+
 import numpy as np
 import pandas as pd
 import pytest
-import safetensors.torch
-from training.training_fixture import BACKBONE, SIZE, disc_arm
+from training.training_fixture import ARM, BACKBONE, QUICK, SIZE, disc_arm, same, train, weights
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
@@ -11,36 +12,10 @@ from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
 from nbhelpers.training import train as training
-from nbhelpers.training.resume import RESUME_FILE
-from nbhelpers.training.schedule import Settings, epoch_batches, learning_rate_at
-from nbhelpers.training.train import _train_epoch, balanced_log_loss, best_epoch, load_arm, roc_auc_score, train_arm
+from nbhelpers.training.schedule import Settings
+from nbhelpers.training.train import balanced_log_loss, best_epoch, load_arm, place, roc_auc_score, train_arm
 
-ARM = {"name": "cropped", "source": "simulator", "crop": "content"}
 ARMS = {"cropped": {"source": "simulator", "crop": "content"}}
-QUICK = Settings(epochs=3, batch_size=8)
-
-
-def train(folder, table, images, settings=QUICK, **changes):
-    arguments = {
-        "arm": ARM,
-        "backbone": BACKBONE,
-        "init": "random",
-        "transform": Transform(SIZE),
-        "settings": settings,
-        "device": "cpu",
-        "simulated": True,
-    }
-    arguments |= changes
-    split = splits.split_groups(table, 0.2, arguments.get("seed", 0))
-    return train_arm(folder, split, images, **arguments)
-
-
-def weights(folder):
-    return safetensors.torch.load_file(folder / "checkpoint.safetensors")
-
-
-def same(first, second):
-    return first.keys() == second.keys() and all(bool((first[name] == second[name]).all()) for name in first)
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +54,7 @@ def test_the_validation_scores_are_those_of_the_saved_checkpoint_on_unseen_pairs
     model, description = models.load_checkpoint(folder)
     validation, split = read_table(folder / "validation.csv"), read_table(folder / "split.csv")
     rows = table.index[table["image_id"].isin(validation["image_id"])]
-    scores = scoring.predict(model, images[rows], description.transform, "cpu", QUICK.batch_size)
+    scores = scoring.predict(model, images[rows], description.transform, "cpu")
     np.testing.assert_array_equal(validation["image_id"], table["image_id"][rows])
     np.testing.assert_allclose(validation["score"], scores, atol=1e-12)
     assert set(split["pair_id"][split["split"] == "train"]).isdisjoint(validation["pair_id"])
@@ -100,62 +75,6 @@ def test_the_same_seed_gives_the_same_weights_and_another_gives_others(trained, 
     assert same(weights(folder), weights(tmp_path / "again"))
     train(tmp_path / "other", *arm, seed=1)
     assert not same(weights(folder), weights(tmp_path / "other"))
-
-
-class _KilledError(Exception):
-    pass
-
-
-def interrupt_in_epoch(monkeypatch, number):
-    original = _train_epoch
-
-    def interrupted(state, *rest):
-        if len(state.history) + 1 == number:
-            raise _KilledError
-        return original(state, *rest)
-
-    monkeypatch.setattr(training, "_train_epoch", interrupted)
-
-
-@pytest.mark.parametrize("epoch", [2, 3])
-def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(trained, arm, tmp_path, monkeypatch, epoch):
-    folder, whole = trained
-    with monkeypatch.context() as patch, pytest.raises(_KilledError):
-        interrupt_in_epoch(patch, epoch)
-        train(tmp_path, *arm)
-    assert (tmp_path / RESUME_FILE).is_file()
-    resumed = train(tmp_path, *arm)
-    assert resumed.resumed_from == epoch - 1
-    assert same(weights(folder), weights(tmp_path))
-    pd.testing.assert_frame_equal(resumed.history, whole.history)
-    assert not (tmp_path / RESUME_FILE).exists()
-
-
-def test_a_kill_before_the_checkpoint_is_written_costs_no_epoch(trained, arm, tmp_path, monkeypatch):
-    folder, _ = trained
-    with monkeypatch.context() as patch, pytest.raises(_KilledError):
-        patch.setattr(models, "save_checkpoint", lambda *_: (_ for _ in ()).throw(_KilledError))
-        train(tmp_path, *arm)
-    assert train(tmp_path, *arm).resumed_from == 3
-    assert same(weights(folder), weights(tmp_path))
-
-
-@pytest.mark.parametrize(
-    "changes", [{"seed": 1}, {"settings": Settings(epochs=3, batch_size=8, learning_rate=2e-3)}, {"images": 1}]
-)
-def test_a_changed_training_starts_afresh(arm, tmp_path, monkeypatch, changes):
-    table, images = arm
-    with monkeypatch.context() as patch, pytest.raises(_KilledError):
-        interrupt_in_epoch(patch, 2)
-        train(tmp_path, table, images)
-    if changes.pop("images", None):
-        images = images ^ 1
-    assert train(tmp_path, table, images, **changes).resumed_from == 0
-
-
-def test_a_broken_resume_file_starts_afresh(arm, tmp_path):
-    (tmp_path / RESUME_FILE).write_bytes(b"half a file")
-    assert train(tmp_path, *arm, Settings(epochs=1, batch_size=8)).resumed_from == 0
 
 
 def test_a_finished_arm_is_trained_again_when_asked(trained, arm):
@@ -182,25 +101,6 @@ def test_the_best_epoch_is_the_highest_auroc_and_then_the_lowest_loss():
     rows = [(1, 0.8, 0.5), (2, 0.9, 0.4), (3, 0.90001, 0.3), (4, 0.85, 0.1)]
     history = [{"epoch": e, "val_auroc": a, "val_loss": v} for e, a, v in rows]
     assert best_epoch(history) == 3
-
-
-def test_the_learning_rate_rises_then_falls_to_a_hundredth():
-    settings = Settings(epochs=10, warmup_epochs=2, learning_rate=1.0)
-    rates = [learning_rate_at(t / 10, settings) for t in range(101)]
-    assert np.all(np.diff(rates[:21]) > 0)
-    assert np.all(np.diff(rates[20:]) < 0)
-    assert rates[20] == pytest.approx(1)
-    assert rates[60] == pytest.approx(0.505)
-    assert rates[100] == pytest.approx(0.01)
-
-
-def test_an_epoch_shows_every_couple_once_in_whole_pairs():
-    pairs = np.arange(46).reshape(-1, 2)
-    batches = epoch_batches(pairs, 8, seed=0, epoch=1)
-    assert sorted(np.concatenate(batches).tolist()) == list(range(46))
-    assert {len(batch) for batch in batches} <= {6, 8}
-    assert all((batch[::2] + 1 == batch[1::2]).all() for batch in batches)
-    assert not np.array_equal(np.concatenate(batches), np.concatenate(epoch_batches(pairs, 8, 0, 2)))
 
 
 def test_the_balanced_loss_equals_scikit_learn_with_class_weights():
@@ -233,14 +133,6 @@ def test_a_split_with_a_pair_in_both_parts_is_not_trained_on(arm, tmp_path):
             transform=Transform(SIZE),
             settings=QUICK,
         )
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0}, {"augmentation": "film"}, {"patience": -1}]
-)
-def test_settings_that_cannot_be_are_named(wrong):
-    with pytest.raises(UserError, match=next(iter(wrong))):
-        Settings(**wrong)
 
 
 def cropped_run(folder, table, images, status="ok"):
@@ -293,3 +185,34 @@ def test_an_arm_that_is_not_there_is_one_clear_error(arm, tmp_path, arms, name, 
     cropped_run(tmp_path, *arm)
     with pytest.raises(UserError, match=message):
         load_arm(tmp_path, arms, name, SIZE)
+
+
+def test_a_further_seed_has_a_folder_and_a_name_of_its_own_and_the_runs_seed_has_the_arms():
+    assert place("raw", 3) == place("raw", 3, 3) == ("raw", 3, "raw")
+    assert place("raw", 3, 4) == ("raw/seed_4", 4, "raw_seed_4")
+
+
+def test_a_further_seed_sees_the_same_split_and_differs_in_nothing_but_its_seed(trained, arm, tmp_path):
+    folder, first = trained
+    table, images = arm
+    split = splits.split_groups(table, 0.2, 0)
+    arguments = {"arm": ARM, "backbone": BACKBONE, "init": "random", "transform": Transform(SIZE), "settings": QUICK}
+    other = train_arm(tmp_path / "seed_4", split, images, **arguments, seed=4, device="cpu", simulated=True).description
+    assert (tmp_path / "seed_4/split.csv").read_text() == (folder / "split.csv").read_text()
+    assert not same(weights(folder), weights(tmp_path / "seed_4"))
+    ours, theirs = ({k: v for k, v in d.training.items() if k != "best_epoch"} for d in (first.description, other))
+    assert ours == theirs
+    redrawn = train(tmp_path / "redrawn", table, images ^ 1)
+    assert redrawn.description.training["data_sha256"] != ours["data_sha256"]
+
+
+def test_a_network_is_not_trained_over_by_hand_with_another_seed(trained, arm, tmp_path):
+    folder, _ = trained
+    before = weights(folder)
+    with pytest.raises(UserError, match=r"network of seed 0 lies here.*training_seed = 4"):
+        train(folder, *arm, seed=4)
+    assert same(before, weights(folder))
+    # What the pipeline does before it trains again.
+    shutil.copytree(folder, tmp_path / "arm")
+    (tmp_path / "arm/model.json").unlink()
+    assert train(tmp_path / "arm", *arm, seed=4).description.seed == 4

@@ -1,9 +1,17 @@
-"""A tiny arm: noise images, and a bright disc in those with pneumonia."""
+"""A tiny arm, noise images with a bright disc in those with pneumonia, and its training."""
 
 import numpy as np
 import pandas as pd
+import safetensors.torch
+
+from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.training import splits
+from nbhelpers.training.schedule import Settings
+from nbhelpers.training.train import train_arm
 
 BACKBONE, SIZE = "test_resnet", 32
+ARM = {"name": "cropped", "source": "simulator", "crop": "content"}
+QUICK = Settings(epochs=3, batch_size=8)
 
 
 def disc_arm(n_pairs=16, size=SIZE, seed=0):
@@ -21,3 +29,26 @@ def disc_arm(n_pairs=16, size=SIZE, seed=0):
             images.append(np.clip(image, 0, 255).astype(np.uint8))
             rows.append({"image_id": f"{label[0]}{pair:05d}", "pair_id": f"{pair:05d}", "label": label})
     return pd.DataFrame(rows), np.stack(images)
+
+
+def train(folder, table, images, settings=QUICK, **changes):
+    arguments = {
+        "arm": ARM,
+        "backbone": BACKBONE,
+        "init": "random",
+        "transform": Transform(SIZE),
+        "settings": settings,
+        "device": "cpu",
+        "simulated": True,
+    }
+    arguments |= changes
+    split = splits.split_groups(table, 0.2, arguments.get("seed", 0))
+    return train_arm(folder, split, images, **arguments)
+
+
+def weights(folder):
+    return safetensors.torch.load_file(folder / "checkpoint.safetensors")
+
+
+def same(first, second):
+    return first.keys() == second.keys() and all(bool((first[name] == second[name]).all()) for name in first)

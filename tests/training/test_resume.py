@@ -1,0 +1,78 @@
+"""A training that was stopped goes on where it was, and ends as if nothing had happened."""
+
+import pandas as pd
+import pytest
+from training.training_fixture import disc_arm, same, train, weights
+
+from nbhelpers.networks import models
+from nbhelpers.training import train as training
+from nbhelpers.training.resume import RESUME_FILE
+from nbhelpers.training.schedule import Settings
+from nbhelpers.training.train import _train_epoch
+
+
+@pytest.fixture(scope="module")
+def arm():
+    return disc_arm(12)
+
+
+@pytest.fixture(scope="module")
+def trained(arm, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("trained")
+    return folder, train(folder, *arm)
+
+
+class _KilledError(Exception):
+    pass
+
+
+def interrupt_in_epoch(monkeypatch, number):
+    original = _train_epoch
+
+    def interrupted(state, *rest):
+        if len(state.history) + 1 == number:
+            raise _KilledError
+        return original(state, *rest)
+
+    monkeypatch.setattr(training, "_train_epoch", interrupted)
+
+
+@pytest.mark.parametrize("epoch", [2, 3])
+def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(trained, arm, tmp_path, monkeypatch, epoch):
+    folder, whole = trained
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        interrupt_in_epoch(patch, epoch)
+        train(tmp_path, *arm)
+    assert (tmp_path / RESUME_FILE).is_file()
+    resumed = train(tmp_path, *arm)
+    assert resumed.resumed_from == epoch - 1
+    assert same(weights(folder), weights(tmp_path))
+    pd.testing.assert_frame_equal(resumed.history, whole.history)
+    assert not (tmp_path / RESUME_FILE).exists()
+
+
+def test_a_kill_before_the_checkpoint_is_written_costs_no_epoch(trained, arm, tmp_path, monkeypatch):
+    folder, _ = trained
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        patch.setattr(models, "save_checkpoint", lambda *_: (_ for _ in ()).throw(_KilledError))
+        train(tmp_path, *arm)
+    assert train(tmp_path, *arm).resumed_from == 3
+    assert same(weights(folder), weights(tmp_path))
+
+
+@pytest.mark.parametrize(
+    "changes", [{"seed": 1}, {"settings": Settings(epochs=3, batch_size=8, learning_rate=2e-3)}, {"images": 1}]
+)
+def test_a_changed_training_starts_afresh(arm, tmp_path, monkeypatch, changes):
+    table, images = arm
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        interrupt_in_epoch(patch, 2)
+        train(tmp_path, table, images)
+    if changes.pop("images", None):
+        images = images ^ 1
+    assert train(tmp_path, table, images, **changes).resumed_from == 0
+
+
+def test_a_broken_resume_file_starts_afresh(arm, tmp_path):
+    (tmp_path / RESUME_FILE).write_bytes(b"half a file")
+    assert train(tmp_path, *arm, Settings(epochs=1, batch_size=8)).resumed_from == 0
