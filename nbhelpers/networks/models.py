@@ -20,16 +20,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.networks.checkpoints import FILES
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.probes import Probe
-from nbhelpers.networks.weights import (
-    create,
-    create_from_weights,
-    download,
-    imagenet_file,
-    local_file,
-    package_file,
-    package_weights,
-    read_weights,
-)
+from nbhelpers.networks.weights import create, create_from_file, download, find, read_weights
 from nbhelpers.runs import parameters
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import read_json, sha256_file, write_bytes, write_json
@@ -48,7 +39,7 @@ class ModelDescription:
     backbone, init : str
         timm's name, and what its weights were before training.
     init_origin : str
-        Where these were taken from, in words; see `weights.origin`.
+        Where these were taken from, in words; see `weights.find`.
     probe : dict
         `names, pooling, sizes` of a `Probe`; empty for a network that was trained as a whole.
     transform : Transform
@@ -123,7 +114,7 @@ def build(
     backbone : str
         Any timm name, with or without a pretrained tag (`resnet50`, `resnet50.a1_in1k`).
     init : str
-        `imagenet`: pretrained weights, from where `weights.origin` says. `random`: timm's initialisation. Else the path
+        `imagenet`: pretrained weights, from where `weights.find` says. `random`: timm's initialisation. Else the path
         of a local weights file for this backbone. Stem and head are adapted by timm to the channels and the one logit;
         a head of one logit in a local file is kept.
     channels : int
@@ -146,44 +137,29 @@ def build(
     config = get_pretrained_cfg(backbone)
     sized = {"img_size": image_size} if image_size and config is not None and config.fixed_input_size else {}
     arguments: dict[str, Any] = {"num_classes": len(CLASSES) - 1, "in_chans": channels, **sized}
-    if init == "random":
-        return create(backbone, seed, arguments)
-    path = imagenet_file(backbone) if init == "imagenet" else local_file(init)
+    path = find(backbone, init)[1]
     if path is not None:
-        return create_from_weights(backbone, read_weights(path), path, seed, arguments)
-    path = package_file(backbone)
-    if path is not None:
-        return create_from_weights(backbone, package_weights(backbone, path), path, seed, arguments)
-    return download(backbone, seed, arguments)
+        return create_from_file(backbone, path, seed, arguments)
+    return (create if init == "random" else download)(backbone, seed, arguments)
 
 
 def build_probe(
-    backbone: str,
-    init: str,
-    channels: int,
-    probe: Mapping[str, Sequence[Any]],
-    image_size: int,
-    seed: int = 0,
+    backbone: str, init: str, channels: int, probe: Mapping[str, Sequence[Any]], image_size: int, seed: int = 0
 ) -> Probe:
-    """A `Probe` on a network from `build`; its own weights are drawn from the seed until it is fitted.
-
-    `probe` has `names` (of blocks), `pooling` and `sizes`, as `Probe` takes them.
-    """
+    """A `Probe` on a network from `build`, not fitted yet; `probe` has `names` (of blocks), `pooling` and `sizes`."""
     body = build(backbone, init, channels, seed, image_size)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         return Probe(body, probe["names"], probe["pooling"], probe["sizes"], channels)
 
 
-def rebuild(description: ModelDescription, init: str | None = None, seed: int | None = None) -> nn.Module:
+def rebuild(made: ModelDescription, init: str | None = None, seed: int | None = None) -> nn.Module:
     """A network of the kind that is described, before training; `init` and `seed` choose another start of it."""
-    transform = description.transform
-    start = description.init if init is None else init
-    seed = description.seed if seed is None else seed
-    if description.probe:
-        given = description.probe
-        return build_probe(description.backbone, start, transform.channels, given, transform.size, seed)
-    return build(description.backbone, start, transform.channels, seed, transform.size)
+    start, seed = init or made.init, made.seed if seed is None else seed
+    size, channels = made.transform.size, made.transform.channels
+    if made.probe:
+        return build_probe(made.backbone, start, channels, made.probe, size, seed)
+    return build(made.backbone, start, channels, seed, size)
 
 
 def check_fits(model: nn.Module, transform: Transform, backbone: str) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from timm.models import create_feature_extractor
 from torch import nn
 from torch.nn import functional
 
@@ -22,17 +23,13 @@ STRENGTHS = (1e4, 1e3, 1e2, 1e1, 1.0, 1e-1)  # of the ridge, in variances of a f
 _TINY = 1e-6
 
 
-class _Reached(Exception):
-    """The last block that is wanted has run."""
-
-
 class Probe(nn.Module):
     """Named blocks of a frozen network, pooled over their places, standardised, and one linear layer.
 
     Parameters
     ----------
     backbone : torch.nn.Module
-        A timm network; what runs after the last block that is named is taken off it.
+        A timm network; timm takes off it what the named blocks do not need.
     blocks : sequence of str
         Names of its modules whose output is a map `(n, c, h, h)`, such as `blocks.3` or `layer2`.
     pooling : sequence of str
@@ -61,19 +58,21 @@ class Probe(nn.Module):
     ) -> None:
         super().__init__()
         self.names, self.pooling, self.sizes = tuple(blocks), tuple(pooling), tuple(sizes)
-        known = dict(backbone.named_modules())
-        for name in self.names:
-            if name not in known:
-                outer = [one for one in known if one and one.count(".") < 2 and not one.startswith(("conv", "bn"))]
-                raise UserError(f"no block {name!r} in this network", "probe_blocks", f"one of {', '.join(outer[:12])}")
-        if not self.names or not self.sizes or not set(self.pooling) <= set(POOLING) or not self.pooling:
+        if not self.names or not self.sizes or not self.pooling or not set(self.pooling) <= set(POOLING):
             raise UserError(
                 f"a probe of {self.names}, {self.pooling} and {self.sizes}",
                 "probe_blocks, probe_pooling, probe_sizes",
                 f"name at least one of each; pooling is of {', '.join(POOLING)}",
             )
-        self.backbone: Any = backbone
-        maps = self._prune(torch.zeros(1, channels, max(self.sizes), max(self.sizes)))
+        try:
+            self.backbone: Any = create_feature_extractor(backbone.eval(), list(self.names))
+        except ValueError:
+            outer = [name for name, _ in backbone.named_modules() if name and name.count(".") < 2]
+            what = f"{', '.join(self.names)}: not all are blocks of this network"
+            raise UserError(what, "probe_blocks", f"it has {', '.join(outer)}") from None
+        side = max(self.sizes)
+        with torch.no_grad():
+            maps = self.forward_features(torch.zeros(1, channels, side, side))
         if any(one.ndim != 4 or one.shape[2] != one.shape[3] for one in maps):
             raise UserError("a block gives no square map of channels", "probe_blocks", "use a convolutional network's")
         self.num_features = sum(one.shape[1] for one in maps) * len(self.pooling)
@@ -81,25 +80,6 @@ class Probe(nn.Module):
         self.register_buffer("scale", torch.ones(self.num_features))
         self.head = nn.Linear(self.num_features, 1)
         self.requires_grad_(False)
-
-    def _prune(self, images: torch.Tensor) -> list[torch.Tensor]:
-        """Take off every module that does not run before the last block, so that a checkpoint holds what is used."""
-        ran: set[str] = set()
-        handles = [
-            module.register_forward_hook(lambda *_, name=name: ran.add(name))
-            for name, module in self.backbone.named_modules()
-        ]
-        with torch.no_grad():
-            maps = self.eval().forward_features(images)
-        for handle in handles:
-            handle.remove()
-        ran |= set(self.names)  # the last one stops the run before it counts as done
-        needed = {name[:end] for name in ran for end in (*(i for i, c in enumerate(name) if c == "."), len(name))}
-        for name, _ in list(self.backbone.named_modules()):
-            parent, _, last = name.rpartition(".")
-            if name and name not in needed and (not parent or parent in needed):
-                setattr(self.backbone.get_submodule(parent), last, nn.Identity())
-        return maps
 
     def train(self, mode: bool = True) -> Probe:
         """The backbone is frozen: its batch norms keep what they know, whatever the mode."""
@@ -118,29 +98,8 @@ class Probe(nn.Module):
             seen = images
             if size != images.shape[-1]:
                 seen = functional.interpolate(images, size=(size, size), mode="bilinear", antialias=True)
-            maps += self._maps(seen)
+            maps += list(self.backbone(seen).values())
         return maps
-
-    def _maps(self, images: torch.Tensor) -> list[torch.Tensor]:
-        found: dict[str, torch.Tensor] = {}
-
-        def keep(name: str) -> Any:
-            def hook(module: nn.Module, inputs: Any, output: torch.Tensor) -> None:
-                found[name] = output.clone()  # what follows may work in place
-                if len(found) == len(self.names):
-                    raise _Reached
-
-            return hook
-
-        handles = [self.backbone.get_submodule(name).register_forward_hook(keep(name)) for name in self.names]
-        try:
-            self.backbone.forward_features(images)
-        except _Reached:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
-        return [found[name] for name in self.names]
 
     def pool(self, maps: Sequence[torch.Tensor]) -> torch.Tensor:
         """The maps as one row of numbers an image, before they are standardised."""

@@ -98,35 +98,21 @@ def package_file(backbone: str) -> Path | None:
     return path
 
 
-def package_weights(backbone: str, path: Path) -> dict[str, torch.Tensor]:
-    """The tensors of a package's file under timm's names: both list the same layers in the same order.
-
-    Raises
-    ------
-    UserError
-        When a tensor's shape is not that of the one in its place.
-    """
-    found = list(read_weights(path).values())
-    wanted = {name: tuple(value.shape) for name, value in timm.create_model(backbone).state_dict().items()}
-    if [tuple(value.shape) for value in found] != list(wanted.values()):
-        raise UserError(f"weights do not fit timm's {backbone}", str(path), "install the timm of the lock file")
-    return dict(zip(wanted, found, strict=True))
-
-
-def origin(backbone: str, init: str) -> str:
-    """Where the first weights are taken from, in words: the first place that has them.
+def find(backbone: str, init: str) -> tuple[str, Path | None]:
+    """Where the first weights are taken from, in words, and their file; None to be drawn, or downloaded.
 
     The order is a local file, what timm downloaded before, an installed package, a download of timm's.
     """
     if init == "random":
-        return "drawn at random"
+        return "drawn at random", None
     if init != "imagenet":
-        return f"local file {local_file(init).name}"
-    if imagenet_file(backbone) is not None:
-        return "ImageNet, timm's cache"
-    if package_file(backbone) is not None:
-        return f"ImageNet, package {PACKAGES[backbone][0].replace('_', '-')}"
-    return "ImageNet, timm's download"
+        path = local_file(init)
+        return f"local file {path.name}", path
+    if (cached := imagenet_file(backbone)) is not None:
+        return "ImageNet, timm's cache", cached
+    if (packed := package_file(backbone)) is not None:
+        return f"ImageNet, package {PACKAGES[backbone][0].replace('_', '-')}", packed
+    return "ImageNet, timm's download", None
 
 
 def download(backbone: str, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
@@ -176,10 +162,16 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     raise UserError(f"weights cannot be read: {reason}", str(path), INIT_CHOICES)
 
 
-def create_from_weights(
-    backbone: str, weights: dict[str, torch.Tensor], path: Path, seed: int, arguments: Mapping[str, Any]
-) -> nn.Module:
-    """The network with the weights of the file at `path`; all of its weights but the head must be in it."""
+def create_from_file(backbone: str, path: Path, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
+    """The network with the weights of a file; all of its weights but the head must be in it.
+
+    A file of `PACKAGES` lists timm's layers in timm's order, under other names.
+    """
+    weights = read_weights(path)
+    if path.name == PACKAGES.get(backbone, ("", ""))[1]:
+        weights = dict(
+            zip(timm.create_model(backbone).state_dict(), weights.values(), strict=False)
+        )  # shapes are checked below
     if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise UserError("the file holds no named tensors", str(path), INIT_CHOICES)
     fresh = create(backbone, seed, arguments)

@@ -115,7 +115,7 @@ def learn(
     data = {"images": counts.set_index("split")["images"].to_dict(), "data_sha256": resume.data_hash(split, images)}
     description = ModelDescription(
         **common,
-        init_origin=weights.origin(backbone, init),
+        init_origin=weights.find(backbone, init)[0],
         training=kept_as | data,
         val_auroc=float(roc_auc_score(validation["label"], scores)),
         probe=made,

@@ -274,7 +274,7 @@ def train_arm(
     kept = {"best_epoch": best_epoch(state.history), "images": counts.set_index("split")["images"].to_dict()}
     told = asdict(settings) | kept | {"data_sha256": data_hash(split, images)}
     area = float(roc_auc_score(validation["label"], validation["score"]))
-    origin = weights.origin(backbone, init)
+    origin, _ = weights.find(backbone, init)
     description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, area, origin)
     return write(folder, state.model, description, history_table(state.history), validation, done)
 

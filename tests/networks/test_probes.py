@@ -113,7 +113,7 @@ def test_pair_weights_are_paired_t_statistics_and_zero_where_nothing_varies():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"names": ["layer9"]}, "no block 'layer9'"),
+        ({"names": ["layer9"]}, "layer9: not all are blocks.*layer3"),
         ({"names": []}, "at least one"),
         ({"pooling": ["median"]}, "pooling is of mean, max, spread"),
         ({"sizes": []}, "at least one"),

@@ -148,8 +148,7 @@ def packaged(backbone):
 
 def most_likely(backbone, picture, n):
     """The n classes that the package's weights find most likely in one of scikit-learn's pictures, at 224 pixels."""
-    network = timm.create_model(backbone).eval()
-    network.load_state_dict(weights.package_weights(backbone, packaged(backbone)))
+    network = weights.create_from_file(backbone, packaged(backbone), 0, {}).eval()
     pixels = torch.from_numpy(np.array(load_sample_image(picture))).permute(2, 0, 1)[None].float()
     small = functional.interpolate(pixels, size=(224, 224), mode="bilinear", antialias=True)
     with torch.inference_mode():
@@ -169,8 +168,8 @@ def test_the_packages_weights_see_the_buildings_of_the_chinese_temple():
 @pytest.mark.parametrize("backbone", list(weights.PACKAGES))
 def test_a_network_of_one_logit_takes_the_packages_body_with_no_network(backbone, monkeypatch):
     path = packaged(backbone)
-    monkeypatch.setattr("nbhelpers.networks.models.imagenet_file", lambda name: None)
-    monkeypatch.setattr("nbhelpers.networks.models.download", lambda *given: pytest.fail("a download was tried"))
+    monkeypatch.setattr(weights, "imagenet_file", lambda name: None)
+    monkeypatch.setattr(models, "download", lambda *given: pytest.fail("a download was tried"))
     published = list(torch.load(path, weights_only=True).values())
     built = list(models.build(backbone, "imagenet", channels=3).state_dict().values())
     assert all(torch.equal(one, other) for one, other in zip(published[:-2], built[:-2], strict=True))
@@ -180,12 +179,12 @@ def test_a_network_of_one_logit_takes_the_packages_body_with_no_network(backbone
 def test_what_timm_downloaded_before_goes_before_the_package(monkeypatch, tmp_path):
     packaged("tf_efficientnet_lite0")
     monkeypatch.setattr(weights, "imagenet_file", lambda name: None)
-    assert "package" in weights.origin("tf_efficientnet_lite0", "imagenet")
+    assert "package" in weights.find("tf_efficientnet_lite0", "imagenet")[0]
     monkeypatch.setattr(weights, "imagenet_file", lambda name: tmp_path)
-    assert weights.origin("tf_efficientnet_lite0", "imagenet") == "ImageNet, timm's cache"
+    assert weights.find("tf_efficientnet_lite0", "imagenet")[0] == "ImageNet, timm's cache"
     own = tmp_path / "own.pth"
     own.write_bytes(b"")
-    assert weights.origin("tf_efficientnet_lite0", str(own)) == "local file own.pth"
+    assert weights.find("tf_efficientnet_lite0", str(own))[0] == "local file own.pth"
 
 
 def test_weights_that_were_changed_are_refused(monkeypatch):
@@ -196,7 +195,8 @@ def test_weights_that_were_changed_are_refused(monkeypatch):
         weights.package_file("tf_efficientnet_lite0")
 
 
-def test_a_file_whose_shapes_are_another_networks_is_refused():
+def test_a_packages_file_that_is_another_networks_is_refused(monkeypatch):
     path = packaged("tf_efficientnet_lite0")
+    monkeypatch.setitem(weights.PACKAGES, "tf_efficientnet_lite1", ("", path.name, ""))
     with pytest.raises(UserError, match="do not fit"):
-        weights.package_weights("tf_efficientnet_lite1", path)
+        weights.create_from_file("tf_efficientnet_lite1", path, 0, {})
