@@ -57,18 +57,16 @@ def embed(
     folder = (cache or default_cache()) / network_key(model, transform, chosen)
     names = [hashlib.sha256(np.ascontiguousarray(image).data).hexdigest()[:32] for image in images]
     known: dict[str, NDArray[np.float32]] = {}
-    for part in sorted(folder.glob("*.npz")):
+    for part in folder.glob("*.npz"):
         with np.load(part) as held:
-            wanted = set(names)
-            rows = [index for index, name in enumerate(held["names"].tolist()) if name in wanted]
-            known |= dict(zip(held["names"][rows].tolist(), held["features"][rows], strict=True))
+            known |= dict(zip(held["names"].tolist(), held["features"], strict=True))
     missing = [index for index, name in enumerate(names) if name not in known]
     if missing or not names:
         found = scoring.features(model, images[missing], transform, chosen, batch_size, desc)
-        fresh = [names[index] for index in missing]
-        known |= dict(zip(fresh, found, strict=True))
         if not names:
             return found
+        fresh = [names[index] for index in missing]
+        known |= dict(zip(fresh, found, strict=True))
         # A part of its own: two runs that write at once never share a file.
         digest = hashlib.sha256("".join(fresh).encode()).hexdigest()[:16]
         with atomic_path(folder / f"{digest}.npz") as temporary, open(temporary, "wb") as file:

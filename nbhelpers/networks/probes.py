@@ -18,7 +18,7 @@ from torch.nn import functional
 
 from nbhelpers.errors import UserError
 
-POOLING = ("mean", "max", "spread")
+POOLING = ("mean", "spread")
 STRENGTHS = (1e4, 1e3, 1e2, 1e1, 1.0, 1e-1)  # of the ridge, in variances of a feature; the strongest first
 _TINY = 1e-6
 
@@ -105,7 +105,7 @@ class Probe(nn.Module):
         """The maps as one row of numbers an image, before they are standardised."""
         parts = []
         for one in maps:
-            taken = {"mean": one.mean(dim=(2, 3)), "max": one.amax(dim=(2, 3)), "spread": _spread(one)}
+            taken = {"mean": one.mean(dim=(2, 3)), "spread": _spread(one)}
             parts += [taken[name] for name in self.pooling]
         return torch.cat(parts, dim=1)
 
@@ -130,8 +130,8 @@ class Probe(nn.Module):
     def activation_map(self, images: torch.Tensor) -> torch.Tensor:
         """What each place adds to the logit, `(n, h, h)` on the finest map's grid: exact, its sum is the logit.
 
-        A mean is the sum of its places' shares; a maximum belongs to the place that has it; a standard deviation s is
-        the sum of squared deviations over n s. What no place adds (bias and centring) is dealt out evenly.
+        A mean is the sum of its places' shares, a standard deviation s that of squared deviations over n s. What no
+        place adds (bias and centring) is dealt out evenly.
         """
         maps = self.forward_features(images)
         side = max(one.shape[-1] for one in maps)
@@ -169,9 +169,6 @@ def _shares(maps: torch.Tensor, pooling: str) -> torch.Tensor:
     places = maps.shape[-1] * maps.shape[-2]
     if pooling == "mean":
         return maps / places
-    if pooling == "max":
-        top = functional.one_hot(maps.flatten(2).argmax(dim=2), places).reshape(maps.shape)
-        return maps * top
     deviation = maps - maps.mean(dim=(2, 3), keepdim=True)
     return (deviation.square() + _TINY) / (places * _spread(maps)[:, :, None, None])
 
@@ -183,7 +180,7 @@ def standardisation(features: NDArray[np.floating]) -> tuple[NDArray[np.float64]
 
 
 def pair_weights(normal: NDArray[np.floating], pneumonia: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Weights from pairs: the mean difference of each feature within pairs, over that difference's own spread.
+    """Weights from pairs: the mean difference within pairs, over its covariance half shrunk to the diagonal.
 
     Parameters
     ----------
@@ -192,11 +189,12 @@ def pair_weights(normal: NDArray[np.floating], pneumonia: NDArray[np.floating]) 
 
     Returns
     -------
-    float64 array, shape (d,): each weight is the t statistic of its feature but for the square root of n.
+    float64 array, shape (d,): the direction that stands out most from what else differs within pairs (Fisher).
     """
     difference = np.asarray(pneumonia, np.float64) - normal
-    spread = difference.std(axis=0)
-    return np.divide(difference.mean(axis=0), spread, out=np.zeros(len(spread)), where=spread > _TINY)
+    within = np.cov(difference.T).reshape(difference.shape[1], -1)
+    shrunk = (within + np.diag(np.diag(within))) / 2
+    return np.linalg.solve(shrunk + _TINY * np.eye(len(shrunk)), difference.mean(axis=0))
 
 
 def ridge_weights(features: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:

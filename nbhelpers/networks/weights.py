@@ -169,9 +169,8 @@ def create_from_file(backbone: str, path: Path, seed: int, arguments: Mapping[st
     """
     weights = read_weights(path)
     if path.name == PACKAGES.get(backbone, ("", ""))[1]:
-        weights = dict(
-            zip(timm.create_model(backbone).state_dict(), weights.values(), strict=False)
-        )  # shapes are checked below
+        names = timm.create_model(backbone).state_dict()
+        weights = dict(zip(names, weights.values(), strict=False))  # timm refuses what is missing or misshapen
     if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
         raise UserError("the file holds no named tensors", str(path), INIT_CHOICES)
     fresh = create(backbone, seed, arguments)

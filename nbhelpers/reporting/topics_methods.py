@@ -81,7 +81,9 @@ def training(facts: RunFacts) -> Statement | None:
     """Settings of the training."""
 
     def tell(model: dict[str, Any]) -> str:
-        settings = {key: value for key, value in model.get("training", {}).items() if not isinstance(value, dict)}
+        looks = {f"probe {key}": " ".join(map(str, value)) for key, value in model.get("probe", {}).items()}
+        settings = {"method": model.get("arm", {}).get("method", "finetune")} | looks
+        settings |= {key: value for key, value in model.get("training", {}).items() if not isinstance(value, dict)}
         return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items())
 
     told = each_model(facts, tell, facts.arms)
@@ -97,19 +99,17 @@ def imbalance(facts: RunFacts) -> Statement | None:
 
 def selection(facts: RunFacts) -> Statement | None:
     """How the epoch, or the strength of a probe, was chosen."""
-    settings = {name: model.get("training", {}) for name, model in facts.models.items()}
-    told = ", ".join(
-        f"{name} {word} {one[key]:g}"
-        for name, one in settings.items()
-        for key, word in (("best_epoch", "epoch"), ("strength", "ridge strength"))
-        if one.get(key) is not None
-    )
+    words = {"best_epoch": "epoch", "strength": "ridge strength"}
+    chosen = {
+        name: f"{name} {words[key]} {value:g}"
+        for name, model in facts.models.items()
+        for key, value in model.get("training", {}).items()
+        if key in words and value is not None
+    }
     pairs = [name for name, model in facts.models.items() if model.get("arm", {}).get("method") == "pairs"]
-    text = f"By AUROC on synthetic validation images: {told}." if told else ""
-    text += f" Nothing was chosen for {listed(pairs)}: weights from pairs have no setting." if pairs else ""
-    text = f"{text} No film took part.".strip()
-    told = text if told or pairs else ""
-    return trained_here(facts, text if told else None)
+    told = [f"By AUROC on synthetic validation images: {', '.join(chosen.values())}."] if chosen else []
+    told += [f"Nothing was chosen for {listed(pairs)}: weights from pairs have no setting."] if pairs else []
+    return trained_here(facts, " ".join([*told, "No film took part."]) if told else None)
 
 
 def measures(facts: RunFacts) -> str | None:

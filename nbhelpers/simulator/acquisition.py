@@ -91,20 +91,6 @@ PHYSICS: dict[str, Physics] = {
         noise=(0.008, 0.035), compress=0.9, watermark=False, frames=0.05, captions=0.1, markers=0.7, collimation=0.5,
         detail=(0.6, 1.0), equalise=(0.3, (1.0, 3.0)), haze=(0.0, 0.25),
     ),
-    # Films of a light box, digitised years later: soft, dark margins, uneven.
-    "hospital_e": Physics(
-        fill=(0.60, 0.90), stretch=0.14, tilt=5.0, lowest=1.0, scatter=(0.15, 0.45), contrast=(3.0, 7.0),
-        gamma=(0.7, 1.8), window=((0.5, 10.0), (88.0, 99.0)), sharpen=(0.1, (0.2, 0.6)), blur=(0.003, 0.012),
-        noise=(0.005, 0.045), compress=0.9, watermark=False, frames=0.7, captions=0.3, markers=0.6, collimation=0.3,
-        detail=(0.35, 0.8), haze=(0.0, 0.15),
-    ),
-    # Outpatients on a wall stand whose maker evens out every film: flat, crisp, nothing black.
-    "hospital_f": Physics(
-        fill=(0.65, 0.95), stretch=0.08, tilt=2.5, lowest=1.0, scatter=(0.05, 0.25), contrast=(0.6, 2.5),
-        gamma=(0.7, 1.2), window=((0.0, 2.0), (98.0, 100.0)), sharpen=(0.9, (0.3, 1.4)), blur=(0.0, 0.003),
-        noise=(0.004, 0.02), compress=0.4, watermark=False, frames=0.0, captions=0.05, markers=0.95, collimation=0.3,
-        equalise=(0.9, (0.8, 2.2)), haze=(0.0, 0.08),
-    ),
 }  # fmt: skip
 
 _EXPOSURE = {"under": 0.16, "normal": 0.0, "over": -0.16}

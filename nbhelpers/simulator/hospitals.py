@@ -31,13 +31,6 @@ PATIENTS: dict[str, dict[str, Shares]] = {
             "central_line;ecg_leads;endotracheal_tube;nasogastric_tube": 0.3,
         },
     },
-    "hospital_e": {"age_group": {"child": 0.5, "adult": 0.35, "older": 0.15}, "view": {"PA": 0.5, "AP": 0.5}},
-    "hospital_f": {
-        "age_group": {"adult": 0.6, "older": 0.4},
-        "view": {"PA": 1.0},
-        "position": {"erect": 1.0},
-        "devices": {"none": 0.9, "pacemaker": 0.1},
-    },
 }
 
 

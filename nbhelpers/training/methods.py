@@ -28,7 +28,7 @@ FINETUNE, PROBE, PAIRS = "finetune", "probe", "pairs"
 METHODS = {
     FINETUNE: "every weight of the network is trained, from its start",
     PROBE: "the network stays as it was; ridge regression on what its blocks give",
-    PAIRS: "the network stays as it was; what differs within pairs, over its spread, are the weights",
+    PAIRS: "the network stays as it was; the weights are what differs within pairs, over its covariance",
 }
 
 
@@ -147,7 +147,7 @@ def fit(
 
     `probe`: ridge regression. Its strength is the strongest whose AUROC on the validation part is within one standard
     error of the best (Breiman et al., Classification and Regression Trees, 1984): of equals, what leans least on its
-    source's habits. `pairs`: the mean difference within pairs over its spread; nothing is chosen.
+    source's habits. `pairs`: the mean difference within pairs over its covariance; nothing is chosen.
 
     Returns
     -------

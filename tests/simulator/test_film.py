@@ -103,7 +103,7 @@ def test_gaps_in_the_attributes_are_filled_from_the_seeds():
         ({"devices": "ecg_leads;stethoscope"}, "roentgen", 64),
         ({"age": -2}, "roentgen", 64),
         ({"age": "old"}, "roentgen", 64),
-        ({}, "hospital_c", 64),
+        ({}, "hospital_z", 64),
         ({}, "roentgen", 16),
     ],
 )

@@ -4,13 +4,14 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from training.training_fixture import BACKBONE, SIZE, disc_arm
 
+from nbhelpers import runs
 from nbhelpers.errors import UserError
-from nbhelpers.networks import features, models, scoring
+from nbhelpers.networks import features, models, scoring, trained
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs.tables import read_table
 from nbhelpers.training import methods, schedule, splits
 
-PROBE = methods.ProbeSettings(["layer1", "layer2"], [SIZE], ["mean", "max", "spread"])
+PROBE = methods.ProbeSettings(["layer1", "layer2"], [SIZE], ["mean", "spread"])
 
 
 @pytest.fixture(autouse=True)
@@ -50,6 +51,20 @@ def test_a_probe_tells_discs_from_noise_and_is_saved_as_any_arm(tmp_path, arm, m
     assert {path.name for path in tmp_path.iterdir()} - {"features"} == {
         "checkpoint.safetensors", "model.json", "history.csv", "split.csv", "validation.csv",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["finetune", "probe", "pairs"])
+def test_an_arm_named_as_a_checkpoint_scores_there_as_here(tmp_path, arm, method):
+    split, images = arm
+    made = learn(tmp_path / "elsewhere", split, images, method)
+    unseen = images[(split["split"] == "validation").to_numpy()]
+    folder = tmp_path / "run" / "04_external_validation"
+    folder.mkdir(parents=True)
+    parameters = {"device": "cpu", "checkpoints": {"mine": str(tmp_path / "elsewhere")}}
+    stage = runs.Stage("04_external_validation", folder, folder.parent, parameters, "cpu")
+    network = trained.load_arms([], stage)["mine"]
+    found = features.predict(network.model, unseen, network.description.transform, "cpu")
+    np.testing.assert_allclose(found, made.validation["score"], atol=1e-6)
 
 
 @pytest.mark.parametrize("method", ["probe", "pairs"])
