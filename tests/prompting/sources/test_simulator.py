@@ -51,7 +51,7 @@ def test_the_roentgen_source_is_512_and_clean(tmp_path):
 
 def test_twins_differ_in_the_opacity_and_nowhere_else(tmp_path):
     table = SimulatorSource("simulator_roentgen", {"simulator_twins": True, "workers": 1}).draw(design_of(1), tmp_path)
-    normal, pneumonia = (read_image(tmp_path / path).astype(int) for path in table["path"])
+    normal, pneumonia = (np.array(read_image(tmp_path / path), int) for path in table["path"])
     lungs, lesion, _ = read_truth(tmp_path / table["truth_path"].iloc[1])
     differs = np.abs(pneumonia - normal) > 0
     assert differs[lesion].mean() > 0.7
