@@ -19,7 +19,7 @@ from torch.nn import functional
 from nbhelpers.errors import UserError
 
 POOLING = ("mean", "spread")
-STRENGTHS = (1e4, 1e3, 1e2, 1e1, 1.0, 1e-1)  # of the ridge, in variances of a feature; the strongest first
+STRENGTHS = (1e3, 1e2, 30.0, 1e1, 3.0, 1.0, 0.3, 0.1)  # of the ridge, in variances of a feature; the strongest first
 _TINY = 1e-6
 
 

@@ -14,7 +14,6 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from nbhelpers.errors import UserError
-from nbhelpers.metrics import delong
 from nbhelpers.networks import features, models, probes, scoring, weights
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform
@@ -145,9 +144,8 @@ def fit(
 ) -> pd.DataFrame:
     """Find a probe's weights on the rows that train, and give them to it.
 
-    `probe`: ridge regression. Its strength is the strongest whose AUROC on the validation part is within one standard
-    error of the best (Breiman et al., Classification and Regression Trees, 1984): of equals, what leans least on its
-    source's habits. `pairs`: the mean difference within pairs over its covariance; nothing is chosen.
+    `probe`: ridge regression, at the strength that is best on the validation part. `pairs`: the mean difference within
+    pairs over its covariance; nothing is chosen.
 
     Returns
     -------
@@ -176,9 +174,7 @@ def fit(
         logits = [one[here] * slope + bias for one, (slope, bias) in zip(values.T, lines, strict=True)]
         history[f"{part}_loss"] = [balanced_log_loss(labels[here], np.exp(-np.logaddexp(0, -one))) for one in logits]
         history[f"{part}_auroc"] = [float(roc_auc_score(labels[here], one)) for one in logits]
-    top = int(np.argmax(history["val_auroc"]))
-    least = history["val_auroc"][top] - _standard_error(labels[validating], values[validating, top])
-    kept = int(np.argmax(history["val_auroc"] >= least))
+    kept = int(np.argmax(history["val_auroc"]))  # the strongest of equals
     slope, bias = lines[kept]
     model.set_weights(centre, scale, candidates[kept] * slope, bias)
     return history.assign(best=history.index == kept)
@@ -191,13 +187,6 @@ def _paired(split: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     if found.shape[1] < 2 or len(found) < 2:
         raise UserError("this source has no pairs", "method: pairs", "use method: probe, which needs none")
     return found.to_numpy(np.int64)
-
-
-def _standard_error(labels: NDArray[np.int64], scores: NDArray[np.floating]) -> float:
-    """DeLong's, of the AUROC; 0 where a class has one image alone."""
-    if np.bincount(labels, minlength=2).min() < 2:
-        return 0.0
-    return float(np.sqrt(delong.covariance([delong.components(labels, scores.astype(np.float64))])[0, 0]))
 
 
 def _logistic(values: NDArray[np.floating], labels: NDArray[np.integer]) -> tuple[float, float]:
