@@ -38,20 +38,8 @@ def embed(
 ) -> NDArray[np.float32]:
     """Features of images, from disk for those that this network saw before.
 
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A timm network (its pooled, penultimate features) or a `Probe` (its standardised ones).
-    images : uint8 array or memory map, shape (n, size, size)
-        Gray 0..255, at the transform's size.
-    transform, device, batch_size, desc
-        As `scoring.predict` takes them.
-    cache : pathlib.Path, optional
-        Folder of the features; `default_cache()` when None.
-
-    Returns
-    -------
-    float32 array, shape (n, d).
+    Parameters are those of `scoring.predict`; a `Probe` gives its standardised features, any other network its
+    penultimate ones. `cache` is the folder of the features, `default_cache()` when None. Returns float32 `(n, d)`.
     """
     chosen = pick_device(device) if isinstance(device, str) else device
     folder = (cache or default_cache()) / network_key(model, transform, chosen)

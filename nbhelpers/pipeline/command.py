@@ -34,14 +34,12 @@ def write_arm_tables(parameter_file: Path | str) -> None:
     from nbhelpers.runs.tables import read_table, write_table
 
     plan = Plan(parameter_file)
-    for arm, entry in plan.arms.items():
-        tables = [
-            read_table(plan.folder / "02_cropping" / source / "images.csv", "cropped")
-            for source in parameters.sources_of(entry)
-        ]
-        # Several sources draw one design, so that a row's identifier may be in each of them.
-        rows = pd.concat([table[table["crop"] == entry["crop"]] for table in tables], ignore_index=True)
-        write_table(rows, plan.folder / "02_cropping" / "arms" / f"{arm}.csv")
+    folder = plan.folder / "02_cropping"
+    for arm, entry in plan.values["arms"].items():  # noqa: PD011  (a plan's, not pandas')
+        sources = parameters.sources_of(entry)
+        table = pd.concat([read_table(folder / source / "images.csv", "cropped") for source in sources])
+        # No schema: several sources draw one design, so that an identifier may be there more than once.
+        write_table(table[table["crop"] == entry["crop"]], folder / "arms" / f"{arm}.csv")
 
 
 @contextlib.contextmanager

@@ -44,16 +44,11 @@ class Plan:
         self.values = parameters.load(self.file)
         self.folder = outputs_root().absolute() / self.values["run"]
 
-    @property
-    def arms(self) -> Mapping[str, Mapping[str, str]]:
-        """The arms of the experiment, by name."""
-        arms: Mapping[str, Mapping[str, str]] = self.values["arms"]
-        return arms
-
     @cached_property
     def sources(self) -> list[str]:
         """The sources of the arms, each once."""
-        return list(dict.fromkeys(source for arm in self.arms.values() for source in parameters.sources_of(arm)))
+        arms = self.values["arms"].values()
+        return list(dict.fromkeys(source for arm in arms for source in parameters.sources_of(arm)))
 
     def each_arm(self, pattern: str) -> list[str]:
         """The pattern, filled in with every arm."""

@@ -4,6 +4,5 @@
 - `anatomy`: a patient, and the attenuation of the chest; `lesions`: what replaces air in it.
 - `canvas`: drawing in a patient's own coordinates.
 - `acquisition`: devices, exposure and detector; `overlays`: frames, captions, markers, watermark.
-- `hospitals`: who is filmed where.
 - `truth`: the masks as they are stored beside a film.
 """

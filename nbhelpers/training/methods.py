@@ -45,12 +45,6 @@ def method_of(arm: Mapping[str, str]) -> str:
     return arm.get("method", FINETUNE)
 
 
-def told(name: str, arm: Mapping[str, str], simulated: bool) -> str:
-    """An arm in a line: its source, crop and method."""
-    origin = "simulated" if simulated else "not simulated"
-    return f"{name}: {arm['source']} ({origin}), crop {arm['crop']}, {method_of(arm)}: {METHODS[method_of(arm)]}"
-
-
 def input_size(arm: Mapping[str, str], image_size: int, probe: ProbeSettings) -> int:
     """Pixels along a side of the images that an arm's network takes."""
     return image_size if method_of(arm) == FINETUNE else max(probe.sizes)
@@ -74,18 +68,10 @@ def learn(
 ) -> Trained:
     """A classifier of an arm's images by the arm's method, written as `train.train_arm` writes it.
 
-    Parameters are those of `train.train_arm`, and
-
-    probe : ProbeSettings
-        For methods `probe` and `pairs`; `settings` are for `finetune`.
-    resample : bool
-        For a further seed. A probe has no chance in it but the images: it draws as many groups, with replacement. An
-        arm that names `images` sees no more than so many, and every seed draws others, by any method.
-
-    Raises
-    ------
-    UserError
-        From `train.train_arm` and `Probe`; for `pairs` when the images come in none.
+    Parameters are those of `train.train_arm`, its `settings` for `finetune`; `probe` is for `probe` and `pairs`. With
+    `resample`, for a further seed, a probe draws as many groups with replacement: there is no chance in it but the
+    images. An arm that names `images` sees no more than so many, and every seed draws others, by any method. Images
+    that come in no pairs are a `UserError` for `pairs`; others are those of `train.train_arm` and `Probe`.
     """
     split, method = split.reset_index(drop=True), method_of(arm)
     wanted = int(arm.get("images", 0))
@@ -147,16 +133,8 @@ def fit(
     `probe`: ridge regression, at the strength that is best on the validation part. `pairs`: the mean difference within
     pairs over its covariance; nothing is chosen.
 
-    Returns
-    -------
-    DataFrame
-        The history: a row for each strength, `epoch` numbering them, `best` marking the one that the probe holds; one
-        row and no `strength` for `pairs`.
-
-    Raises
-    ------
-    UserError
-        For `pairs`, when no group of the training part holds both classes.
+    The history has a row for each strength, `epoch` numbering them, `best` marking the one that the probe holds; for
+    `pairs` one row and no `strength`.
     """
     labels, validating = split["label"].to_numpy(np.int64), np.flatnonzero(split["split"] == splits.VALIDATION)
     rows = _paired(split, rows).ravel() if method == PAIRS else rows

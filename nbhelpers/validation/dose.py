@@ -18,17 +18,8 @@ COLUMNS = ["line", "arm", "source", "crop", "method", "images", "dataset", "seed
 def dose_table(by_seed: pd.DataFrame, networks: Mapping[str, Network]) -> pd.DataFrame:
     """AUROC of every seed of every arm beside the number of images that the arm was trained on.
 
-    Parameters
-    ----------
-    by_seed : DataFrame
-        From `seed_spread.table`.
-    networks : mapping
-        From `trained.load_arms`: their descriptions tell images, source, crop and method.
-
-    Returns
-    -------
-    DataFrame
-        `COLUMNS`; `line` is what the arms of one curve share: method, source and crop.
+    `by_seed` is from `seed_spread.seeds_table`, `networks` from `trained.load_arms`. `line` is what the arms of one
+    curve share: method, source and crop.
     """
     rows = []
     for row in by_seed[by_seed["metric"] == "auroc"].to_dict("records"):
