@@ -1,15 +1,14 @@
-"""What transfers between simulated hospitals: one row a recipe, chosen by the worst of two that no training saw.
+"""What transfers between simulated hospitals: one row a recipe, judged by the worst of two that no training saw.
 
-Run as `python benchmarks/ablation_transfer.py [table.csv]`; it takes about twenty minutes of one core and goes on where
-it stopped. No real film takes part. Trained on both sources of `params/kermany.yaml`; the selector is `hospital_c`
-(children) and `hospital_d` (bedside), whose physics, patients, haze and faintness of opacities are their own.
+Run as `python benchmarks/ablation_transfer.py [table.csv] [parts...]`; goes on where it stopped. No real film takes part. Trained on
+1,500 pairs of both simulated sources; the selector is `hospital_c` (children) and `hospital_d` (bedside).
 """
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,27 +18,22 @@ import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
-from torch import nn
 from torch.nn import functional
 
 from nbhelpers.networks import models, probes, scoring
 from nbhelpers.networks.preprocessing import Transform, standardise
 from nbhelpers.prompting import prompts
-from nbhelpers.runs.stage import outputs_root
 from nbhelpers.simulator import hospitals
 from nbhelpers.simulator.film import draw_film
 from nbhelpers.training.augmentation import augment
 
-PAIRS, HELD_OUT, SELECTOR = 1500, 300, ("hospital_c", "hospital_d")
-BLOCKS = [f"blocks.{number}" for number in range(1, 7)]
-LITE0 = "tf_efficientnet_lite0"
-WORK = outputs_root() / ".cache" / "ablation_transfer"
+PAIRS, HELD_OUT, SELECTOR = 1500, 400, ("hospital_c", "hospital_d")
+LITE0, BOTH = "tf_efficientnet_lite0", ("nano_banana", "roentgen")
+WORK = Path(os.environ.get("ABLATION_WORK", "outputs/.cache/ablation_transfer"))
+NUMBERS = (1, 2, 3, 4, 5, 6)
 
 
-def drawn(
-    name: str, pairs: int, seed: int, physics: tuple[str, ...], change: Callable[[Any], Any] = lambda d: d
-) -> Any:
-    """Films (n, 224, 224), lung and lesion masks (n, 56, 56) of a design whose pairs go through `physics` in turn."""
+def drawn(name: str, pairs: int, seed: int, physics: tuple[str, ...], change: Any = lambda d: d) -> Any:
     path = WORK / f"{name}.npz"
     if not path.exists():
         design = prompts.design(pairs, seed, prompts.load_templates())
@@ -62,7 +56,7 @@ def drawn(
 
 
 def sized(films: Any, size: int) -> Any:
-    return np.stack([cv2.resize(film, (size, size), interpolation=cv2.INTER_AREA) for film in films])
+    return np.stack([cv2.resize(f, (size, size), interpolation=cv2.INTER_AREA) for f in films])
 
 
 def cut(films: Any, share: float) -> Any:
@@ -70,310 +64,485 @@ def cut(films: Any, share: float) -> Any:
     return films[:, edge:-edge, edge:-edge]
 
 
-def equalised(films: Any) -> Any:
-    return np.stack([cv2.createCLAHE(2.0, (8, 8)).apply(film) for film in films])
-
-
-def ranked(films: Any) -> Any:
-    """Every film with the same histogram: each grey becomes the share of pixels below it."""
-    return np.stack([cv2.equalizeHist(film) for film in films])
+def wide(films: Any, seed: int, plain: bool = False) -> Any:
+    rng = np.random.default_rng(seed)
+    raw = torch.from_numpy(films.copy()).unsqueeze(1).float() / 255
+    out = torch.cat([augment(p, 1000 * seed + k) for k, p in enumerate(raw.split(100))])[:, 0].numpy() * 255
+    if not plain:
+        for k in np.flatnonzero(rng.random(len(out)) < 0.5):
+            curved = 1 / (1 + np.exp(-rng.uniform(2, 8) * (out[k] / 255 - 0.5)))
+            out[k] = 255 * (curved if rng.random() < 0.5 else np.log1p(out[k].clip(0)) / np.log(256))
+        flip = rng.random(len(out)) < 0.15
+        out[flip] = 255 - out[flip]
+    return out.clip(0, 255).astype(np.uint8)
 
 
 class Lab:
-    """The films, and every recipe's pooled features, made once."""
-
-    def __init__(self) -> None:
-        self.train = drawn("train", PAIRS, 11, ("nano_banana", "roentgen"))
-        self.test = {name: drawn(name, HELD_OUT, 12, (name,)) for name in SELECTOR}
-        self.kept: dict[str, Any] = {}
-
-    def pooled(self, key: str, size: int, change: Any = None, backbone: str = LITE0, init: str = "imagenet") -> Any:
-        """Features of every block by set: `{set: {block: {pooling: (n, c)}}}`; `change` is made to the films before."""
-        if key not in self.kept:
-            made = {"names": BLOCKS, "pooling": list(probes.POOLING), "sizes": [size]}
-            model = models.build_probe(backbone, init, 1, made, size).eval()
-            self.kept[key] = {}
-            for name, data in {"train": self.train, **self.test}.items():
-                seen = sized(data["films"] if change is None else change(data["films"], name), size)
-                found = scoring.features(model, seen, Transform(size), "cpu", 32)
-                with torch.no_grad():
-                    widths = [one.shape[1] for one in model.forward_features(torch.zeros(1, 1, size, size))]
-                ends = np.cumsum([width for width in widths for _ in probes.POOLING])[:-1]
-                parts = iter(np.split(found, ends, axis=1))
-                self.kept[key][name] = {
-                    int(block[-1]): {how: next(parts) for how in probes.POOLING} for block in BLOCKS
-                }
-        return self.kept[key]
-
-
-def values(found: Any, name: str, blocks: tuple[int, ...], pooling: tuple[str, ...]) -> Any:
-    return np.concatenate([found[name][block][how] for block in blocks for how in pooling], axis=1).astype(np.float64)
-
-
-def linear(x: Any, y: Any, tests: dict[str, Any], weights: str) -> dict[str, Any]:
-    """Scores of the selector's films by weights found on x: rows of x are pairs, pneumonia and normal in turn."""
-    centre, scale = probes.standardisation(x)
-    x = (x - centre) / scale
-    difference = x[y == 1] - x[y == 0]
-    kind, _, strength = weights.partition(" ")
-    if kind == "t":
-        found = probes.pair_weights(x[y == 0], x[y == 1])
-    elif kind == "mean":
-        found = difference.mean(0)
-    elif kind == "covariance":
-        within = np.cov(difference.T)
-        share = float(strength)
-        found = np.linalg.solve((1 - share) * within + share * np.diag(np.diag(within)), difference.mean(0))
-    elif kind == "ridge":
-        found = dict(zip(probes.STRENGTHS, probes.ridge_weights(x, y), strict=True))[float(strength)]
-    else:
-        found = LogisticRegression(C=float(strength), max_iter=300).fit(x, y).coef_[0]
-    return {name: (one - centre) / scale @ found for name, one in tests.items()}
-
-
-class Table:
-    def __init__(self, path: Path, lab: Lab) -> None:
-        self.path, self.lab = path, lab
+    def __init__(self, path: Path) -> None:
+        self.path = path
         self.rows = pd.read_csv(path).to_dict("records") if path.exists() else []
-        self.scores: dict[str, dict[str, Any]] = {}
+        self.scores: dict[str, Any] = {}
+        self.sets = {"train": drawn("train", PAIRS, 11, BOTH), **{n: drawn(n, HELD_OUT, 12, (n,)) for n in SELECTOR}}
+        self.y = self.sets["train"]["label"]
 
-    def has(self, recipe: str) -> bool:
-        return any(row["recipe"] == recipe for row in self.rows)
+    def embed(self, name: str, size: int, key: str = "", films: Any = None, init: str = "imagenet") -> Any:
+        """{block: {pooling: (n, c)}} of a set's films, kept on disk."""
+        path = WORK / f"f_{name}_{size}_{key}_{init}.npz"
+        if not path.exists():
+            made = {"names": [f"blocks.{k}" for k in NUMBERS], "pooling": list(probes.POOLING), "sizes": [size]}
+            model = models.build_probe(LITE0, init, 1, made, size).eval()
+            seen = sized(self.sets[name]["films"] if films is None else films, size)
+            found = scoring.features(model, seen, Transform(size), "cpu", 32)
+            with torch.no_grad():
+                widths = [one.shape[1] for one in model.forward_features(torch.zeros(1, 1, size, size))]
+            np.savez(path, found=found, widths=widths)
+        held = np.load(path)
+        parts = iter(np.split(held["found"], np.cumsum(np.repeat(held["widths"], 3))[:-1], axis=1))
+        return {b: {p: next(parts) for p in probes.POOLING} for b in NUMBERS}
 
-    def add(self, group: str, recipe: str, scores: dict[str, Any], seconds: float) -> None:
+    def x(self, name: str, blocks: Any, sizes: Any, pooling: Any = probes.POOLING, **given: Any) -> Any:
+        found = [self.embed(name, s, **given) for s in sizes]
+        return np.concatenate([f[b][p] for f in found for b in blocks for p in pooling], 1).astype(np.float64)
+
+    def add(self, group: str, recipe: str, scores: Any, start: float) -> None:
         self.scores[recipe] = scores
-        if self.has(recipe):
-            return
-        areas = {name: roc_auc_score(self.lab.test[name]["label"], scores[name]) for name in SELECTOR}
-        row = {"group": group, "recipe": recipe, **areas, "worst": min(areas.values()), "seconds": seconds}
-        self.rows.append({key: round(one, 4) if isinstance(one, float) else one for key, one in row.items()})
+        areas = {n: roc_auc_score(self.sets[n]["label"], scores[n]) for n in SELECTOR}
+        self.rows = [r for r in self.rows if r["recipe"] != recipe]
+        row = {"group": group, "recipe": recipe, **areas, "worst": min(areas.values()), "seconds": time.time() - start}
+        self.rows.append({k: round(v, 4) if isinstance(v, float) else v for k, v in row.items()})
         pd.DataFrame(self.rows).to_csv(self.path, index=False)
         print(self.rows[-1], flush=True)
 
-    def probe(self, group: str, recipe: str, key: str, size: int, blocks: Any, weights: str, **given: Any) -> None:
-        start, pooling = time.perf_counter(), given.pop("pooling", probes.POOLING)
-        found = self.lab.pooled(key, size, **given)
-        tests = {name: values(found, name, blocks, pooling) for name in SELECTOR}
-        x, y = values(found, "train", blocks, pooling), self.lab.train["label"]
-        self.add(group, recipe, linear(x, y, tests, weights), time.perf_counter() - start)
+    def probe(self, group: str, recipe: str, x: Any, tests: Any, weights: str, y: Any = None) -> None:
+        start = time.time()
+        self.add(group, recipe, linear(x, self.y if y is None else y, tests, weights), start)
+
+    def simple(
+        self, group: str, blocks: Any, sizes: Any, weights: str, pooling: Any = probes.POOLING, **given: Any
+    ) -> str:
+        words = [weights, "blocks " + " ".join(map(str, blocks)), " ".join(map(str, sizes)) + " px"]
+        words += [" ".join(pooling)] if pooling != probes.POOLING else []
+        words += [f"{k} {v}" for k, v in given.items()]
+        tests = {n: self.x(n, blocks, sizes, pooling, **given) for n in SELECTOR}
+        self.probe(group, ", ".join(words), self.x("train", blocks, sizes, pooling, **given), tests, weights)
+        return ", ".join(words)
 
     def mean(self, group: str, recipe: str, parts: list[str]) -> None:
-        """The mean of several recipes' scores, each to deviation 1."""
-        held = [self.scores[part] for part in parts]
-        both = {name: np.mean([one[name] / one[name].std() for one in held], axis=0) for name in SELECTOR}
-        self.add(group, recipe, both, 0.0)
+        held = [self.scores[p] for p in parts]
+        self.add(group, recipe, {n: np.mean([o[n] / o[n].std() for o in held], 0) for n in SELECTOR}, time.time())
 
 
-def probes_and_pairs(table: Table) -> None:
-    for size in (64, 80, 96, 128, 224):
-        table.probe("1 size", f"t, blocks 3 4, {size} px", f"px{size}", size, (3, 4), "t")
-    for blocks in ((1,), (2,), (3,), (4,), (5,), (6,), (2, 3), (4, 5), (2, 3, 4), (3, 4, 5)):
-        table.probe("1 blocks", f"t, blocks {' '.join(map(str, blocks))}, 96 px", "px96", 96, blocks, "t")
-    for block in (3, 4, 5):
-        table.probe("1 blocks", f"t, blocks {block}, 128 px", "px128", 128, (block,), "t")
-    for pooling in (("mean",), ("max",), ("spread",), ("mean", "max"), ("mean", "spread")):
-        name = f"t, blocks 3 4, 96 px, {' '.join(pooling)}"
-        table.probe("1 pooling", name, "px96", 96, (3, 4), "t", pooling=pooling)
-    kinds = ["mean", *(f"covariance {share}" for share in (0.9, 0.5, 0.1)), *(f"ridge {s:g}" for s in probes.STRENGTHS)]
-    for weights in (*kinds, "logistic 1e-05", "logistic 0.0001", "logistic 0.001"):
-        table.probe("1 weights", f"{weights}, blocks 3 4, 96 px", "px96", 96, (3, 4), weights)
-    for parts in ((64, 96, 128), (64, 80, 96, 128), (96, 128, 224)):
-        name = f"t, blocks 3 4, mean of {' '.join(map(str, parts))} px"
-        table.mean("1 size", name, [f"t, blocks 3 4, {size} px" for size in parts])
-    table.probe("1 control", "t, blocks 3 4, 96 px, random weights", "random", 96, (3, 4), "t", init="random")
-    table.probe("1 control", "ridge 1, blocks 3 4, 96 px, random weights", "random", 96, (3, 4), "ridge 1")
+def linear(x: Any, y: Any, tests: Any, weights: str) -> Any:
+    centre, scale = probes.standardisation(x)
+    x = (x - centre) / scale
+    kind, _, strength = weights.partition(" ")
+    if kind == "t":
+        found = probes.pair_weights(x[y == 0], x[y == 1])
+    elif kind == "covariance":
+        diff = x[y == 1] - x[y == 0]
+        within, share = np.cov(diff.T), float(strength)
+        found = np.linalg.solve((1 - share) * within + share * np.diag(np.diag(within) + 1e-9), diff.mean(0))
+    elif kind == "ridge":
+        found = (
+            probes.ridge_weights(
+                x,
+                y,
+            )
+            if False
+            else ridge(x, y, float(strength))
+        )
+    else:
+        found = LogisticRegression(C=float(strength), max_iter=200).fit(x, y).coef_[0]
+    return {n: (one - centre) / scale @ found for n, one in tests.items()}
 
 
-def crops_and_tone(table: Table) -> None:
-    for share in (0.9, 0.8):
-        name = f"t, blocks 3 4, 96 px, middle {share:.0%}"
-        table.probe("1 crops", name, f"cut{share}", 96, (3, 4), "t", change=lambda f, _, s=share: cut(f, s))
-    shares = ["t, blocks 3 4, 96 px, middle 90%", "t, blocks 3 4, 96 px, middle 80%"]
-    table.mean("1 crops", "t, blocks 3 4, 96 px, mean of whole and middles", ["t, blocks 3 4, 96 px", *shares])
-    table.probe("1 network", "t, blocks 3 4, 96 px, lite2", "lite2", 96, (3, 4), "t", backbone="tf_efficientnet_lite2")
-    table.probe("5 tone", "t, blocks 3 4, 96 px, CLAHE", "clahe", 96, (3, 4), "t", change=lambda f, _: equalised(f))
-    table.probe(
-        "5 tone", "t, blocks 3 4, 96 px, equal histograms", "rank", 96, (3, 4), "t", change=lambda f, _: ranked(f)
+def ridge(x: Any, y: Any, strength: float) -> Any:
+    x = x - x.mean(0)
+    n, d = x.shape
+    t = np.where(y == 1, 1.0, -1.0)
+    if n < d:
+        return x.T @ np.linalg.solve(x @ x.T / n + strength * np.eye(n), t) / n
+    return np.linalg.solve(x.T @ x / n + strength * np.eye(d), x.T @ t / n)
+
+
+def part_probes(lab: Lab) -> None:
+    for size in (96, 128, 64, 160, 224):
+        for weights in ("t", "covariance 0.5", "ridge 1"):
+            for blocks in (
+                ((3,), (4,), (5,), (3, 4), (4, 5), (3, 4, 5)) if size in (96, 128) else ((3, 4), (5,), (3, 4, 5))
+            ):
+                lab.simple("blocks, size", blocks, (size,), weights)
+        if size == 128:
+            for weights in ("t", "ridge 1"):
+                for blocks in ((1,), (2,), (6,), (2, 3, 4, 5), (5, 6)):
+                    lab.simple("blocks, size", blocks, (128,), weights)
+            for strength in (100, 10, 0.3, 0.1):
+                lab.simple("weights", (3, 4, 5), (128,), f"ridge {strength:g}")
+            for share in (0.9, 0.1):
+                lab.simple("weights", (3, 4, 5), (128,), f"covariance {share}")
+            for c in (1e-4, 1e-3):
+                lab.simple("weights", (3, 4, 5), (128,), f"logistic {c:g}")
+            for pooling in (("mean",), ("max",), ("mean", "max"), ("mean", "spread")):
+                for weights in ("t", "ridge 1"):
+                    lab.simple("pooling", (3, 4, 5), (128,), weights, pooling)
+    for sizes in ((64, 128), (96, 160), (64, 96, 128), (96, 128, 160), (128, 224), (96, 160, 224)):
+        for weights in ("t", "covariance 0.5", "ridge 1"):
+            lab.simple("several sizes at once", (3, 4, 5), sizes, weights)
+        lab.mean(
+            "mean of sizes",
+            f"ridge 1, blocks 3 4 5, mean of {sizes} px",
+            [f"ridge 1, blocks 3 4 5, {s} px" for s in sizes],
+        )
+    for weights in ("t", "ridge 1"):
+        lab.simple("control", (3, 4, 5), (128,), weights, init="random")
+    lab.mean(
+        "ensemble",
+        "mean of t and ridge 1, blocks 3 4 5, 128 px",
+        ["t, blocks 3 4 5, 128 px", "ridge 1, blocks 3 4 5, 128 px"],
     )
 
-    def wide(films: Any, name: str) -> Any:
-        if name != "train":
-            return films
-        rng = np.random.default_rng(0)
-        raw = torch.from_numpy(films.copy()).unsqueeze(1).float() / 255
-        out = torch.cat([augment(part, number) for number, part in enumerate(raw.split(100))])[:, 0].numpy() * 255
-        for number in np.flatnonzero(rng.random(len(out)) < 0.5):
-            steep = rng.uniform(2, 8)
-            curved = 1 / (1 + np.exp(-steep * (out[number] / 255 - 0.5)))
-            out[number] = 255 * (curved if rng.random() < 0.5 else np.log1p(out[number]) / np.log(256))
-        flipped = rng.random(len(out)) < 0.15
-        out[flipped] = 255 - out[flipped]
-        return out.clip(0, 255).astype(np.uint8)
 
-    table.probe("5 tone", "t, blocks 3 4, 96 px, wide randomisation", "wide", 96, (3, 4), "t", change=wide)
-    table.probe("5 tone", "ridge 10, blocks 3 4, 96 px, wide randomisation", "wide", 96, (3, 4), "ridge 10")
-
-
-def breadth(table: Table) -> None:
-    def same_seed(design: Any) -> Any:
-        return design.assign(seed=design.groupby("pair_id")["seed"].transform("first"))
-
-    def children(design: Any) -> Any:
-        return design.assign(age_group="child").drop(columns="age")
-
-    everywhere = ("nano_banana", "roentgen", "hospital_a", "hospital_b", "hospital_e", "hospital_f")
-    plain = table.lab.train
-    for words, name, physics, change in (
-        ("pairs of one exposure", "same", ("nano_banana", "roentgen"), same_seed),
-        ("children alone", "children", ("nano_banana", "roentgen"), children),
-        ("six hospitals", "six", everywhere, lambda design: design),
+def part_films(lab: Lab) -> None:
+    size, blocks = 128, (3, 4, 5)
+    base = {n: lab.x(n, blocks, (size,)) for n in lab.sets}
+    raw = {n: d["films"] for n, d in lab.sets.items()}
+    for key, change in (
+        ("middle 90%", lambda f: cut(f, 0.9)),
+        ("middle 80%", lambda f: cut(f, 0.8)),
+        ("clahe", lambda f: np.stack([cv2.createCLAHE(2.0, (8, 8)).apply(one) for one in f])),
+        ("equal histograms", lambda f: np.stack([cv2.equalizeHist(one) for one in f])),
     ):
-        table.lab.train = drawn(name, PAIRS, 11, physics, change)
-        for weights in ("t", "ridge 10"):
-            table.probe("6 breadth", f"{weights}, blocks 3 4, 96 px, {words}", name, 96, (3, 4), weights)
-    table.lab.train = drawn("second", PAIRS, 13, ("nano_banana", "roentgen"))
-    table.probe("6 draw", "t, blocks 3 4, 96 px, a second draw", "second", 96, (3, 4), "t")
-    table.lab.train = plain
-    table.mean("6 ensemble", "mean of both draws", ["t, blocks 3 4, 96 px", "t, blocks 3 4, 96 px, a second draw"])
-    table.mean("6 ensemble", "mean of t and ridge 10", ["t, blocks 3 4, 96 px", "ridge 10, blocks 3 4, 96 px"])
-
-
-def maps_of(films: Any, size: int) -> Any:
-    """Maps of blocks 3 and 4, standardised by film, `(n, c, h, h)`."""
-    made = {"names": BLOCKS[2:4], "pooling": ["mean"], "sizes": [size]}
-    model, out = models.build_probe(LITE0, "imagenet", 1, made, size).eval(), []
-    with torch.inference_mode():
-        for part in torch.from_numpy(sized(films, size)).split(64):
-            out.append(torch.cat(model.forward_features(standardise(part[:, None].float() / 255, Transform(size))), 1))
-    return torch.cat(out).numpy()
-
-
-def cells(masks: Any, side: int) -> Any:
-    return sized(masks, side).reshape(len(masks), -1) / 255
-
-
-def lungs_and_lesions(table: Table) -> None:
-    """Heads for lesion and lungs on each cell of the frozen maps: a read-out, and a crop to the lungs."""
-    start, size, y = time.perf_counter(), 128, table.lab.train["label"]
-    grids = {name: maps_of(data["films"], size) for name, data in {"train": table.lab.train, **table.lab.test}.items()}
-    n, channels, side, _ = grids["train"].shape
-    flat = {name: grid.transpose(0, 2, 3, 1).reshape(-1, channels).astype(np.float64) for name, grid in grids.items()}
-    centre, scale = probes.standardisation(flat["train"])
-    x = (flat["train"] - centre) / scale
-    gram, found = x.T @ x / len(x) + 1e-1 * np.eye(channels), {}
-    for name in ("lesions", "lungs"):
-        target = cells(table.lab.train[name], side).reshape(-1)
-        weights = np.linalg.solve(gram, x.T @ (target - target.mean()) / len(x))
-        found[name] = {
-            key: ((one - centre) / scale @ weights + target.mean()).reshape(-1, side, side) for key, one in flat.items()
+        new = {
+            n: lab.x(n, blocks, (size,), key=key.replace(" ", "").replace("%", ""), films=change(raw[n]))
+            for n in lab.sets
         }
-    seconds = time.perf_counter() - start
-    for words, read in (
-        ("mean", lambda lesion, lung: lesion.mean((1, 2))),
-        (
-            "mean in the lungs",
-            lambda lesion, lung: (lesion * lung.clip(0, 1)).sum((1, 2)) / lung.clip(0.02, 1).sum((1, 2)),
-        ),
-        ("highest tenth", lambda lesion, lung: np.sort(lesion.reshape(len(lesion), -1), 1)[:, -6:].mean(1)),
+        for weights in ("t", "ridge 1"):
+            lab.probe("crops, tone", f"{weights}, blocks 3 4 5, 128 px, {key}", new["train"], new, weights)
+            if "middle" in key:
+                lab.probe(
+                    "crops, tone",
+                    f"{weights}, blocks 3 4 5, 128 px, trained whole, scored {key}",
+                    base["train"],
+                    new,
+                    weights,
+                )
+    for weights in ("t", "ridge 1"):
+        lab.probe("crops, tone", f"{weights}, blocks 3 4 5, 128 px, whole", base["train"], base, weights)
+        name = f"{weights}, blocks 3 4 5, 128 px, "
+        lab.mean(
+            "crops, tone",
+            name + "mean over crops, each its own",
+            [name + w for w in ("whole", "middle 90%", "middle 80%")],
+        )
+        lab.mean(
+            "crops, tone",
+            name + "mean over crops, one training",
+            [name + w for w in ("whole", "trained whole, scored middle 90%", "trained whole, scored middle 80%")],
+        )
+    more = [
+        lab.x("train", blocks, (size,), key=f"augmented{k}", films=wide(sized(raw["train"], size), k, True))
+        for k in (1, 2)
+    ]
+    wider = lab.x("train", blocks, (size,), key="wide1", films=wide(sized(raw["train"], size), 1))
+    for words, xs in (
+        ("and two augmented copies", [base["train"], *more]),
+        ("and a widely randomised copy", [base["train"], wider]),
     ):
-        scores = {name: read(found["lesions"][name], found["lungs"][name]) for name in SELECTOR}
-        table.add("4 lesion read-out", f"cells of blocks 3 4, {size} px, {words}", scores, seconds)
-    truth = cells(table.lab.test["hospital_c"]["lungs"], side).reshape(-1, side, side)
-    hit = (found["lungs"]["hospital_c"] > 0.5) & (truth > 0.5)
-    dice = 2 * hit.sum() / ((found["lungs"]["hospital_c"] > 0.5).sum() + (truth > 0.5).sum())
-    print(f"lungs of hospital_c on {side} x {side} cells: Dice {dice:.3f}", flush=True)
+        lab.probe(
+            "randomisation",
+            f"ridge 1, blocks 3 4 5, 128 px, {words}",
+            np.concatenate(xs),
+            base,
+            "ridge 1",
+            np.tile(lab.y, len(xs)),
+        )
+        lab.probe(
+            "randomisation", f"t, blocks 3 4 5, 128 px, {words}", np.concatenate(xs), base, "t", np.tile(lab.y, len(xs))
+        )
 
-    def to_lungs(films: Any, name: str) -> Any:
-        out = np.empty((len(films), 112, 112), np.uint8)
-        for number, (film, lung) in enumerate(zip(films, found["lungs"][name], strict=True)):
+
+def part_breadth(lab: Lab) -> None:
+    blocks, size = (3, 4, 5), 128
+    base = {n: lab.x(n, blocks, (size,)) for n in lab.sets}
+    six = (*BOTH, "hospital_a", "hospital_b", "hospital_e", "hospital_f")
+    for words, name, physics, change, seed in (
+        ("six hospitals", "six", six, lambda d: d, 11),
+        ("a second draw", "second", BOTH, lambda d: d, 13),
+        (
+            "pairs of one exposure",
+            "same",
+            BOTH,
+            lambda d: d.assign(seed=d.groupby("pair_id")["seed"].transform("first")),
+            11,
+        ),
+        ("trained in hospital_c", "own_c", ("hospital_c",), lambda d: d, 11),
+        ("trained in hospital_d", "own_d", ("hospital_d",), lambda d: d, 11),
+    ):
+        lab.sets[name] = drawn(name, PAIRS, seed, physics, change)
+        base[name] = lab.x(name, blocks, (size,))
+        group = "control" if "trained" in words else "breadth"
+        for weights in ("t", "ridge 1"):
+            lab.probe(
+                group, f"{weights}, blocks 3 4 5, 128 px, {words}", base[name], base, weights, lab.sets[name]["label"]
+            )
+        if name in ("six", "second"):
+            both, y = np.concatenate([base["train"], base[name]]), np.concatenate([lab.y, lab.sets[name]["label"]])
+            for weights in ("t", "ridge 1", "ridge 0.3"):
+                lab.probe(
+                    "breadth", f"{weights}, blocks 3 4 5, 128 px, with {words}: 3,000 pairs", both, base, weights, y
+                )
+
+
+def part_lungs(lab: Lab) -> None:
+    start, size = time.time(), 128
+    model = models.build_probe(
+        LITE0, "imagenet", 1, {"names": ["blocks.2", "blocks.4"], "pooling": ["mean"], "sizes": [size]}, size
+    ).eval()
+
+    def maps_of(films: Any) -> Any:
+        out = []
+        with torch.inference_mode():
+            for part in torch.from_numpy(sized(films, size)).split(64):
+                maps = model.forward_features(standardise(part[:, None].float() / 255, Transform(size)))
+                side = maps[0].shape[-1]
+                out.append(
+                    torch.cat([functional.interpolate(m, size=(side, side), mode="bilinear") for m in maps], 1).half()
+                )
+        return torch.cat(out).numpy()
+
+    grids = {n: maps_of(d["films"]) for n, d in lab.sets.items()}
+    channels, side = grids["train"].shape[1], grids["train"].shape[2]
+    flat = lambda g: g.transpose(0, 2, 3, 1).reshape(-1, channels).astype(np.float32)
+    centre, scale = probes.standardisation(flat(grids["train"][::4]))
+    gram, aims = np.zeros((channels, channels)), {n: np.zeros(channels) for n in ("lesions", "lungs")}
+    targets = {n: sized(lab.sets["train"][n], side).reshape(len(lab.y), -1) / 255 for n in aims}
+    for k in range(0, len(lab.y), 250):
+        x = (flat(grids["train"][k : k + 250]) - centre) / scale
+        gram += x.T @ x / len(lab.y) / side**2
+        for n in aims:
+            aims[n] += x.T @ (targets[n][k : k + 250].reshape(-1) - targets[n].mean()) / len(lab.y) / side**2
+    found: Any = {}
+    for n in aims:
+        w = np.linalg.solve(gram + 0.01 * np.eye(channels), aims[n])
+        found[n] = {
+            key: np.concatenate(
+                [((flat(g[k : k + 250]) - centre) / scale @ w + targets[n].mean()) for k in range(0, len(g), 250)]
+            ).reshape(-1, side, side)
+            for key, g in grids.items()
+        }
+    for words, read in (
+        ("mean", lambda a, b: a.mean((1, 2))),
+        ("mean in the lungs", lambda a, b: (a * b.clip(0, 1)).sum((1, 2)) / b.clip(0.02, 1).sum((1, 2))),
+        ("highest tenth", lambda a, b: np.sort(a.reshape(len(a), -1), 1)[:, -side * side // 10 :].mean(1)),
+    ):
+        lab.add(
+            "lesion read-out",
+            f"cells of blocks 2 and 4, 128 px, {words}",
+            {n: read(found["lesions"][n], found["lungs"][n]) for n in SELECTOR},
+            start,
+        )
+    for n in SELECTOR:
+        truth = sized(lab.sets[n]["lungs"], side) > 127
+        hit = found["lungs"][n] > 0.5
+        print(n, "lungs: Dice", 2 * (hit & truth).sum() / (hit.sum() + truth.sum()), flush=True)
+
+    def to_lungs(films: Any, masks: Any) -> Any:
+        out = np.empty((len(films), 128, 128), np.uint8)
+        for k, (film, lung) in enumerate(zip(films, masks, strict=True)):
             inside = lung > 0.4
-            rows, columns = (np.flatnonzero(inside.any(axis)) for axis in (1, 0))
+            a, b = np.flatnonzero(inside.any(1)), np.flatnonzero(inside.any(0))
             step = len(film) / side
-            top, bottom = (rows[0], rows[-1] + 1) if len(rows) else (0, side)
-            left, right = (columns[0], columns[-1] + 1) if len(columns) else (0, side)
-            if bottom - top < 3 or right - left < 3:
-                top, bottom, left, right = 0, side, 0, side
-            a, b, c, d = (round(edge * step) for edge in (top, bottom, left, right))
-            out[number] = cv2.resize(film[a:b, c:d], (112, 112), interpolation=cv2.INTER_AREA)
+            box = (a[0], a[-1] + 1, b[0], b[-1] + 1) if len(a) > 3 and len(b) > 3 else (0, side, 0, side)
+            t, d, l, r = (round(e * step) for e in box)
+            out[k] = cv2.resize(film[t:d, l:r], (128, 128), interpolation=cv2.INTER_AREA)
         return out
 
-    table.probe(
-        "3 lungs", "t, blocks 3 4, 96 px, cropped to predicted lungs", "lungs", 96, (3, 4), "t", change=to_lungs
-    )
-    assert len(y) == n
+    new = {
+        n: lab.x(n, (3, 4, 5), (128,), key="lungs", films=to_lungs(d["films"], found["lungs"][n]))
+        for n, d in lab.sets.items()
+    }
+    for weights in ("t", "ridge 1"):
+        lab.probe("lungs", f"{weights}, blocks 3 4 5, 128 px, cropped to predicted lungs", new["train"], new, weights)
 
 
-def fine_tuning(table: Table) -> None:
-    """One epoch at 96 px from ImageNet's weights, near its start in one way or another."""
-    lab, size = table.lab, 96
+def part_finetune(lab: Lab) -> None:
+    size = 128
     transform = Transform(size)
-    films, y = sized(lab.train["films"], size), lab.train["label"]
-    tests = {name: sized(data["films"], size) for name, data in lab.test.items()}
+    films, y = sized(lab.sets["train"]["films"], size), lab.y
+    tests = {n: sized(lab.sets[n]["films"], size) for n in SELECTOR}
 
-    def scored(model: nn.Module) -> dict[str, Any]:
-        return {name: scoring.predict(model, one, transform, "cpu", 32) for name, one in tests.items()}
+    def scored(model: Any) -> Any:
+        return {n: scoring.predict(model, one, transform, "cpu", 32) for n, one in tests.items()}
 
-    for words, rate, frozen, pull in (
-        ("5e-4", 5e-4, 0, 0.0),
-        ("1e-4", 1e-4, 0, 0.0),
-        ("5e-4, blocks 0 to 3 frozen", 5e-4, 4, 0.0),
-        ("5e-4, L2 to the start", 5e-4, 0, 1e-2),
+    for words, rate, frozen, pull, epochs in (
+        ("5e-4, one epoch", 5e-4, 0, 0.0, 1),
+        ("probe first, then 1e-4, one epoch", 1e-4, 0, -1.0, 1),
+        ("5e-4, blocks 0 to 3 frozen, one epoch", 5e-4, 4, 0.0, 1),
+        ("5e-4, L2 to the start, one epoch", 5e-4, 0, 1e-2, 1),
+        ("1e-4, one epoch", 1e-4, 0, 0.0, 1),
     ):
-        if table.has(f"fine-tuned, {words}"):
+        name = f"fine-tuned, 128 px, {words}"
+        if any(r["recipe"] == name for r in lab.rows):
             continue
-        start = time.perf_counter()
+        start = time.time()
         model: Any = models.build(LITE0, "imagenet", 1, 0)
+        if pull < 0:  # the head of a linear probe on the last features
+            x = scoring.features(model.eval(), films, transform, "cpu", 32).astype(float)
+            c, s = probes.standardisation(x)
+            w = LogisticRegression(C=1e-3, max_iter=200).fit((x - c) / s, y)
+            with torch.no_grad():
+                head = w.coef_[0] / s
+                model.classifier.weight[0].copy_(torch.from_numpy(head).float())
+                model.classifier.bias.fill_(float(w.intercept_[0] - (head * c).sum()))
         early = [model.conv_stem, model.bn1, *model.blocks[:frozen]] if frozen else []
         for module in early:
             module.requires_grad_(False)
-        first = {name: value.detach().clone() for name, value in model.named_parameters()}
-        trained = [value for value in model.parameters() if value.requires_grad]
-        optimizer = torch.optim.AdamW(trained, lr=rate, weight_decay=0.05)
-        slow, order = None, np.random.default_rng(0).permutation(len(films) // 2)
-        batches = np.array_split(order, len(order) // 16)
+        first = {k: v.detach().clone() for k, v in model.named_parameters()}
+        begun = {k: v.detach().clone() for k, v in model.state_dict().items()}
+        model = model.to(memory_format=torch.channels_last)
+        optimizer = torch.optim.AdamW([v for v in model.parameters() if v.requires_grad], lr=rate, weight_decay=0.05)
+        slow, rng = None, np.random.default_rng(0)
+        batches = [b for _ in range(epochs) for b in np.array_split(rng.permutation(len(films) // 2), len(films) // 32)]
         for step, chosen in enumerate(batches):
             model.train()
             for module in early:
                 module.eval()
             rows = np.concatenate([2 * chosen, 2 * chosen + 1])
             seen = augment(torch.from_numpy(films[rows]).unsqueeze(1).float() / 255, step)
-            logits = model(standardise(seen, transform))[:, 0]
-            loss = functional.binary_cross_entropy_with_logits(logits, torch.from_numpy(y[rows]).float())
-            if pull:
-                near = ((v - first[name]) ** 2 for name, v in model.named_parameters() if "classifier" not in name)
-                loss = loss + pull * sum(one.sum() for one in near)
+            with torch.autocast("cpu", torch.bfloat16):
+                logits = model(standardise(seen, transform).contiguous(memory_format=torch.channels_last))[:, 0]
+            loss = functional.binary_cross_entropy_with_logits(logits.float(), torch.from_numpy(y[rows]).float())
+            if pull > 0:
+                loss = loss + pull * sum(
+                    ((v - first[k]) ** 2).sum() for k, v in model.named_parameters() if "classifier" not in k
+                )
             for group in optimizer.param_groups:
                 group["lr"] = rate * min(1.0, (step + 1) / 20) * (1 - 0.9 * step / len(batches))
             optimizer.zero_grad()
             loss.backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
             optimizer.step()
-            state = {name: value.detach().clone().float() for name, value in model.state_dict().items()}
-            slow = state if slow is None else {k: 0.97 * slow[k] + 0.03 * state[k] for k in state}
-            if words == "5e-4" and step + 1 in (len(batches) // 4, len(batches) // 2):
-                table.add(
-                    "2 early stop",
-                    f"fine-tuned, {words}, stopped at {(step + 1) / len(batches):.0%}",
-                    scored(model),
-                    0.0,
-                )
-        table.add("2 fine-tuning", f"fine-tuned, {words}", scored(model), time.perf_counter() - start)
+            if step % 5 == 4:
+                state = {k: v.detach().clone().float() for k, v in model.state_dict().items()}
+                slow = state if slow is None else {k: 0.9 * slow[k] + 0.1 * state[k] for k in state}
+            if epochs == 1 and rate == 5e-4 and not frozen and not pull and step + 1 == len(batches) // 2:
+                lab.add("fine-tuning", name + ", stopped half way", scored(model.eval()), start)
+        lab.add("fine-tuning", name, scored(model.eval()), start)
+        np.savez(WORK / f"s_{words.replace(' ', '_')}.npz", **lab.scores[name])
         kinds = {k: v.dtype for k, v in model.state_dict().items()}
         ended = {k: v.detach().clone() for k, v in model.state_dict().items()}
-        model.load_state_dict({k: v.to(kinds[k]) for k, v in (slow or {}).items()})
-        table.add("2 EMA", f"fine-tuned, {words}, EMA", scored(model), 0.0)
-        begun = models.build(LITE0, "imagenet", 1, 0).state_dict()
-        half = {
-            k: (v + begun[k]) / 2 if v.is_floating_point() and "classifier" not in k else v for k, v in ended.items()
-        }
-        model.load_state_dict(half)
-        table.add("2 between", f"fine-tuned, {words}, halfway to the start", scored(model), 0.0)
+        model.load_state_dict({k: v.to(kinds[k]) for k, v in slow.items()})
+        lab.add("fine-tuning", name + ", EMA", scored(model.eval()), start)
+        if not pull and not frozen:
+            model.load_state_dict(
+                {
+                    k: (v + begun[k]) / 2 if v.is_floating_point() and "classifier" not in k else v
+                    for k, v in ended.items()
+                }
+            )
+            lab.add("fine-tuning", name + ", halfway to the start", scored(model.eval()), start)
+
+
+def part_twins(lab: Lab) -> None:
+    from nbhelpers.cropping.methods import crop_box
+
+    lab.sets["same"] = drawn(
+        "same", PAIRS, 11, BOTH, lambda d: d.assign(seed=d.groupby("pair_id")["seed"].transform("first"))
+    )
+    MS = ("mean", "spread")
+    raw = {n: d["films"] for n, d in lab.sets.items()}
+
+    def cropped(films, how, margins):
+        out = []
+        for f in films:
+            b = crop_box(f, how, margins)
+            out.append(cv2.resize(f[b.top : b.bottom, b.left : b.right], (160, 160), interpolation=cv2.INTER_AREA))
+        return np.stack(out)
+
+    def X(name, key, sizes, blocks=(3, 4, 5)):
+        if key == "whole":
+            return lab.x(name, blocks, sizes, MS)
+        f = {
+            "middle80": lambda: cut(raw[name], 0.8),
+            "cropmargins": lambda: cropped(raw[name], "margins", (0.04, 0.04, 0.04, 0.1)),
+        }[key]
+        return lab.x(name, blocks, sizes, MS, key=key, films=f())
+
+    for key, sizes, sets in (
+        ("middle80", (128,), ("train", "same")),
+        ("whole", (128,), ("train", "same")),
+        ("whole", (64, 128), ("train", "same")),
+        ("middle80", (64, 128), ("same",)),
+        ("middle80", (64,), ("same",)),
+        ("cropmargins", (64, 128), ("same",)),
+    ):
+        S = {n: X(n, key, sizes) for n in (*SELECTOR, *sets)}
+        for tr in sets:
+            for w in ("t", "covariance 0.5", "ridge 3", "ridge 1", "ridge 0.3"):
+                lab.probe(
+                    "crop, size, pairs",
+                    f"{w}, blocks 3 4 5, {' '.join(map(str, sizes))} px, mean spread, {key}{', one exposure a pair' if tr == 'same' else ''}",
+                    S[tr],
+                    S,
+                    w,
+                    lab.sets[tr]["label"],
+                )
+
+
+def part_rule(lab: Lab) -> None:
+    from nbhelpers.metrics import delong
+
+    auc = roc_auc_score
+    lab.sets["same"] = drawn("same", PAIRS, 11, BOTH)
+    S = (1e4, 1e3, 100, 10, 3, 1, 0.3, 0.1)
+
+    def se(y, s):
+        return float(np.sqrt(delong.covariance([delong.components(y, s)])[0, 0]))
+
+    for tr_name in ("same", "train"):
+        for sizes in ((64, 128),):
+            x = lab.x(tr_name, (3, 4, 5), sizes, ("mean", "spread"))
+            T = {n: lab.x(n, (3, 4, 5), sizes, ("mean", "spread")) for n in SELECTOR}
+            y = lab.sets[tr_name]["label"]
+            for seed in (0, 1, 2):
+                order = np.random.default_rng(seed).permutation(len(y) // 2)
+                va = order[:300]
+                tr = order[300:]
+                R = lambda p: np.concatenate([2 * p, 2 * p + 1])
+                tr, va = R(tr), R(va)
+                c, s = probes.standardisation(x[tr])
+                res = []
+                for k in S:
+                    w = ridge((x[tr] - c) / s, y[tr], k)
+                    v = (x[va] - c) / s @ w
+                    res.append(
+                        (auc(y[va], v), se(y[va], v), [auc(lab.sets[n]["label"], (T[n] - c) / s @ w) for n in SELECTOR])
+                    )
+                top = int(np.argmax([r[0] for r in res]))
+                least = res[top][0] - res[top][1]
+                one = next(i for i, r in enumerate(res) if r[0] >= least)
+                print(
+                    tr_name,
+                    sizes,
+                    seed,
+                    "best",
+                    S[top],
+                    np.round(res[top][2], 4),
+                    "oneSE",
+                    S[one],
+                    np.round(res[one][2], 4),
+                    "val",
+                    np.round([r[0] for r in res], 3),
+                    "worst",
+                    np.round([min(r[2]) for r in res], 3),
+                    flush=True,
+                )
 
 
 def main() -> None:
     torch.set_num_threads(1)
-    table = Table(Path(sys.argv[1] if len(sys.argv) > 1 else "docs/ablation_transfer.csv"), Lab())
-    for part in (probes_and_pairs, crops_and_tone, breadth, lungs_and_lesions, fine_tuning):
-        part(table)
+    for part in sys.argv[2:]:
+        globals()["part_" + part](Lab(Path(sys.argv[1])))
 
 
 if __name__ == "__main__":
