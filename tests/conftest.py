@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from image_models.gemini_fixture import key, serve  # noqa: F401
+
+from nbhelpers.networks import features
 
 FIRST = ("test_smoke", "test_jupyter", "test_train")
 
@@ -14,3 +18,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return FIRST.index(name) if name in FIRST else len(FIRST)
 
     items.sort(key=rank)
+
+
+@pytest.fixture(autouse=True)
+def _features_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test takes what another's network saw, nor leaves anything beside the user's runs."""
+    monkeypatch.setattr(features, "default_cache", lambda: tmp_path / ".features")

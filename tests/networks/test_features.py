@@ -54,8 +54,7 @@ def test_probes_of_one_body_differ_by_what_they_pool_and_not_by_their_head(tmp_p
     assert seen == [6, 6]
 
 
-def test_a_fitted_probe_scores_from_disk_as_the_network_itself_does(tmp_path, pictures, seen, monkeypatch):
-    monkeypatch.setattr(features, "default_cache", lambda: tmp_path)
+def test_a_fitted_probe_scores_from_disk_as_the_network_itself_does(pictures, seen):
     made = {"names": ["layer2"], "pooling": ["mean", "spread"], "sizes": [48]}
     for slope in (1.0, -2.0):
         model = models.build_probe("test_resnet", "random", 1, made, 48).eval()

@@ -14,11 +14,6 @@ from nbhelpers.training import methods, schedule, splits
 PROBE = methods.ProbeSettings(["layer1", "layer2"], [SIZE], ["mean", "spread"])
 
 
-@pytest.fixture(autouse=True)
-def _cache(tmp_path, monkeypatch):
-    monkeypatch.setattr(features, "default_cache", lambda: tmp_path / "features")
-
-
 @pytest.fixture(scope="module")
 def arm():
     table, images = disc_arm(40)
@@ -48,7 +43,7 @@ def test_a_probe_tells_discs_from_noise_and_is_saved_as_any_arm(tmp_path, arm, m
     np.testing.assert_allclose(scores, made.validation["score"], atol=1e-6)
     assert roc_auc_score(split["label"][unseen], scores) > 0.9
     assert description.arm["method"] == method
-    assert {path.name for path in tmp_path.iterdir()} - {"features"} == {
+    assert {path.name for path in tmp_path.iterdir()} - {".features"} == {
         "checkpoint.safetensors", "model.json", "history.csv", "split.csv", "validation.csv",
     }  # fmt: skip
 
