@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from image_models.gemini_fixture import key, serve  # noqa: F401
-
-from nbhelpers.networks import features
 
 FIRST = ("test_smoke", "test_jupyter", "test_train")
 
@@ -23,4 +22,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(autouse=True)
 def _features_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test takes what another's network saw, nor leaves anything beside the user's runs."""
-    monkeypatch.setattr(features, "default_cache", lambda: tmp_path / ".features")
+    if features := sys.modules.get("nbhelpers.networks.features"):  # which loads torch, so not for every test
+        monkeypatch.setattr(features, "default_cache", lambda: tmp_path / ".features")
