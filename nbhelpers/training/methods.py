@@ -78,7 +78,7 @@ def learn(
     rows = _training_rows(split, wanted, seed, resample and method != FINETUNE)
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
     if wanted:
-        kept = np.sort(np.concatenate([rows, validating]))
+        kept = np.unique(np.concatenate([rows, validating]))
         rows, validating = np.searchsorted(kept, rows), np.searchsorted(kept, validating)
         split, images = split.iloc[kept].reset_index(drop=True), images[kept]
     common: dict[str, Any] = {

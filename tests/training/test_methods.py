@@ -125,6 +125,14 @@ def test_an_arm_of_few_images_sees_as_many_in_whole_pairs_and_each_seed_others(t
     assert seen[0] != seen[1]
 
 
+def test_an_arm_of_more_images_than_there_are_sees_all_and_its_further_seeds_draw_from_them(tmp_path, arm):
+    many = {"name": "discs", "source": "folder", "crop": "none", "method": "probe", "images": "5000"}
+    made = [learn(tmp_path / str(seed), *arm, "probe", arm=many, seed=seed, resample=seed > 0) for seed in (0, 1)]
+    everything = (arm[0]["split"] == "train").sum()
+    assert made[0].description.training["images"]["train"] == everything
+    assert 0.4 * everything < made[1].description.training["images"]["train"] < 0.9 * everything
+
+
 def test_sources_that_drew_one_design_are_paired_each_within_itself(tmp_path, arm):
     table, images = disc_arm(20)
     both = pd.concat(
