@@ -14,7 +14,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from nbhelpers.errors import UserError
-from nbhelpers.networks import features, models, probes, scoring, weights
+from nbhelpers.networks import features, models, probes, weights
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.probes import Probe
@@ -94,7 +94,7 @@ def learn(
     model = models.build_probe(backbone, init, transform.channels, made, transform.size, seed).eval()
     pooled = features.embed(model, images, transform, chosen, desc=f"{common['arm']['name']}: features")
     history = fit(model, pooled, split, rows, method)
-    scores = scoring.predict(model, images[validating], transform, chosen)
+    scores = features.predict(model, images[validating], transform, chosen)
     validation = split.iloc[validating][["image_id", "pair_id", "label"]].assign(score=scores).reset_index(drop=True)
     kept_as = {} if method == PAIRS else {"strength": float(history.loc[history["best"], "strength"].iloc[0])}
     data = {"images": counts.set_index("split")["images"].to_dict(), "data_sha256": resume.data_hash(split, images)}
