@@ -61,7 +61,7 @@ def films(folder: Path, labels: list[int], missing: int = 0) -> Path:
         ({"arms": {"raw": {"source": "simulator", "crop": "none", "method": "probes"}}}, "did you mean 'probe'"),
         ({"arms": {"raw": {"source": "simulator+simulater", "crop": "none"}}}, "did you mean 'simulator'"),
         ({"arms": {"raw": {"source": "simulator", "crop": "none", "images": "1"}}}, "2 or more"),
-        ({"probe_blocks": ["blocks.33"]}, "blocks.33"),
+        ({"arms": {"raw": {**ARM["raw"], "method": "pairs"}}, "probe_blocks": ["blocks.33"]}, "blocks.33"),
         ({"crop_margins": [0.5, 0.1, 0.5, 0.1]}, "crop_margins"),
         ({"crop_margins": [0.1, 0.1]}, "crop_margins"),
         ({"checkpoints": {"mine": "no/such/folder"}}, "no/such/folder"),
