@@ -49,7 +49,6 @@ def draw_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
             mean = part.groupby("images")["auroc"].mean()
             axis.plot(mean.index, mean, color=colours[line], linewidth=1.2, label=line)
             axis.scatter(part["images"], part["auroc"], s=14, color=colours[line], linewidths=0)
-        axis.axhline(0.5, color="#777777", linewidth=0.8, linestyle=":")
         axis.set(xscale="log", xlabel="synthetic training images", ylabel="AUROC")
     style.shared_legend(figure, axes.ravel()[0], "lower center", 2)
     return figure
