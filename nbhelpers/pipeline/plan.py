@@ -49,7 +49,8 @@ class Plan:
     @cached_property
     def sources(self) -> list[str]:
         """The sources of the arms, each once."""
-        return list(dict.fromkeys(arm["source"] for arm in self.values["arms"].values()))
+        arms = self.values["arms"].values()
+        return list(dict.fromkeys(source for arm in arms for source in parameters.sources_of(arm)))
 
     def each_arm(self, pattern: str) -> list[str]:
         """The pattern, filled in with every arm."""
@@ -154,7 +155,7 @@ class Plan:
         if stage == "01_prompting":
             return sorted({entry["source"] for entry in arms.values()})
         if stage == "02_cropping":
-            return sorted({(entry["source"], entry["crop"]) for entry in arms.values()})
+            return sorted({(one, entry["crop"]) for entry in arms.values() for one in parameters.sources_of(entry)})
         return arms
 
     def made_otherwise(self) -> dict[str, dict[str, tuple[Any, Any]]]:
