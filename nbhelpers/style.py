@@ -75,8 +75,8 @@ def arm_colours(arms: Iterable[str]) -> dict[str, str]:
 
 
 def named(name: object) -> str:
-    """A name as readers know it; one that `NAMES` does not hold stays as it is."""
-    return NAMES.get(str(name), str(name))
+    """A name as readers know it, of sources that `+` joins each; one that `NAMES` does not hold stays as it is."""
+    return "+".join(NAMES.get(one, one) for one in str(name).split("+"))
 
 
 def arm_looks(arms: Iterable[str]) -> dict[str, dict[str, Any]]:

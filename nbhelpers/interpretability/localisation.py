@@ -14,8 +14,9 @@ from nbhelpers.interpretability.sampling import FilmSample, Truths, sample_films
 from nbhelpers.metrics.bootstrap import bootstrap_means, group_codes
 from nbhelpers.metrics.intervals import wilson
 from nbhelpers.metrics.overlap import energy_inside, iou, pointing_game, rank_similarity
+from nbhelpers.networks import models
 from nbhelpers.networks.preprocessing import Transform, to_tensor
-from nbhelpers.networks.trained import Network, untrained
+from nbhelpers.networks.trained import Network
 from nbhelpers.runs.progress import progress
 from nbhelpers.style import named
 
@@ -75,9 +76,9 @@ def localise(
     """
     arms = [network for network in networks.values() if network.fine_tuned]
     rows: list[pd.DataFrame] = []
-    seen: dict[tuple[str, Transform], tuple[str, list[Maps], Truths]] = {}
+    seen: dict[tuple[str, Transform, str], tuple[str, list[Maps], Truths]] = {}
     for network in progress(arms, desc=f"Grad-CAM of {sample.film_set.name}", unit="network"):
-        kind = (network.description.backbone, network.description.transform)
+        kind = (network.description.backbone, network.description.transform, str(network.description.probe))
         layer = find_layer(network.model, network.description.transform.channels, network.size)
         if layer is None:
             continue
@@ -143,7 +144,7 @@ def _randomised_grids(network: Network, layer: MapLayer, sample: FilmSample, see
     device = next(network.model.parameters()).device
     found = []
     for draw in range(1, RANDOM_NETWORKS + 1):
-        randomised = untrained(network.description, init="random", seed=seed + draw * _SEED_STEP).to(device).eval()
+        randomised = models.rebuild(network.description, "random", seed + draw * _SEED_STEP).to(device).eval()
         found.append(_grids(randomised, layer, network, sample, batch_size))
     return found
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
@@ -43,12 +43,12 @@ def _arm(facts: RunFacts, name: str) -> Iterator[Row]:
         "simulated": facts.source_is_simulated(source),
         "negatives": "normal",
     }
-    wanted = facts.images.get(source)
+    wanted = _joined(facts.images, source)
     if wanted is not None:
         yield from _stage(common, "wanted", wanted, wanted.iloc[:0])
         drawn = wanted["status"] == "ok"
         yield from _stage(common, "drawn", wanted[drawn], wanted[~drawn], wanted.loc[~drawn, "status"])
-    cropped = facts.cropped.get(source)
+    cropped = _joined(facts.cropped, source)
     if cropped is not None:
         rows = cropped[cropped["crop"] == crop]
         kept = rows["status"] == "ok"
@@ -57,6 +57,12 @@ def _arm(facts: RunFacts, name: str) -> Iterator[Row]:
     if split is not None:
         for part in ("train", "validation"):
             yield from _stage(common, part, split[split["split"] == part], split.iloc[:0])
+
+
+def _joined(tables: Mapping[str, pd.DataFrame], source: str) -> pd.DataFrame | None:
+    """The tables of an arm's sources, which `+` joins, as one; None when one is not there."""
+    names = source.split("+")
+    return pd.concat([tables[name] for name in names], ignore_index=True) if set(names) <= set(tables) else None
 
 
 def _stage(

@@ -12,6 +12,7 @@ import yaml
 from nbhelpers.metrics import Interval, wording
 from nbhelpers.reporting import flow, limitations, pages, parameter_rows, result_tables, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
+from nbhelpers.runs.parameters import sources_of
 from nbhelpers.runs.stage import duration, notebook_name
 from nbhelpers.style import marked, named
 from nbhelpers.validation import published
@@ -77,7 +78,7 @@ def _heading(facts: RunFacts) -> str:
 
 def _sources(facts: RunFacts) -> list[dict[str, Any]]:
     rows = []
-    for source in dict.fromkeys(arm["source"] for arm in facts.arms.values()):
+    for source in facts.sources:
         table = facts.images.get(source)
         drawn = table[table["status"] == "ok"] if table is not None else pd.DataFrame({"model": []})
         rows.append(
@@ -86,7 +87,7 @@ def _sources(facts: RunFacts) -> list[dict[str, Any]]:
                 "origin": _origin(facts, source),
                 "model": ", ".join(sorted(drawn["model"].dropna().astype(str).unique())),
                 "n": len(drawn),
-                "arms": ", ".join(named(name) for name, arm in facts.arms.items() if arm["source"] == source),
+                "arms": ", ".join(named(name) for name, arm in facts.arms.items() if source in sources_of(arm)),
             }
         )
     return rows

@@ -13,6 +13,7 @@ import pandas as pd
 from nbhelpers.errors import UserError
 from nbhelpers.metrics import wording
 from nbhelpers.runs.files import read_json
+from nbhelpers.runs.parameters import sources_of
 from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import read_table
 
@@ -68,9 +69,14 @@ class RunFacts:
         return [name for name in self.models if name not in self.arms]
 
     @property
+    def sources(self) -> list[str]:
+        """The sources of the arms' images, each once."""
+        return list(dict.fromkeys(one for arm in self.arms.values() for one in sources_of(arm)))
+
+    @property
     def own_images(self) -> bool:
         """Whether an arm trains on images of the user's own, which may show patients."""
-        return "folder" in {arm.get("source") for arm in self.arms.values()}
+        return "folder" in self.sources
 
     @property
     def films(self) -> pd.DataFrame:
@@ -96,6 +102,8 @@ class RunFacts:
 
     def source_is_simulated(self, source: str) -> bool:
         """Whether a source of training images is a simulator, by its table or by the networks trained on it."""
+        if "+" in source:
+            return all(self.source_is_simulated(one) for one in source.split("+"))
         if source in self.images:
             return bool(self.images[source]["simulated"].all())
         return any(model.get("simulated") and _arm(model)["source"] == source for model in self.models.values())

@@ -18,7 +18,7 @@ def category(facts: RunFacts) -> str | None:
 
 def question(facts: RunFacts) -> str | None:
     """The question that the run asks."""
-    sources = dict.fromkeys(arm["source"] for arm in facts.arms.values())
+    sources = facts.sources
     drawn = ", ".join(marked(named(name), facts.source_is_simulated(name)) for name in sources)
     targets = ", ".join(facts.titles().values()) or "external films"
     if not sources and facts.models:
@@ -73,14 +73,19 @@ def software(facts: RunFacts) -> str | None:
 
 def initialisation(facts: RunFacts) -> Statement | None:
     """The weights that training starts from."""
-    return trained_here(facts, each_model(facts, lambda m: f"{m['init']} weights, seed {m['seed']}", facts.arms))
+    return trained_here(
+        facts,
+        each_model(facts, lambda m: f"{m.get('init_origin') or m['init'] + ' weights'}, seed {m['seed']}", facts.arms),
+    )
 
 
 def training(facts: RunFacts) -> Statement | None:
     """Settings of the training."""
 
     def tell(model: dict[str, Any]) -> str:
-        settings = {key: value for key, value in model.get("training", {}).items() if not isinstance(value, dict)}
+        looks = {f"probe {key}": " ".join(map(str, value)) for key, value in model.get("probe", {}).items()}
+        settings = {"method": model.get("arm", {}).get("method", "finetune")} | looks
+        settings |= {key: value for key, value in model.get("training", {}).items() if not isinstance(value, dict)}
         return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items())
 
     told = each_model(facts, tell, facts.arms)
@@ -95,11 +100,20 @@ def imbalance(facts: RunFacts) -> Statement | None:
 
 
 def selection(facts: RunFacts) -> Statement | None:
-    """How the epoch was chosen."""
-    epochs = {name: model.get("training", {}).get("best_epoch") for name, model in facts.models.items()}
-    told = ", ".join(f"{named(name)} epoch {epoch}" for name, epoch in epochs.items() if epoch is not None)
-    text = f"The epoch with the best AUROC on synthetic validation images: {told}. No film took part."
-    return trained_here(facts, text if told else None)
+    """How the epoch, or the strength of a probe, was chosen."""
+    words = {"best_epoch": "epoch", "strength": "ridge strength"}
+    chosen = {
+        name: f"{named(name)} {words[key]} {value:g}"
+        for name, model in facts.models.items()
+        for key, value in model.get("training", {}).items()
+        if key in words and value is not None
+    }
+    pairs = [name for name, model in facts.models.items() if model.get("arm", {}).get("method") == "pairs"]
+    told = [f"By AUROC on synthetic validation images: {', '.join(chosen.values())}."] if chosen else []
+    told += (
+        [f"Nothing was chosen for {listed(map(named, pairs))}: weights from pairs have no setting."] if pairs else []
+    )
+    return trained_here(facts, " ".join([*told, "No film took part."]) if told else None)
 
 
 def measures(facts: RunFacts) -> str | None:

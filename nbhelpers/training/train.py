@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -20,13 +20,13 @@ from torch import nn
 from torch.nn import functional
 
 from nbhelpers.errors import UserError
-from nbhelpers.networks import models, scoring
+from nbhelpers.networks import models, scoring, weights
 from nbhelpers.networks.checkpoints import network_name
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import inside, read_json
-from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.parameters import sources_of, suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
@@ -63,15 +63,13 @@ def place(arm: str, seed: int, training_seed: int | None = None) -> Place:
     return Place(network_name(arm, training_seed), training_seed, f"{arm}_seed_{training_seed}")
 
 
-def arm_images_path(run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str) -> Path:
-    """The table of cropped images that an arm trains on; an arm that is not in `arms` is a `UserError`."""
-    if arm not in arms:
-        raise UserError(f"unknown arm {arm!r}", "arm", suggest(arm, arms))
-    return Path(run_folder) / "02_cropping" / arms[arm]["source"] / "images.csv"
-
-
 def load_arm(
-    run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str, size: int, workers: int = 0
+    run_folder: Path | str,
+    arms: Mapping[str, Mapping[str, str]],
+    arm: str,
+    size: int,
+    workers: int = 0,
+    note: Callable[[Path], Path] = Path,
 ) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
     """The images of an arm that cropping let through.
 
@@ -80,13 +78,15 @@ def load_arm(
     run_folder : path
         `outputs/<run>`; its `02_cropping/<source>/images.csv` is read.
     arms : mapping
-        Arm name to `source` and `crop`.
+        Arm name to `source` (several are joined by `+`) and `crop`.
     arm : str
         The one to load.
     size : int
         Pixels along a side that the images are resized to.
     workers : int
         Threads that decode; 0 is one per CPU core.
+    note : callable
+        Told of each table that is read: a stage's `input`.
 
     Returns
     -------
@@ -95,20 +95,26 @@ def load_arm(
     Raises
     ------
     UserError
-        When the table is missing, or no image of this crop is left.
+        When the arm is unknown, a table is missing, or no image of this crop is left.
     """
-    path = arm_images_path(run_folder, arms, arm)
-    table = read_table(path, "cropped")
-    crop = arms[arm]["crop"]
-    rows = table[table["crop"] == crop]
-    if rows.empty:
-        raise UserError(f"no image was cropped as {crop!r}", str(path), "run notebook 02 with this run's arms")
-    kept = rows[rows["status"] == "ok"].reset_index(drop=True)
-    if kept.empty:
-        reasons = ", ".join(f"{reason} ({n})" for reason, n in rows["reason"].value_counts().items())
-        raise UserError(f"all {len(rows)} images were left out: {reasons}", str(path), "see notebook 02")
-    paths = [inside(path.parent, relative) for relative in kept["path"]]
-    return kept, load_images(paths, size, desc=f"reading {arm}", workers=workers)
+    if arm not in arms:
+        raise UserError(f"unknown arm {arm!r}", "arm", suggest(arm, arms))
+    sources, crop, tables, files = sources_of(arms[arm]), arms[arm]["crop"], [], []
+    for source in sources:
+        path = Path(run_folder) / "02_cropping" / source / "images.csv"
+        table = read_table(note(path), "cropped")
+        rows = table[table["crop"] == crop]
+        if rows.empty:
+            raise UserError(f"no image was cropped as {crop!r}", str(path), "run notebook 02 with this run's arms")
+        kept = rows[rows["status"] == "ok"].reset_index(drop=True)
+        if kept.empty:
+            reasons = ", ".join(f"{reason} ({n})" for reason, n in rows["reason"].value_counts().items())
+            raise UserError(f"all {len(rows)} images were left out: {reasons}", str(path), "see notebook 02")
+        files += [inside(path.parent, relative) for relative in kept["path"]]
+        # Sources draw the same design: the pair stays one group, as its patient is one, the image is another.
+        own = source + "/" + kept["image_id"] if len(sources) > 1 else kept["image_id"]
+        tables.append(kept.assign(image_id=own))
+    return pd.concat(tables, ignore_index=True), load_images(files, size, desc=f"reading {arm}", workers=workers)
 
 
 @contextlib.contextmanager
@@ -232,7 +238,7 @@ def train_arm(
         weights cannot be had, or the loss is no longer finite.
     """
     folder = Path(folder)
-    _check_replaceable(folder, seed)
+    check_replaceable(folder, seed)
     check_images(images, transform)
     if len(images) != len(split):
         raise UserError(f"{len(images)} images for {len(split)} rows", "images", "load both with load_arm")
@@ -268,8 +274,9 @@ def train_arm(
     kept = {"best_epoch": best_epoch(state.history), "images": counts.set_index("split")["images"].to_dict()}
     told = asdict(settings) | kept | {"data_sha256": data_hash(split, images)}
     area = float(roc_auc_score(validation["label"], validation["score"]))
-    description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, area)
-    return _write(folder, state, description, validation, done)
+    origin, _ = weights.find(backbone, init)
+    description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, area, origin)
+    return write(folder, state.model, description, history_table(state.history), validation, done)
 
 
 class _Parts(NamedTuple):
@@ -324,18 +331,24 @@ def _keep_epoch(folder: Path, state: State, row: dict[str, Any], made_of: str) -
     write_table(history_table(state.history), folder / "history.csv", "history")
 
 
-def _write(folder: Path, state: State, description: ModelDescription, validation: pd.DataFrame, done: int) -> Trained:
+def write(
+    folder: Path,
+    model: nn.Module,
+    description: ModelDescription,
+    history: pd.DataFrame,
+    validation: pd.DataFrame,
+    done: int = 0,
+) -> Trained:
     """Write a finished training, its checkpoint last but for the resume file."""
-    history = history_table(state.history)
     write_table(validation, folder / "validation.csv")
     write_table(history, folder / "history.csv", "history")
-    description = models.save_checkpoint(folder, state.model, description)
+    description = models.save_checkpoint(folder, model, description)
     # Last: until here a kill still finds it and has nothing to train again.
     (folder / RESUME_FILE).unlink(missing_ok=True)
-    return Trained(state.model, description, history, validation, done)
+    return Trained(model, description, history, validation, done)
 
 
-def _check_replaceable(folder: Path, seed: int) -> None:
+def check_replaceable(folder: Path, seed: int) -> None:
     """Refuse to train over another seed's network by hand; the pipeline removes what it makes anew."""
     try:
         there = read_json(folder / models.DESCRIPTION_FILE).get("seed")
@@ -347,21 +360,6 @@ def _check_replaceable(folder: Path, seed: int) -> None:
             str(folder),
             f"set training_seed = {seed} to train it beside, or delete the folder",
         )
-
-
-def summary(description: ModelDescription) -> pd.DataFrame:
-    """What was trained, on what and how far, as a table of one column."""
-    training = description.training
-    facts = {
-        "arm": f"{description.arm.get('source', '')}, crop {description.arm.get('crop', '')}",
-        "training images are": "simulated" if description.simulated else "not simulated",
-        "network": f"{description.backbone}, {description.init}, {description.transform.size} pixels",
-        "training images": training["images"][splits.TRAIN],
-        "validation images": training["images"][splits.VALIDATION],
-        "epoch kept": f"{training['best_epoch']} of at most {training['epochs']}",
-        "AUROC on validation images of the same source": f"{description.val_auroc:.3f}",
-    }
-    return pd.DataFrame({"value": facts})
 
 
 def _finished(history: list[dict[str, Any]], settings: Settings) -> bool:

@@ -28,7 +28,7 @@ TINY: dict[str, Any] = {
     "min_side": 64,
     "arms": {
         "cropped": {"source": "simulator", "crop": "content"},
-        "raw": {"source": "simulator", "crop": "none"},
+        "raw": {"source": "simulator", "crop": "none", "method": "pairs"},
     },
     "image_size": 64,
     "epochs": 1,

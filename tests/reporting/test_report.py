@@ -44,6 +44,10 @@ def test_trivial_baselines_stand_beside_the_arms_and_say_what_they_used(run: Pat
     assert "cropped trained on simulated images 0.800" in told and "beats the best trivial number" in told
 
 
+def test_an_arms_method_stands_beside_its_source_and_crop(run: Path) -> None:
+    assert "simulator, crop none, pairs" in text(page(run))
+
+
 def test_what_is_simulated_comes_before_the_first_result(run: Path) -> None:
     told = text(page(run))
     assert told.index("Part of this run is simulated") < told.index("What was simulated") < told.index("0.800")
