@@ -108,7 +108,7 @@ def test_one_bad_image_is_a_row_with_its_status_and_costs_no_other(home: Path, t
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "not readable as CSV"),
+        ("", "the table is empty"),
         ("path,label\n", "lists nothing"),
         ("file,label\na.png,0\n", "no column 'path'"),
         ("path,class\na.png,0\n", "no column 'label'"),
