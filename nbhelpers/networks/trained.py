@@ -83,7 +83,8 @@ def _load(name: str, folder: Path, stage: Stage) -> Network:
 
 
 def _but_seed(made: ModelDescription) -> ModelDescription:
-    training = {name: value for name, value in made.training.items() if name != "best_epoch"}
+    free = ("best_epoch", "threads", "precision")
+    training = {name: value for name, value in made.training.items() if name not in free}
     return replace(made, seed=0, training=training, val_auroc=None, versions={}, weights_sha256="")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +15,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.networks.models import ModelDescription
 from nbhelpers.runs import stage
 from nbhelpers.runs.devices import Device
 from nbhelpers.runs.files import atomic_path, sha256_file
-from nbhelpers.training.schedule import Settings
 
 RESUME_FILE = ".resume.safetensors"
 
@@ -35,31 +34,27 @@ class State:
     best: dict[str, torch.Tensor]
 
 
-def fingerprint(
-    split: pd.DataFrame,
-    images: NDArray[np.uint8],
-    backbone: str,
-    init: str,
-    transform: Transform,
-    settings: Settings,
-    seed: int,
-    device: Device,
-) -> str:
-    """Hash of everything that decides the weights: files of another training must not be taken for this one's.
+@dataclass(frozen=True)
+class How:
+    """What a training computes on: the same weights come of the same of these."""
 
-    Parameters are those of `train_arm`.
-    """
-    facts = {
-        "data": data_hash(split, images),
-        "settings": asdict(settings),
-        "backbone": backbone,
-        "init": init if init in ("random", "imagenet") else sha256_file(stage.user_path(init)),
-        "transform": transform.to_dict(),
-        "seed": seed,
-        "device": str(device),
-        "threads": torch.get_num_threads(),
-        "versions": {name: stage.versions()[name] for name in ("nbhelpers", "torch", "timm")},
-    }
+    device: Device
+    threads: int
+
+    @property
+    def precision(self) -> str:
+        """The number format of a step: `fp32`, `bfloat16` or `float16`."""
+        return self.device.number_format
+
+    def __str__(self) -> str:
+        return f"{self.device}, {self.threads} thread{'s' if self.threads > 1 else ''}"
+
+
+def fingerprint(made: ModelDescription, how: How) -> str:
+    """Hash of everything that decides the weights: files of another training must not be taken for this one's."""
+    known = {name: made.versions[name] for name in ("nbhelpers", "torch", "timm")}
+    init = made.init if made.init in ("random", "imagenet") else sha256_file(stage.user_path(made.init))
+    facts = made.to_dict() | {"versions": known, "init": init, "how": str(how)}
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()
 
 
@@ -70,7 +65,7 @@ def data_hash(split: pd.DataFrame, images: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def save_resume(path: Path, state: State, made_of: str) -> None:
+def save_resume(path: Path, state: State, made_of: str, how: How) -> None:
     """Write a training's state with its fingerprint, atomically."""
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
@@ -78,6 +73,9 @@ def save_resume(path: Path, state: State, made_of: str) -> None:
         tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
     metadata = {
         "fingerprint": made_of,
+        "device": how.device.name,
+        "precision": how.precision,
+        "threads": str(how.threads),
         "history": json.dumps(state.history),
         "scaler": json.dumps(state.scaler.state_dict()),
     }
@@ -85,6 +83,16 @@ def save_resume(path: Path, state: State, made_of: str) -> None:
     # One file, so that a kill leaves either this epoch or the one before, never half of each.
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(whole, temporary, metadata=metadata)
+
+
+def how_before(path: Path) -> How | None:
+    """What an interrupted training computed on; None when there is none."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            told = file.metadata() or {}
+        return How(Device.of(told["device"], told["precision"]), int(told["threads"]))
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError):
+        return None
 
 
 def load_resume(path: Path, state: State, made_of: str) -> bool:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,17 @@ from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
 from nbhelpers.training.augmentation import augment, step_seed
-from nbhelpers.training.resume import RESUME_FILE, State, data_hash, fingerprint, load_resume, save_resume
+from nbhelpers.training.number_format import faster_format
+from nbhelpers.training.resume import (
+    RESUME_FILE,
+    How,
+    State,
+    data_hash,
+    fingerprint,
+    how_before,
+    load_resume,
+    save_resume,
+)
 from nbhelpers.training.schedule import Settings, epoch_batches, learning_rate_at
 
 GRADIENT_NORM = 1.0  # where a step's gradient is cut; a few odd films must not undo an epoch
@@ -128,6 +138,17 @@ def _reproducible(device: Device) -> Iterator[None]:
         torch.backends.cudnn.benchmark = before[1]
 
 
+@dataclass(frozen=True)
+class _Images:
+    """Images with their split: labels, pairs of rows to train on, and rows that validate."""
+
+    split: pd.DataFrame
+    images: NDArray[np.uint8]
+    labels: NDArray[np.int64]
+    pairs: NDArray[np.int64]
+    validating: NDArray[np.int64]
+
+
 def _train_epoch(
     state: State,
     images: NDArray[np.uint8],
@@ -205,12 +226,14 @@ def train_arm(
     seed: int = 0,
     device: Device | str = "auto",
     simulated: bool = False,
+    threads: int | None = None,
 ) -> Trained:
     """Train a classifier on an arm's images.
 
     Writes `checkpoint.safetensors`, `model.json`, `history.csv` (after every epoch), `split.csv` and `validation.csv`
     (scores of the validation images) into `folder`. A training of the same settings and images that was interrupted
-    goes on after its last whole epoch, and ends with the very weights of one that was not.
+    goes on after its last whole epoch, with the threads and the number format that it had, and ends with the very
+    weights of one that was not.
 
     Parameters
     ----------
@@ -222,18 +245,19 @@ def train_arm(
         In the order of `split`.
     arm : mapping
         `name`, `source` and `crop`; kept in `model.json`.
-    backbone, init : str
-        As `models.build` takes them.
-    transform : Transform
-        Its size must be the images'.
+    backbone, init, transform
+        As `models.build` takes them; the transform's size must be the images'.
     settings : Settings
         The training itself.
     seed : int
-        Of weights, order and augmentation: the same seed gives the same weights on the same machine.
+        Of weights, order and augmentation: the same seed gives the same weights on the same machine, with as many
+        threads and in the same number format (`threads` and `precision` in `model.json`).
     device : Device or str
-        `auto`, or a torch device name.
+        `auto`, or a torch device name, with the number format in which a step is faster; a `Device` is taken as it is.
     simulated : bool
         Whether the images came from a simulator; kept in `model.json`.
+    threads : int, optional
+        As many as torch is set to; when None, an interrupted training keeps its own.
 
     Returns
     -------
@@ -247,71 +271,98 @@ def train_arm(
     """
     folder = Path(folder)
     _check_replaceable(folder, seed)
+    data, counts = _prepare(split, images, transform)
+    training = asdict(settings) | {"images": counts, "data_sha256": data_hash(data.split, images)}
+    made = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, training)
+    state, how, made_of = _begin(folder, made, settings, device, threads)
+    done = len(state.history)
+    write_table(data.split, folder / "split.csv")
+    steps = len(epoch_batches(data.pairs, settings.batch_size, seed, 1)) * (settings.epochs - done)
+    bar = progress(desc=f"{arm.get('name', 'training')} {done}/{settings.epochs}", total=steps, unit="step")
+    with _reproducible(how.device), torch.random.fork_rng(), bar:
+        while not _finished(state.history, settings):
+            _next_epoch(state, data, made, settings, how, bar)
+            save_resume(folder / RESUME_FILE, state, made_of, how)
+            write_table(history_table(state.history), folder / "history.csv", "history")
+    return _finish(folder, state, data, made, how, done)
+
+
+def _prepare(
+    split: pd.DataFrame, images: NDArray[np.uint8], transform: Transform
+) -> tuple[_Images, dict[Hashable, int]]:
+    """The images as a training takes them, and how many each part has; refused when they do not fit or overlap."""
     check_images(images, transform)
     if len(images) != len(split):
         raise UserError(f"{len(images)} images for {len(split)} rows", "images", "load both with load_arm")
-    chosen = pick_device(device) if isinstance(device, str) else device
     split = split.reset_index(drop=True)
     counts = splits.check_split(split)
-    labels = split["label"].to_numpy(np.int64)
-    validating = np.flatnonzero(split["split"] == splits.VALIDATION)
     training = np.flatnonzero(split["split"] == splits.TRAIN)
     pairs = training[splits.pairs(split.iloc[training])]
+    validating = np.flatnonzero(split["split"] == splits.VALIDATION)
+    labels = split["label"].to_numpy(np.int64)
+    return _Images(split, images, labels, pairs, validating), counts.set_index("split")["images"].to_dict()
 
-    model = models.build(backbone, init, transform.channels, seed, transform.size)
-    models.check_fits(model, transform, backbone)
+
+def _begin(
+    folder: Path, made: ModelDescription, settings: Settings, device: Device | str, threads: int | None
+) -> tuple[State, How, str]:
+    """A training's state, at its start or where it was stopped, how it computes, and what it is told by."""
+    chosen = pick_device(device) if isinstance(device, str) else device
+    model = models.build(made.backbone, made.init, made.transform.channels, made.seed, made.transform.size)
+    models.check_fits(model, made.transform, made.backbone)
     model = model.to(chosen.torch).to(memory_format=torch.channels_last)
     groups = timm.optim.param_groups_weight_decay(model, settings.weight_decay)
-    state = State(
-        model,
-        torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True),
-        torch.amp.GradScaler(chosen.torch.type, enabled=chosen.autocast == torch.float16),
-        [],
-        {},
-    )
-    made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen)
-    resumed = load_resume(folder / RESUME_FILE, state, made_of)
-    done = len(state.history)
-    if resumed:
-        print(f"an interrupted training goes on after epoch {done}")
-    write_table(split, folder / "split.csv")
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    scaler = torch.amp.GradScaler(chosen.torch.type, enabled=chosen.autocast == torch.float16)
+    state = State(model, optimizer, scaler, [], {})
+    before = how_before(folder / RESUME_FILE)
+    if (
+        before is not None
+        and before.device.name == chosen.name
+        and (isinstance(device, str) or before.device == device)
+        and threads in (None, before.threads)
+    ):
+        made_of = fingerprint(made, before)
+        if load_resume(folder / RESUME_FILE, state, made_of):
+            torch.set_num_threads(before.threads)
+            print(f"an interrupted training goes on after epoch {len(state.history)}: {before}")
+            return state, before, made_of
+    if isinstance(device, str):
+        chosen = faster_format(model, made.transform, chosen)
+    how = How(chosen, torch.get_num_threads())
+    print(f"trains on {how}")
+    return state, how, fingerprint(made, how)
 
-    n_steps = len(epoch_batches(pairs, settings.batch_size, seed, 1))
-    name = arm.get("name", "training")
-    bar = progress(desc=f"{name} {done}/{settings.epochs}", total=n_steps * (settings.epochs - done), unit="step")
-    with _reproducible(chosen), torch.random.fork_rng(), bar:
-        while not _finished(state.history, settings):
-            epoch = len(state.history) + 1
-            batches = epoch_batches(pairs, settings.batch_size, seed, epoch)
-            row: dict[str, Any] = {"epoch": epoch}
-            row |= _train_epoch(state, images, labels, batches, transform, settings, seed, chosen, bar)
-            scores = scoring.predict(state.model, images[validating], transform, chosen)
-            row["val_loss"] = balanced_log_loss(labels[validating], scores)
-            row["val_auroc"] = float(roc_auc_score(labels[validating], scores))
-            state.history.append(row)
-            if best_epoch(state.history) == epoch:
-                state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
-            save_resume(folder / RESUME_FILE, state, made_of)
-            write_table(history_table(state.history), folder / "history.csv", "history")
-            bar.set_description(f"{name} {epoch}/{settings.epochs}", refresh=False)
-            bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
 
+def _next_epoch(state: State, data: _Images, made: ModelDescription, settings: Settings, how: How, bar: Any) -> None:
+    """Train one epoch, score the validation images, and keep the weights if they are the best so far."""
+    epoch = len(state.history) + 1
+    batches = epoch_batches(data.pairs, settings.batch_size, made.seed, epoch)
+    row: dict[str, Any] = {"epoch": epoch}
+    row |= _train_epoch(state, data.images, data.labels, batches, made.transform, settings, made.seed, how.device, bar)
+    scores = scoring.predict(state.model, data.images[data.validating], made.transform, how.device.name)
+    labels = data.labels[data.validating]
+    row["val_loss"] = balanced_log_loss(labels, scores)
+    row["val_auroc"] = float(roc_auc_score(labels, scores))
+    state.history.append(row)
+    if best_epoch(state.history) == epoch:
+        state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
+    bar.set_description(f"{made.arm.get('name', 'training')} {epoch}/{settings.epochs}", refresh=False)
+    bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
+
+
+def _finish(folder: Path, state: State, data: _Images, made: ModelDescription, how: How, resumed_from: int) -> Trained:
+    """Write the best epoch's network and its scores of the validation images."""
     state.model.load_state_dict(state.best)
     state.model.eval()
-    scores = scoring.predict(state.model, images[validating], transform, chosen)
-    validation = split.iloc[validating][["image_id", "pair_id", "label"]].assign(score=scores).reset_index(drop=True)
+    scores = scoring.predict(state.model, data.images[data.validating], made.transform, how.device.name)
+    validation = data.split.iloc[data.validating][["image_id", "pair_id", "label"]].assign(score=scores)
+    validation = validation.reset_index(drop=True)
     history = history_table(state.history)
-    best = best_epoch(state.history)
-    description = ModelDescription(
-        backbone=backbone,
-        init=init,
-        transform=transform,
-        seed=seed,
-        arm=dict(arm),
-        simulated=simulated,
-        training=asdict(settings)
-        | {"best_epoch": best, "images": counts.set_index("split")["images"].to_dict()}
-        | {"data_sha256": data_hash(split, images)},
+    chosen = {"best_epoch": best_epoch(state.history), "threads": how.threads, "precision": how.precision}
+    description = replace(
+        made,
+        training=made.training | chosen,
         val_auroc=float(roc_auc_score(validation["label"], validation["score"])),
     )
     write_table(validation, folder / "validation.csv")
@@ -319,7 +370,7 @@ def train_arm(
     description = models.save_checkpoint(folder, state.model, description)
     # Last: until here a kill still finds it and has nothing to train again.
     (folder / RESUME_FILE).unlink(missing_ok=True)
-    return Trained(state.model, description, history, validation, done)
+    return Trained(state.model, description, history, validation, resumed_from)
 
 
 def _check_replaceable(folder: Path, seed: int) -> None:
@@ -345,6 +396,7 @@ def summary(description: ModelDescription) -> pd.DataFrame:
         "network": f"{description.backbone}, {description.init}, {description.transform.size} pixels",
         "training images": training["images"][splits.TRAIN],
         "validation images": training["images"][splits.VALIDATION],
+        "threads, number format": f"{training['threads']}, {training['precision']}",
         "epoch kept": f"{training['best_epoch']} of at most {training['epochs']}",
         "AUROC on validation images of the same source": f"{description.val_auroc:.3f}",
     }
