@@ -274,6 +274,8 @@ def grad_cam_by_package(
     model: nn.Module, tensors: torch.Tensor, layer: MapLayer | None = None, scaled: bool = False
 ) -> Maps:
     """Grad-CAM of the pneumonia logit by the grad-cam package, one film at a time: as `grad_cam`, `(n, s, s)`."""
+    if isinstance(model, Probe):  # its map is exact, and no gradient comes through what is frozen
+        return grad_cam(model, tensors, layer, scaled=scaled)
     size = tensors.shape[-1]
     layer = layer or map_layer(model, tensors.shape[1], size)
     target = model.get_submodule(layer.name)

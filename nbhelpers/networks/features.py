@@ -86,8 +86,6 @@ def network_key(model: nn.Module, transform: Transform, device: Device) -> str:
     head = {id(value) for layer in head_layers(model) for value in layer.parameters()}
     unused = {name for name, value in model.named_parameters() if id(value) in head} | {"centre", "scale"}
     for name, value in model.state_dict().items():
-        if name in unused:
-            continue
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(value.detach().float().cpu().numpy()).data)
+        if name not in unused:
+            digest.update(name.encode() + value.detach().float().cpu().numpy().tobytes())
     return digest.hexdigest()[:24]

@@ -1,7 +1,6 @@
 """A linear layer on a frozen network: pooled maps of named blocks, standardised, and how its weights are found.
 
-Alain and Bengio, "Understanding intermediate layers using linear classifier probes" (2017). A probe has what any timm
-network here has: `forward_features`, `forward_head`, `get_classifier`, and one logit.
+Alain and Bengio, "Understanding intermediate layers using linear classifier probes" (2017).
 """
 
 from __future__ import annotations

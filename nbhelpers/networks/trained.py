@@ -115,12 +115,7 @@ def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
 
 
 def network_table(networks: Mapping[str, Network]) -> pd.DataFrame:
-    """One row a network.
-
-    Its columns are `network, trained_on, crop, method, simulated, backbone, started_from, size, synthetic_val_auroc`.
-
-    The last is its AUROC on validation images of its own source.
-    """
+    """One row a network; `synthetic_val_auroc` is its AUROC on validation images of its own source."""
     rows = []
     for name, network in networks.items():
         made = network.description

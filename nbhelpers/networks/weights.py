@@ -217,15 +217,12 @@ def without_prefix(weights: dict[str, torch.Tensor], wanted: Iterable[str]) -> d
 
 
 def create_from_file(backbone: str, path: Path, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
-    """The network with the weights of a file; all of its weights but the head must be in it.
-
-    A file of `PACKAGES` lists timm's layers in timm's order, under other names.
-    """
-    weights, fresh = read_weights(path), create(backbone, seed, arguments)
+    """The network with the weights of a file; all of its weights but the head must be in it."""
+    fresh, weights = create(backbone, seed, arguments), read_weights(path)
     if path.stem.endswith(PACKAGES.get(backbone, "none")[:8]):
-        weights = dict(zip(fresh.state_dict(), weights.values(), strict=False))  # timm refuses what is misshapen
-    else:
-        weights = without_prefix(weights, fresh.state_dict())
+        # It lists timm's layers in timm's order, under other names; timm tells what does not fit.
+        weights = dict(zip(fresh.state_dict(), weights.values(), strict=False))
+    weights = without_prefix(weights, fresh.state_dict())
     config = dict(getattr(fresh, "pretrained_cfg", None) or {})
     overlay: dict[str, Any] = {"state_dict": weights, "source": ""}
     head = weights.get(f"{config.get('classifier')}.weight")

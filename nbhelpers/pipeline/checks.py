@@ -48,13 +48,16 @@ def _faults_of(checks: Iterable[tuple[Any, ...]]) -> list[UserError]:
 
 
 def check_network(values: Mapping[str, Any], prefix: str = "") -> None:
-    """Build the network once: its weights are to be had, and it takes images of the size that is asked for."""
+    """Build the network once: its weights are to be had, it takes images of the size asked for, and has the blocks."""
     from nbhelpers.networks import models, preprocessing
 
     size, channels = (values["diversity_size"], 1) if prefix else (values["image_size"], values["channels"])
     backbone = values[f"{prefix}backbone"]
     model = models.build(backbone, values[f"{prefix}init"], channels, image_size=size)
     models.check_fits(model, preprocessing.Transform(size, channels), backbone)
+    if not prefix and {arm.get("method") for arm in values["arms"].values()} & {"probe", "pairs"}:
+        made = {name.replace("blocks", "names"): values[f"probe_{name}"] for name in ("blocks", "pooling", "sizes")}
+        models.build_probe(backbone, values["init"], channels, made, max(made["sizes"]))
 
 
 def check_films(name: str, values: Mapping[str, Any], folder: Path) -> None:

@@ -70,11 +70,10 @@ def software(facts: RunFacts) -> str | None:
 
 def initialisation(facts: RunFacts) -> Statement | None:
     """The weights that training starts from."""
-
-    def tell(model: dict[str, Any]) -> str:
-        return f"{model.get('init_origin') or model['init'] + ' weights'}, seed {model['seed']}"
-
-    return trained_here(facts, each_model(facts, tell, facts.arms))
+    return trained_here(
+        facts,
+        each_model(facts, lambda m: f"{m.get('init_origin') or m['init'] + ' weights'}, seed {m['seed']}", facts.arms),
+    )
 
 
 def training(facts: RunFacts) -> Statement | None:

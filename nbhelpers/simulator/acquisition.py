@@ -215,7 +215,8 @@ def expose(
 
     # A generator of its own: what a hospital does besides leaves the other draws as they are.
     besides = np.random.default_rng([int(seed), 909])
-    image = _enlarged(image, besides.uniform(*physics.detail))
+    detail = besides.uniform(*physics.detail)
+    image = _enlarged(image, detail) if detail < 1 else image
     chance, limits = physics.equalise
     if besides.random() < chance:
         even = cv2.createCLAHE(besides.uniform(*limits), (8, 8))
@@ -243,8 +244,6 @@ def expose(
 
 def _enlarged(image: Map, detail: float) -> Map:
     # As from a detector, or an archive, with fewer pixels than the image that is handed on.
-    if detail >= 1:
-        return image
     height, width = image.shape
     small = cv2.resize(image, (round(width * detail), round(height * detail)), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))

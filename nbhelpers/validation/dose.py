@@ -12,8 +12,6 @@ from nbhelpers.films.film_set import FilmSet
 from nbhelpers.networks.trained import Network
 from nbhelpers.runs import Stage
 
-COLUMNS = ["line", "arm", "source", "crop", "method", "images", "dataset", "seed", "auroc"]
-
 
 def dose_table(by_seed: pd.DataFrame, networks: Mapping[str, Network]) -> pd.DataFrame:
     """AUROC of every seed of every arm beside the number of images that the arm was trained on.
@@ -29,7 +27,7 @@ def dose_table(by_seed: pd.DataFrame, networks: Mapping[str, Network]) -> pd.Dat
         line = f"{method}, {style.source_title(source)}" + (f", crop {crop}" if crop != "none" else "")
         line = style.marked(line, made.simulated)
         rows.append((line, row["arm"], source, crop, method, images, row["dataset"], row["seed"], row["value"]))
-    return pd.DataFrame(rows, columns=COLUMNS)
+    return pd.DataFrame(rows, columns=["line", "arm", "source", "crop", "method", "images", "dataset", "seed", "auroc"])
 
 
 def save_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet], stage: Stage) -> None:
@@ -51,7 +49,6 @@ def draw_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
             mean = part.groupby("images")["auroc"].mean()
             axis.plot(mean.index, mean, color=colours[line], linewidth=1.2, label=line)
             axis.scatter(part["images"], part["auroc"], s=14, color=colours[line], linewidths=0)
-        axis.axhline(0.5, color="#777777", linewidth=0.8, linestyle=":")
         axis.set(xscale="log", xlabel="synthetic training images", ylabel="AUROC")
     style.shared_legend(figure, axes.ravel()[0], "lower center", 2)
     return figure

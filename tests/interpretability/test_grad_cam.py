@@ -189,3 +189,5 @@ def test_a_probe_gives_what_each_place_adds_to_its_logit_less_what_is_below_zero
     model.forward_head(maps).sum().backward()
     wanted = (maps[0] * maps[0].grad).sum(1).relu().detach().numpy()
     np.testing.assert_allclose(found, wanted, atol=1e-5 * wanted.max())
+    whole = grad_cam.grad_cam_by_package(model, films())  # what figure 4 asks for
+    np.testing.assert_allclose(whole, grad_cam.resize_maps(found, 128), atol=1e-6)
