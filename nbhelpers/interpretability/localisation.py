@@ -18,6 +18,7 @@ from nbhelpers.networks import models
 from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.networks.trained import Network
 from nbhelpers.runs.progress import progress
+from nbhelpers.style import named
 
 # What is scored, and what figures call it; all are between 0 and 1 but the last.
 SCORES = {
@@ -32,6 +33,12 @@ CENTRE_SD = 0.25  # of the centre prior, as a share of the image's side
 RANDOM_NETWORKS = 5  # weight-randomised networks behind the control: one alone would be one throw of a die
 _SEED_STEP = 7919  # so that no randomised network is the one that training started from
 _SIMILARITIES = [f"{SIMILARITY}_{draw}" for draw in range(1, RANDOM_NETWORKS + 1)]
+
+
+def map_title(name: str) -> str:
+    """What readers call a map that knows nothing; the second kind of a control (`random_map_2`) keeps its number."""
+    control = next((one for one in BASELINES if name.startswith(one)), name)
+    return f"{named(control)} {name.removeprefix(control).strip('_')}".strip()
 
 
 def centre_prior(n: int, size: int) -> Maps:

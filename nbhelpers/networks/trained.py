@@ -14,7 +14,7 @@ from nbhelpers.networks import checkpoints, models
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.runs import Stage
 from nbhelpers.runs.devices import pick_device
-from nbhelpers.style import marked
+from nbhelpers.style import marked, named
 
 NOT_FINE_TUNED = "not_fine_tuned"
 _STARTS = {"imagenet": "ImageNet weights", "random": "random weights"}
@@ -34,7 +34,7 @@ class Network:
     def title(self) -> str:
         """What figures call it."""
         if self.fine_tuned:
-            return marked(self.name, self.description.simulated)
+            return marked(named(self.name), self.description.simulated)
         return f"not fine-tuned, {_STARTS.get(self.description.init, 'given weights')}"
 
     @property

@@ -8,8 +8,9 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.reporting.run_facts import RunFacts
+from nbhelpers.style import named
 
-COLUMNS = ("part", "name", "title", "simulated", "step", "kept", "reason", "n", "n_pneumonia", "n_normal")
+COLUMNS = ("part", "name", "title", "simulated", "step", "kept", "reason", "n", "n_pneumonia", "n_normal", "negatives")
 Row = dict[str, Any]
 
 
@@ -21,7 +22,8 @@ def flow_counts(facts: RunFacts) -> pd.DataFrame:
     DataFrame
         In the order of the flow: `part` (`training` or `evaluation`), `name` (arm or data set), `title`, `simulated`,
         `step`, `kept` (True for a step's count, False for what was left out on the way to it), `reason` (of a row that
-        was left out), `n`, and by class `n_pneumonia`, `n_normal` (empty where the class is not known).
+        was left out), `n`, and by class `n_pneumonia`, `n_normal` (empty where the class is not known), and what
+        the latter counts: `negatives`, normal or what the set calls its films without pneumonia.
         Training steps: wanted, drawn, cropped, then train and validation. Evaluation steps: listed, scored.
     """
     rows = [row for name in facts.arms for row in _arm(facts, name)]
@@ -37,8 +39,9 @@ def _arm(facts: RunFacts, name: str) -> Iterator[Row]:
     common: Row = {
         "part": "training",
         "name": name,
-        "title": f"{name}: {source}, crop {crop}",
+        "title": f"{named(name)}: {named(source)}, crop {crop}",
         "simulated": facts.source_is_simulated(source),
+        "negatives": "normal",
     }
     wanted = _joined(facts.images, source)
     if wanted is not None:
@@ -84,6 +87,7 @@ def _dataset(facts: RunFacts, name: str) -> Iterator[Row]:
         "name": name,
         "title": facts.title(name),
         "simulated": name in facts.simulated_datasets(),
+        "negatives": facts.negatives(name),
     }
     unknown: Row = {"n_pneumonia": None, "n_normal": None}
     table = {str(key): value for key, value in facts.table("datasets").set_index("dataset").loc[name].items()}

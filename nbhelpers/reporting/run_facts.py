@@ -126,7 +126,9 @@ class RunFacts:
         return self.titles().get(str(dataset), str(dataset))
 
     def datasets(self) -> list[dict[str, Any]]:
-        """Of each data set `dataset, title, simulated, n, patients, prevalence, excluded, licence`; None is unknown."""
+        """Of each data set `dataset, title, simulated, n, patients, prevalence, excluded, licence, negatives` and
+        `published`; None is unknown.
+        """
         simulated, titles = self.simulated_datasets(), self.titles()
         return [
             {
@@ -135,9 +137,32 @@ class RunFacts:
                 "patients": None if pd.isna(row.get("n_patients")) else int(row["n_patients"]),
                 "excluded": 0 if pd.isna(row.get("excluded")) else int(row["excluded"]),
                 "licence": None if pd.isna(row.get("licence")) else row["licence"],
+                "negatives": "normal" if pd.isna(row.get("negatives")) else str(row["negatives"]),
+                "published": None if pd.isna(row.get("published")) else int(row["published"]),
             }
             for row in self.table("datasets").to_dict("records")
         ]
+
+    def negatives(self, dataset: object) -> str:
+        """What a data set's films without pneumonia are."""
+        return next((row["negatives"] for row in self.datasets() if row["dataset"] == dataset), "normal")
+
+    def partial(self) -> dict[str, str]:
+        """Data sets of which a part alone is scored, by name: `339 of the 26,684 films published (1.3 %)`."""
+        found = {}
+        for row in self.datasets():
+            missing = len(self.table("exclusions", dataset=row["dataset"], reason="file missing")) > 0
+            listed = row["n"] + row["excluded"] * missing
+            whole, what = (row["published"], "published") if row["published"] else (listed, "listed")
+            if row["n"] < whole:
+                found[row["dataset"]] = f"{row['n']:,} of the {whole:,} films {what} ({row['n'] / whole:.1%})"
+        return found
+
+    def origin(self, dataset: str) -> str:
+        """Whose films a data set holds: simulated, own films, or real films of a published set."""
+        if dataset in self.simulated_datasets():
+            return "simulated"
+        return "own films" if dataset == "folder" else "real films"
 
     def simulated_datasets(self) -> list[str]:
         """Names of the data sets that no patient stands behind."""

@@ -24,6 +24,7 @@ from nbhelpers.networks.preprocessing import load_images
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.parameters import sources_of
 from nbhelpers.runs.tables import read_table
+from nbhelpers.style import named
 from nbhelpers.validation.rows import metric_row
 
 SIZE = 224  # pixels along a side on which the statistics are taken
@@ -173,7 +174,7 @@ def of_set(film_set: FilmSet, films: pd.DataFrame, images: NDArray[np.uint8], di
     if known.shape[1] > 1:
         fitted = out_of_fold(known.to_numpy(), label, groups)
         if fitted is not None:
-            title = f"{', '.join(map(str, known))} (trained here)"
+            title = f"{', '.join(map(named, known))} (trained here)"
             add("metadata_trained", title, fitted, 1, "this set", "trained")
     fitted = out_of_fold(thumbnails(images), label, groups)
     if fitted is not None:

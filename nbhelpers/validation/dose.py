@@ -41,14 +41,15 @@ def save_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet], stage: Stage) -
 def draw_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
     """AUROC against the number of training images, a panel a data set: a dot a seed, a line through their means."""
     names, lines = list(dict.fromkeys(table["dataset"])), list(dict.fromkeys(table["line"]))
-    colours = style.arm_colours(lines)
+    looks = style.arm_looks(lines)
     figure, axes = style.panels(1, len(names), 3.0, [sets[name].title for name in names])
     for axis, name in zip(axes.ravel(), names, strict=True):
         for line in lines:
             part = table[(table["dataset"] == name) & (table["line"] == line)]
             mean = part.groupby("images")["auroc"].mean()
-            axis.plot(mean.index, mean, color=colours[line], linewidth=1.2, label=line)
-            axis.scatter(part["images"], part["auroc"], s=14, color=colours[line], linewidths=0)
+            axis.plot(mean.index, mean, **looks[line], markersize=0, linewidth=1.2)
+            axis.plot(part["images"], part["auroc"], **looks[line] | {"linestyle": ""}, markersize=4)
+            axis.plot([], [], **looks[line], markersize=4, linewidth=1.2, label=line)
         axis.set(xscale="log", xlabel="synthetic training images", ylabel="AUROC")
     style.shared_legend(figure, axes.ravel()[0], "lower center", 2)
     return figure
