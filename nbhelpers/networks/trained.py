@@ -83,7 +83,13 @@ def _load(name: str, folder: Path, stage: Stage) -> Network:
 
 
 def _but_seed(made: ModelDescription) -> ModelDescription:
-    drawn = {"best_epoch", "strength", *({"images", "data_sha256"} if "images" in made.arm else ())}
+    drawn = {
+        "best_epoch",
+        "strength",
+        "threads",
+        "precision",
+        *({"images", "data_sha256"} if "images" in made.arm else ()),
+    }
     training = {name: value for name, value in made.training.items() if name not in drawn}
     return replace(made, seed=0, training=training, val_auroc=None, versions={}, weights_sha256="")
 

@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,7 +31,16 @@ from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
 from nbhelpers.training.augmentation import augment, step_seed
-from nbhelpers.training.resume import RESUME_FILE, State, data_hash, fingerprint, load_resume, save_resume
+from nbhelpers.training.number_format import faster_format
+from nbhelpers.training.resume import (
+    RESUME_FILE,
+    State,
+    computed_on,
+    data_hash,
+    fingerprint,
+    load_resume,
+    save_resume,
+)
 from nbhelpers.training.schedule import Settings, epoch_batches, learning_rate_at
 
 GRADIENT_NORM = 1.0  # where a step's gradient is cut; a few odd films must not undo an epoch
@@ -229,7 +238,11 @@ def train_arm(
     arm, simulated
         `name`, `source` and `crop`, and whether the images came from a simulator; kept in `model.json`.
     seed : int
-        Of weights, order and augmentation: the same seed gives the same weights on the same machine.
+        Of weights, order and augmentation: the same seed gives the same weights on the same machine, with as many
+        threads and in the same number format (`threads` and `precision` in `model.json`).
+    device : Device or str
+        A name, with the number format in which a step is faster; a `Device` is taken as it is.
+        An interrupted training keeps its number format and its threads.
 
     Raises
     ------
@@ -242,17 +255,18 @@ def train_arm(
     check_images(images, transform)
     if len(images) != len(split):
         raise UserError(f"{len(images)} images for {len(split)} rows", "images", "load both with load_arm")
-    chosen = pick_device(device) if isinstance(device, str) else device
     split = split.reset_index(drop=True)
     counts = splits.check_split(split)
     parts = _parts(split)
 
     model = models.build(backbone, init, transform.channels, seed, transform.size)
     models.check_fits(model, transform, backbone)
+    chosen = _computes_on(folder / RESUME_FILE, model, transform, device)
     state = _fresh_state(model, settings, chosen)
     made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen)
     if load_resume(folder / RESUME_FILE, state, made_of):
         print(f"an interrupted training goes on after epoch {len(state.history)}")
+    print(f"trains on {chosen}, threads: {torch.get_num_threads()}")
     done = len(state.history)
     write_table(split, folder / "split.csv")
 
@@ -262,21 +276,49 @@ def train_arm(
     with _reproducible(chosen), torch.random.fork_rng(), bar:
         while not _finished(state.history, settings):
             row = _one_epoch(state, images, parts, transform, settings, seed, chosen, bar)
-            _keep_epoch(folder, state, row, made_of)
+            _keep_epoch(folder, state, row, made_of, chosen)
             bar.set_description(f"{name} {row['epoch']}/{settings.epochs}", refresh=False)
             bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
 
+    counted = {"images": counts.set_index("split")["images"].to_dict(), "data_sha256": data_hash(split, images)}
+    origin, _ = weights.find(backbone, init)
+    told = asdict(settings) | counted
+    description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, None, origin)
+    return _finish(folder, state, images, split, parts, description, chosen, done)
+
+
+def _finish(
+    folder: Path,
+    state: State,
+    images: NDArray[np.uint8],
+    split: pd.DataFrame,
+    parts: _Parts,
+    description: ModelDescription,
+    device: Device,
+    done: int,
+) -> Trained:
+    """Write the best epoch's network with its scores of the validation images."""
     state.model.load_state_dict(state.best)
     state.model.eval()
-    scores = scoring.predict(state.model, images[parts.validating], transform, chosen)
+    scores = scoring.predict(state.model, images[parts.validating], description.transform, device)
     validated = split.iloc[parts.validating][["image_id", "pair_id", "label"]]
     validation = validated.assign(score=scores).reset_index(drop=True)
-    kept = {"best_epoch": best_epoch(state.history), "images": counts.set_index("split")["images"].to_dict()}
-    told = asdict(settings) | kept | {"data_sha256": data_hash(split, images)}
+    how: dict[str, Any] = {"best_epoch": best_epoch(state.history), "threads": torch.get_num_threads()}
+    how |= {"precision": device.number_format}
     area = float(roc_auc_score(validation["label"], validation["score"]))
-    origin, _ = weights.find(backbone, init)
-    description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, area, origin)
+    description = replace(description, training=description.training | how, val_auroc=area)
     return write(folder, state.model, description, history_table(state.history), validation, done)
+
+
+def _computes_on(resume: Path, model: nn.Module, transform: Transform, device: Device | str) -> Device:
+    """The device, in the number format and with the threads of an interrupted training, or in the faster format."""
+    if not isinstance(device, str):
+        return device
+    chosen, before = pick_device(device), computed_on(resume)
+    if before is None or before[0].name != chosen.name:
+        return faster_format(model, transform, chosen)
+    torch.set_num_threads(before[1])
+    return before[0]
 
 
 class _Parts(NamedTuple):
@@ -322,12 +364,12 @@ def _fresh_state(model: nn.Module, settings: Settings, device: Device) -> State:
     return State(model, optimizer, scaler, [], {})
 
 
-def _keep_epoch(folder: Path, state: State, row: dict[str, Any], made_of: str) -> None:
+def _keep_epoch(folder: Path, state: State, row: dict[str, Any], made_of: str, device: Device) -> None:
     """Add an epoch to the history, keep its weights where they are the best yet, and write what a resume needs."""
     state.history.append(row)
     if best_epoch(state.history) == row["epoch"]:
         state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
-    save_resume(folder / RESUME_FILE, state, made_of)
+    save_resume(folder / RESUME_FILE, state, made_of, device)
     write_table(history_table(state.history), folder / "history.csv", "history")
 
 

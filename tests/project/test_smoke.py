@@ -42,6 +42,7 @@ TINY: dict[str, Any] = {
     "saliency_films": 6,
     "diversity_images": 6,
     "device": "cpu",
+    "threads": 1,  # as many on an idle machine as on a busy one: two runs are compared
 }
 STAGES = [
     *("01_prompting", "02_cropping", "03_training/cropped", "03_training/raw"),
