@@ -75,6 +75,35 @@ def percentile_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, 
     return float(low), float(high)
 
 
+def side_of_zero(differences: ArrayLike, level: float = 0.95, certainty: float = 3.29) -> str:
+    """On which side of 0 the interval of a bootstrap distribution lies, unless its resamples are too few to tell.
+
+    Each end is a quantile of finitely many resamples: its rank is uncertain by the binomial standard error, of which
+    `certainty` (3.29: 99.9 %) are allowed for. Another seed then gives another verdict in hardly any case.
+
+    Returns
+    -------
+    str
+        `above`, `below`, `around` (0 lies inside, or there is no interval), or `open`: 0 lies where the end itself may be.
+    """
+    values = np.asarray(differences, dtype=np.float64)
+    known = np.sort(values[np.isfinite(values)])
+    if not known.size:
+        return "around"
+
+    def between(quantile: float) -> tuple[float, float]:
+        rank, error = quantile * (known.size - 1), certainty * np.sqrt(known.size * quantile * (1 - quantile))
+        ends = np.clip([np.floor(rank - error), np.ceil(rank + error)], 0, known.size - 1).astype(int)
+        return float(known[ends[0]]), float(known[ends[1]])
+
+    (lowest, low), (high, highest) = between((1 - level) / 2), between((1 + level) / 2)
+    if lowest > 0:
+        return "above"
+    if highest < 0:
+        return "below"
+    return "around" if low <= 0 <= high else "open"
+
+
 def wilson(successes: float, n: int) -> tuple[float, float]:
     """Wilson's 95 % score interval of a share (JASA 22 (1927) 209-212); NaN when `n` is 0."""
     if n == 0:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 
 UNDECIDED = "not distinguishable from"
+OPEN = "too near to decide, with this many resamples, against"
 # How an interval or a test was made, in the words of reports.
 METHODS = {
     "bootstrap_image": "bootstrap over films",
@@ -23,8 +24,8 @@ METHODS = {
 
 
 def verdict(found: str) -> str:
-    """The verdict of `evaluation.compare_with_baselines` in the report's words: beats, falls below, or neither."""
-    return found if found in ("beats", "falls below") else UNDECIDED
+    """The verdict of `evaluation.compare_with_baselines` in the report's words."""
+    return found if found in ("beats", "falls below") else OPEN if found == f"is {OPEN}" else UNDECIDED
 
 
 def method(name: object) -> str:

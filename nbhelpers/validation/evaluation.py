@@ -13,10 +13,19 @@ from nbhelpers import metrics
 from nbhelpers.metrics import Interval
 from nbhelpers.metrics.bootstrap import distributions, interval_groups
 from nbhelpers.metrics.discrimination import METRICS, intervals_of_each
-from nbhelpers.metrics.intervals import percentile_interval
+from nbhelpers.metrics.intervals import percentile_interval, side_of_zero
+from nbhelpers.metrics.wording import OPEN, UNDECIDED
 from nbhelpers.validation import baselines
 from nbhelpers.validation.rows import metric_row, side_by_side
 from nbhelpers.validation.scores import Films
+
+# What an arm does to a baseline, by where the interval of the difference lies.
+VERDICTS = {
+    "above": "beats",
+    "below": "falls below",
+    "around": f"is {UNDECIDED}",
+    "open": f"is {OPEN}",
+}
 
 
 def metrics_table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -79,7 +88,7 @@ def compare_with_baselines(
     -------
     DataFrame
         `arm, dataset, kind` (see `baselines.Baselines`)`, baseline, title, auroc, baseline_auroc, difference, ci_low,
-        ci_high, verdict` (beats, falls below, or is not distinguishable from: by the interval of the difference)`,
+        ci_high, verdict` (of `VERDICTS`, by the interval of the difference)`,
         chosen_from`: of how many of its kind the best baseline was chosen, by these labels. The choice is made anew in
         every resample, so that the interval holds its chance; its height stays an optimistic bound.
     """
@@ -97,13 +106,14 @@ def compare_with_baselines(
             area = metrics.auroc(label, wide[arm])
             for fact in best.to_dict("records"):
                 alike = (facts["kind"] == fact["kind"]).to_numpy()
-                low, high = percentile_interval(spread.auroc - _best_anew(of_baselines[alike], fact))
+                differences = spread.auroc - _best_anew(of_baselines[alike], fact)
+                low, high = percentile_interval(differences)
                 rows.append(
                     {
                         **{"arm": arm, "dataset": dataset, "kind": fact["kind"], "baseline": fact["baseline"]},
                         **{"title": fact["title"], "auroc": area, "baseline_auroc": fact["auroc"]},
                         **{"difference": area - fact["auroc"], "ci_low": low, "ci_high": high},
-                        "verdict": "beats" if low > 0 else "falls below" if high < 0 else "is not distinguishable from",
+                        "verdict": VERDICTS[side_of_zero(differences)],
                         "chosen_from": int(alike.sum()),
                     }
                 )
