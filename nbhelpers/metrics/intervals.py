@@ -84,7 +84,7 @@ def side_of_zero(differences: ArrayLike, level: float = 0.95, certainty: float =
     Returns
     -------
     str
-        `above`, `below`, `around` (0 lies inside, or there is no interval), or `open`: 0 lies where the end itself may be.
+        `above`, `below`, `around` (0 lies inside, or there is none), or `open`: 0 lies where the end itself may be.
     """
     values = np.asarray(differences, dtype=np.float64)
     known = np.sort(values[np.isfinite(values)])
