@@ -15,7 +15,7 @@ def test_figures_name_simulated_sources_and_every_outcome(tmp_path):
     embedding = embedding_of(96)
     figure = figures.figure_diversity(diversity.spread(images, embedding), diversity.visibility(images, embedding))
     words = " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
-    assert "simulator\n(simulated)" in words and "gemini" in words
+    assert "simulator\n(simulated)" in words and "Gemini" in words
     outcomes = costs.request_outcomes(images.assign(status=["ok"] * 90 + ["given up: no_image"] * 6), tmp_path)
     bars = figures.figure_outcomes(outcomes)
     words = [text.get_text() for text in bars.findobj(mpl.text.Text)]
