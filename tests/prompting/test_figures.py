@@ -15,11 +15,11 @@ def test_figures_name_simulated_sources_and_every_outcome(tmp_path):
     embedding = embedding_of(96)
     figure = figures.figure_diversity(diversity.spread(images, embedding), diversity.visibility(images, embedding))
     words = " ".join(text.get_text() for text in figure.findobj(mpl.text.Text))
-    assert "simulator\n(simulated)" in words and "gemini" in words
+    assert "simulator\n(simulated)" in words and "Gemini" in words
     outcomes = costs.request_outcomes(images.assign(status=["ok"] * 90 + ["given up: no_image"] * 6), tmp_path)
     bars = figures.figure_outcomes(outcomes)
     words = [text.get_text() for text in bars.findobj(mpl.text.Text)]
-    assert "gemini: given up: no_image" in words and "simulator (simulated): ok" in words
+    assert "Gemini: given up: no_image" in words and "simulator (simulated): ok" in words
 
 
 def test_figure_1_shows_each_source_and_class_and_a_pair_in_each_column(tmp_path):
