@@ -1,0 +1,99 @@
+"""Distances between the outlines of two masks: HD95 by either definition, and the normalised surface Dice."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import KDTree
+
+from nbhelpers.errors import UserError
+
+Mask = NDArray[np.bool_]
+Floats = NDArray[np.float64]
+
+# `directed`: the larger of the two directions' 95th percentiles (Metrics Reloaded, MONAI); `pooled`: one percentile
+# over the distances of both directions (MedPy). On one pair of masks they give 24.3 and 11.0 pixels.
+DEFINITIONS = ("directed", "pooled")
+_CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
+
+
+@dataclass(frozen=True)
+class Surfaces:
+    """Distances in pixels from each outline pixel of one mask to the other's outline, both ways, float64 `(n,)`.
+
+    An outline pixel belongs to the mask and has one of its four neighbours, or the image's edge, outside. Where a mask
+    is empty both arrays are, and `diagonal` (of the image, pixels) stands in for a distance.
+    """
+
+    from_mask: Floats
+    from_truth: Floats
+    empty_mask: bool
+    empty_truth: bool
+    diagonal: float
+
+    def hd95(self, definition: str = "directed") -> float:
+        """95th percentile of the distances, pixels: 0 when both masks are empty, the diagonal when one is.
+
+        Raises
+        ------
+        UserError
+            For a definition that is not among `DEFINITIONS`.
+        """
+        if definition not in DEFINITIONS:
+            raise UserError(f"no HD95 is called {definition!r}", "hd95_definition", f"use {' or '.join(DEFINITIONS)}")
+        if self.empty_mask or self.empty_truth:
+            return 0.0 if self.empty_mask and self.empty_truth else self.diagonal
+        if definition == "pooled":
+            return float(np.percentile(np.concatenate([self.from_mask, self.from_truth]), 95))
+        return float(max(np.percentile(self.from_mask, 95), np.percentile(self.from_truth, 95)))
+
+    def nsd(self, tolerance: float) -> float:
+        """Share of both outlines within `tolerance` pixels of the other (Nikolov et al. 2018, by count), 0 to 1."""
+        if self.empty_mask or self.empty_truth:
+            return float(self.empty_mask and self.empty_truth)
+        near = np.count_nonzero(self.from_mask <= tolerance) + np.count_nonzero(self.from_truth <= tolerance)
+        return near / (len(self.from_mask) + len(self.from_truth))
+
+
+def outline(mask: Mask) -> Mask:
+    """Pixels of a mask `(h, w)` that have a 4-neighbour, or the image's edge, outside it: bool `(h, w)`."""
+    values = mask.astype(np.uint8)
+    inside = cv2.erode(values, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
+    return np.asarray(values > inside)
+
+
+def surfaces(mask: Mask, truth: Mask) -> Surfaces:
+    """Both directions' surface distances of two bool masks `(h, w)`; other shapes are a `UserError`.
+
+    Nearest neighbours in a k-d tree; a pixel that both outlines share is at distance 0 and is not looked for, which
+    halves the work where a mask is good.
+    """
+    if mask.shape != truth.shape or mask.ndim != 2:
+        raise UserError(f"masks of shape {mask.shape} and {truth.shape} cannot be compared", "masks", "resize one")
+    diagonal = math.hypot(*mask.shape)
+    is_empty, is_truth_empty = not mask.any(), not truth.any()
+    if is_empty or is_truth_empty:
+        return Surfaces(np.empty(0), np.empty(0), is_empty, is_truth_empty, diagonal)
+    top, bottom, left, right = _bounds(mask, truth)
+    a, b = outline(mask[top:bottom, left:right]), outline(truth[top:bottom, left:right])
+    return Surfaces(_distances(a, b), _distances(b, a), False, False, diagonal)
+
+
+def _bounds(mask: Mask, truth: Mask) -> tuple[int, int, int, int]:
+    both = cv2.boundingRect((mask | truth).astype(np.uint8))
+    left, top, width, height = both
+    return top, top + height, left, left + width
+
+
+def _distances(outline_from: Mask, outline_to: Mask) -> Floats:
+    ends = np.argwhere(outline_to)
+    wanted = np.argwhere(outline_from & ~outline_to)
+    found = np.zeros(int(np.count_nonzero(outline_from)))
+    if len(wanted):
+        # The shared pixels come first, at 0: order does not matter to a percentile.
+        found[-len(wanted) :] = KDTree(ends, balanced_tree=False, compact_nodes=False).query(wanted)[0]
+    return found
