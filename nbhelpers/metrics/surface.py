@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import KDTree
+from scipy.spatial import cKDTree
 
 from nbhelpers.errors import UserError
 
@@ -48,8 +48,8 @@ class Surfaces:
         if self.empty_mask or self.empty_truth:
             return 0.0 if self.empty_mask and self.empty_truth else self.diagonal
         if definition == "pooled":
-            return float(np.percentile(np.concatenate([self.from_mask, self.from_truth]), 95))
-        return float(max(np.percentile(self.from_mask, 95), np.percentile(self.from_truth, 95)))
+            return _percentile_95(np.concatenate([self.from_mask, self.from_truth]))
+        return max(_percentile_95(self.from_mask), _percentile_95(self.from_truth))
 
     def nsd(self, tolerance: float) -> float:
         """Share of both outlines within `tolerance` pixels of the other (Nikolov et al. 2018, by count), 0 to 1."""
@@ -61,16 +61,14 @@ class Surfaces:
 
 def outline(mask: Mask) -> Mask:
     """Pixels of a mask `(h, w)` that have a 4-neighbour, or the image's edge, outside it: bool `(h, w)`."""
-    values = mask.astype(np.uint8)
-    inside = cv2.erode(values, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
-    return np.asarray(values > inside)
+    return _outline(np.ascontiguousarray(mask, dtype=np.uint8)).view(np.bool_)
 
 
 def surfaces(mask: Mask, truth: Mask) -> Surfaces:
     """Both directions' surface distances of two bool masks `(h, w)`; other shapes are a `UserError`.
 
     Nearest neighbours in a k-d tree; a pixel that both outlines share is at distance 0 and is not looked for, which
-    halves the work where a mask is good.
+    saves most of the work where a mask is good.
     """
     if mask.shape != truth.shape or mask.ndim != 2:
         raise UserError(f"masks of shape {mask.shape} and {truth.shape} cannot be compared", "masks", "resize one")
@@ -78,22 +76,30 @@ def surfaces(mask: Mask, truth: Mask) -> Surfaces:
     is_empty, is_truth_empty = not mask.any(), not truth.any()
     if is_empty or is_truth_empty:
         return Surfaces(np.empty(0), np.empty(0), is_empty, is_truth_empty, diagonal)
-    top, bottom, left, right = _bounds(mask, truth)
-    a, b = outline(mask[top:bottom, left:right]), outline(truth[top:bottom, left:right])
+    a, b = (np.ascontiguousarray(values, dtype=np.uint8) for values in (mask, truth))
+    left, top, width, height = cv2.boundingRect(cv2.bitwise_or(a, b))
+    a, b = (_outline(values[top : top + height, left : left + width]) for values in (a, b))
     return Surfaces(_distances(a, b), _distances(b, a), False, False, diagonal)
 
 
-def _bounds(mask: Mask, truth: Mask) -> tuple[int, int, int, int]:
-    both = cv2.boundingRect((mask | truth).astype(np.uint8))
-    left, top, width, height = both
-    return top, top + height, left, left + width
+def _outline(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    return mask ^ cv2.erode(mask, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
 
 
-def _distances(outline_from: Mask, outline_to: Mask) -> Floats:
-    ends = np.argwhere(outline_to)
-    wanted = np.argwhere(outline_from & ~outline_to)
-    found = np.zeros(int(np.count_nonzero(outline_from)))
-    if len(wanted):
-        # The shared pixels come first, at 0: order does not matter to a percentile.
-        found[-len(wanted) :] = KDTree(ends, balanced_tree=False, compact_nodes=False).query(wanted)[0]
+def _distances(from_: NDArray[np.uint8], to: NDArray[np.uint8]) -> Floats:
+    found = np.zeros(cv2.countNonZero(from_))
+    wanted = cv2.findNonZero(cv2.subtract(from_, to))
+    if wanted is not None:
+        ends, points = (values.reshape(-1, 2).astype(np.float64) for values in (cv2.findNonZero(to), wanted))
+        # The shared pixels come first, at 0: order does not matter to a percentile. An unbalanced tree is built
+        # faster, and pixels lie evenly enough for it.
+        found[-len(points) :] = cKDTree(ends, balanced_tree=False, compact_nodes=False, leafsize=32).query(points)[0]
     return found
+
+
+def _percentile_95(values: Floats) -> float:
+    """`np.percentile(values, 95)`, which takes as long as the distances do for a small outline."""
+    place = 0.95 * (len(values) - 1)
+    low = int(place)
+    ranked = np.partition(values, (low, min(low + 1, len(values) - 1)))
+    return float(ranked[low] + (place - low) * (ranked[min(low + 1, len(values) - 1)] - ranked[low]))

@@ -9,7 +9,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from metrics.mask_fixture import blob, vessel_tree
+from metrics.mask_fixture import as_drawn, blob, vessel_tree
 
 from nbhelpers.errors import UserError
 from nbhelpers.metrics.overlap import cldice, dice, dice_shifted
@@ -37,6 +37,7 @@ def monai_nsd(mask: np.ndarray, truth: np.ndarray, tolerance: float) -> float:
 PAIRS = {
     "blobs": (blob(352, 1), blob(352, 2)),
     "one inside the other": (blob(200, 3), cv2.dilate(blob(200, 3).astype(np.uint8), np.ones((9, 9))) > 0),
+    "vessels as a good model draws them": (as_drawn(vessel_tree(512, 3), 3), vessel_tree(512, 3)),
     "vessels": (vessel_tree(512, 1), vessel_tree(512, 1, shift=2)),
     "a pixel and a blob": (np.pad(np.ones((1, 1), bool), 50), np.pad(blob(60, 4), ((0, 41), (41, 0)))),
     "at the image's edge": (np.tri(90, dtype=bool), np.tri(90, dtype=bool)[::-1].copy()),

@@ -1,0 +1,239 @@
+"""Masks against the truth: a row a case, model and threshold, with floors, covariates, and tables over all cases."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from nbhelpers.metrics.overlap import cldice, dice, dice_shifted
+from nbhelpers.metrics.surface import outline, surfaces
+from nbhelpers.runs.progress import progress
+from nbhelpers.segmentation.answers import NO_MASK, Answers, drawn_ceiling
+from nbhelpers.segmentation.datasets import Mask, Pixels, SegmentationSet
+
+MISSED = 0.1  # a Dice below this is a miss
+PAPER_THRESHOLD = 240  # "grey above 240 is foreground"
+FLOORS = ("all foreground", "centred disc")
+DISC_RADIUS = 0.3  # of the image's height
+# Covariates that no model touched, with the end of each that is hard.
+COVARIATES = {
+    **{"area": "low", "contrast": "low", "parts": "high", "edge_contact": "high", "vessel_width": "low"},
+    "quality": "low",
+}
+
+
+def floor_masks(shape: tuple[int, ...]) -> dict[str, Mask]:
+    """What knows nothing of the image: all of it, and a disc in its middle; bool `(h, w)` by the names of `FLOORS`."""
+    height, width = shape[:2]
+    rows, columns = np.ogrid[:height, :width]
+    distance = np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2)
+    return dict(zip(FLOORS, (np.ones((height, width), bool), distance <= DISC_RADIUS * height), strict=True))
+
+
+def tolerance(found: SegmentationSet, shape: tuple[int, ...]) -> float:
+    """Pixels of the truth within which an outline counts as met: 2 at DRIVE's 565 for vessels, else 1 % of the
+    diagonal."""
+    return 2 * shape[1] / 565 if found.thin else 0.01 * math.hypot(*shape[:2])
+
+
+def score_table(
+    sets: Mapping[str, SegmentationSet],
+    answers: Mapping[str, Sequence[Answers]],
+    thresholds: Sequence[int],
+    threshold: int = 127,
+    hd95_definition: str = "directed",
+) -> pd.DataFrame:
+    """`scores.csv`: one row a case, model and threshold.
+
+    Dice and IoU stand at all `thresholds`; what is slow (HD95, NSD, clDice, Dice after the best shift) at `threshold`,
+    and for the omnimodel at the paper's 240 too. A mask that is missing scores 0 and the diagonal, even where the
+    truth is empty: no answer is not the answer "nothing". HD95 of one empty mask is the diagonal, of two 0.
+    """
+    total = sum(len(found.part("test")) for found in sets.values())
+    rows: list[dict[str, Any]] = []
+    with progress(desc="scoring", total=total, unit="case") as bar:
+        for name, found in sets.items():
+            for case in found.part("test"):
+                truth = found.truth(case)
+                view = found.view(case, truth.shape)
+                same = {"dataset": name, "case": case["case"], "group": case["group"]}
+                for model in answers[name]:
+                    kind = model.kinds.get(case["case"], "missing")
+                    if kind == "missing" and model.role == "third":
+                        continue  # a third model that was brought for a part of the cases alone
+                    shares = None if kind in NO_MASK else model.read(case["case"], truth.shape)
+                    full = {threshold} | ({PAPER_THRESHOLD} if model.role == "omnimodel" else set())
+                    for level in sorted({*thresholds, *full} if model.swept else {threshold}):
+                        mask = None if shares is None else (shares > level) & view
+                        row = same | {"model": model.name, "role": model.role, "threshold": level, "answer_kind": kind}
+                        rows.append(row | _measures(mask, truth, found, level in full, hd95_definition))
+                for floor, mask in floor_masks(truth.shape).items():
+                    row = same | {"model": floor, "role": "floor", "threshold": threshold, "answer_kind": "mask"}
+                    rows.append(row | _measures(mask & view, truth, found, True, hd95_definition))
+                bar.update()
+    return pd.DataFrame(rows)
+
+
+def _measures(
+    mask: Mask | None, truth: Mask, found: SegmentationSet, full: bool, definition: str
+) -> dict[str, float | str | bool]:
+    diagonal = math.hypot(*truth.shape)
+    if mask is None:
+        zero: dict[str, float | str | bool] = {"dice": 0.0, "iou": 0.0}
+        if full:
+            zero |= {"hd95": diagonal, "hd95_definition": definition, "hd95_share": 1.0, "nsd": 0.0}
+            zero |= {"dice_shifted": 0.0} | ({"cldice": 0.0} if found.thin else {})
+        return zero | {"empty_truth": not truth.any(), "empty_mask": True}
+    overlap = dice(mask, truth)
+    row: dict[str, float | str | bool] = {"dice": overlap, "iou": overlap / (2 - overlap)}
+    if full:
+        distances = surfaces(mask, truth)
+        hd95 = distances.hd95(definition)
+        row |= {"hd95": hd95, "hd95_definition": definition, "hd95_share": hd95 / diagonal}
+        row |= {"nsd": distances.nsd(tolerance(found, truth.shape)), "dice_shifted": dice_shifted(mask, truth)}
+        row |= {"cldice": cldice(mask, truth)} if found.thin else {}
+    return row | {"empty_truth": not truth.any(), "empty_mask": not mask.any()}
+
+
+def covariate_table(sets: Mapping[str, SegmentationSet]) -> pd.DataFrame:
+    """What makes a case hard that no model touched: a row a case with a truth that is not empty.
+
+    `area` (share of the image), `contrast` (grey levels between the object and a ring around it), `parts`,
+    `edge_contact` (share of the outline on the image's edge), `vessel_width` (pixels, of vessels), `quality`.
+    """
+    rows = []
+    for name, found in sets.items():
+        for case in found.part("test"):
+            truth = found.truth(case)
+            if truth.any():
+                row = {"dataset": name, "case": case["case"]} | _covariates(found.image(case), truth, found.thin)
+                rows.append(row | ({"quality": case["quality"]} if "quality" in case else {}))
+    return pd.DataFrame(rows)
+
+
+def _covariates(image: Pixels, truth: Mask, thin: bool) -> dict[str, float]:
+    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    reach = max(3, round(0.03 * math.hypot(*truth.shape))) | 1
+    ring = cv2.dilate(truth.astype(np.uint8), np.ones((reach, reach), np.uint8)).astype(bool) & ~truth
+    edge = outline(truth)
+    border = np.zeros_like(truth)
+    border[[0, -1]] = border[:, [0, -1]] = True
+    inside = cv2.distanceTransform(np.pad(truth, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1]
+    row = {
+        "area": float(truth.mean()),
+        "contrast": abs(float(gray[truth].mean()) - float(gray[ring].mean())) if ring.any() else 0.0,
+        "parts": float(cv2.connectedComponents(truth.astype(np.uint8), connectivity=8)[0] - 1),
+        "edge_contact": float((edge & border).sum() / edge.sum()),
+    }
+    # Along a vessel the distance to the outside averages a quarter of its width.
+    return row | ({"vessel_width": 4 * float(inside[truth].mean())} if thin else {})
+
+
+def primary(scores: pd.DataFrame, threshold: int) -> pd.DataFrame:
+    """The rows of one threshold: what every table shows unless it says another."""
+    return scores[scores["threshold"] == threshold]
+
+
+def wide(scores: pd.DataFrame, dataset: str, threshold: int, value: str = "dice") -> pd.DataFrame:
+    """One data set's `value` at a threshold, a row a case and a column a model."""
+    here = primary(scores, threshold)
+    return here[here["dataset"] == dataset].pivot(index="case", columns="model", values=value)
+
+
+def group_weights(groups: Sequence[str], n_resamples: int, seed: int) -> NDArray[np.float64]:
+    """How often each case is drawn when whole groups are, float64 `(n_resamples, n)`."""
+    codes, names = pd.factorize(pd.Series(list(groups)))
+    rng = np.random.default_rng([seed, 73])
+    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)
+    return drawn[:, codes].astype(np.float64)
+
+
+def overall_table(scores: pd.DataFrame, threshold: int, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
+    """All cases: a row a data set and model, each paired with the specialist.
+
+    `dice` and its interval by groups; `answered` (cases with a mask) and `dice_answered` over those alone;
+    `difference` to the specialist with its interval, `median_difference`, `won` (share of cases over the specialist's);
+    `missed` (share with Dice under 0.1); `hd95` over all cases, and `hd95_both` over the `n_both` with two masks.
+    """
+    here = primary(scores, threshold)
+    rows = []
+    for (name, model), cases in here.groupby(["dataset", "model"], sort=False):
+        cases = cases.set_index("case")
+        weights = group_weights(cases["group"].tolist(), n_resamples, seed)
+        weights /= weights.sum(1, keepdims=True)
+        values = cases["dice"].to_numpy()
+        answered = ~cases["answer_kind"].isin(NO_MASK)
+        both = cases[~(cases["empty_truth"].astype(bool) | cases["empty_mask"].astype(bool))]
+        row = {"dataset": name, "model": model, "role": cases["role"].iloc[0], "n": len(cases)}
+        row |= {"dice": values.mean(), **_ends("dice", weights @ values), "median": np.median(values)}
+        row |= {"missed": float((values < MISSED).mean()), "answered": int(answered.sum())}
+        row |= {"dice_answered": cases["dice"][answered].mean(), "dice_shifted": cases["dice_shifted"].mean()}
+        row |= {"iou": cases["iou"].mean(), "nsd": cases["nsd"].mean(), "cldice": cases["cldice"].mean()}
+        row |= {"hd95": cases["hd95"].mean(), "hd95_share": cases["hd95_share"].mean()}
+        row |= {"hd95_both": both["hd95"].mean(), "n_both": len(both)}
+        base = here[(here["dataset"] == name) & (here["model"] == "specialist")].set_index("case")["dice"]
+        if model != "specialist" and cases.index.isin(base.index).all():
+            change = values - base[cases.index].to_numpy()
+            row |= {"difference": change.mean(), **_ends("difference", weights @ change)}
+            row |= {"median_difference": np.median(change), "won": float((change > 0).mean())}
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def _ends(name: str, values: NDArray[np.float64]) -> dict[str, float]:
+    low, high = np.quantile(values, [0.025, 0.975])
+    return {f"{name}_low": float(low), f"{name}_high": float(high)}
+
+
+def sweep_table(
+    scores: pd.DataFrame, sets: Mapping[str, SegmentationSet], omnimodel_draws: bool, most: int = 30
+) -> pd.DataFrame:
+    """Mean Dice by threshold of each model, beside what the true mask reaches when drawn as a model draws.
+
+    Rows `drawn truth, PNG` and `drawn truth, JPEG 75` are the ceiling of the format: the truth of up to `most` cases
+    at 1,024 pixels, unblurred, and blurred by 1.5 pixels and coded; no model stands behind them.
+    """
+    table = scores[scores["role"] != "floor"].groupby(["dataset", "model", "threshold"], sort=False)["dice"]
+    rows = table.agg(dice="mean", n="size").reset_index().to_dict("records")
+    levels = sorted(scores["threshold"].unique())
+    for name, found in sets.items() if omnimodel_draws else ():
+        for title, quality, blur in (("drawn truth, PNG", None, 0.0), ("drawn truth, JPEG 75", 75, 1.5)):
+            drawn = [(found.truth(case), case) for case in _spread(found.part("test"), most)]
+            pairs = [(drawn_ceiling(truth, quality, blur), truth) for truth, _ in drawn if truth.any()]
+            for level in levels:
+                values = [dice(shares > level, truth) for shares, truth in pairs]
+                row = {"dataset": name, "model": title, "threshold": level, "n": len(values)}
+                rows.append(row | {"dice": float(np.mean(values)) if values else float("nan")})
+    return pd.DataFrame(rows)
+
+
+def _spread(cases: list[Any], most: int) -> Iterator[Any]:
+    yield from cases[:: max(1, math.ceil(len(cases) / most))]
+
+
+def chosen_thresholds(scores: pd.DataFrame, threshold: int, seed: int = 0) -> pd.DataFrame:
+    """Dice at the stated threshold, at the paper's, and at one that is chosen on other cases than it is used on.
+
+    Groups fall in two halves; each half is read at the threshold that is best on the other.
+    """
+    rows = []
+    swept = scores[scores["role"] != "floor"]
+    for (name, model), cases in swept.groupby(["dataset", "model"], sort=False):
+        table = cases.pivot(index="case", columns="threshold", values="dice")
+        groups = cases.drop_duplicates("case").set_index("case")["group"][table.index]
+        names = np.random.default_rng([seed, 74]).permutation(np.sort(groups.unique()))
+        first = groups.isin(names[: len(names) // 2]).to_numpy()
+        row = {"dataset": name, "model": model, f"dice at {threshold}": table[threshold].mean()}
+        row["dice at 240"] = table[PAPER_THRESHOLD].mean() if PAPER_THRESHOLD in table else float("nan")
+        if first.any() and not first.all() and table.shape[1] > 1:
+            best = [table[~half].mean().idxmax() for half in (first, ~first)]
+            values = np.concatenate([table[first][best[0]].to_numpy(), table[~first][best[1]].to_numpy()])
+            row |= {"dice, chosen on the other half": values.mean(), "chosen": " and ".join(map(str, best))}
+        rows.append(row)
+    return pd.DataFrame(rows)
