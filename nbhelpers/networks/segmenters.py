@@ -25,7 +25,7 @@ Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
 # Own: pixels a side that the first layer takes as one, channels of it, channels below.
-OWN: dict[str, tuple[int, tuple[int, ...]]] = {"small_unet": (2, (32, 64, 96, 128)), "fine_unet": (1, (16, 32, 48))}
+OWN: dict[str, tuple[int, tuple[int, ...]]] = {"small_unet": (2, (24, 48, 72, 96)), "fine_unet": (1, (16, 32, 48))}
 COLOURS = {"rgb": 3, "gray": 1, "green": 1}  # how an image becomes input channels; green is for retinal vessels
 MULTIPLE = 32  # a network halves its input up to five times
 WEIGHTS, CONFIG = "model.safetensors", "config.json"

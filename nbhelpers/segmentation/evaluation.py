@@ -192,7 +192,7 @@ def _ends(name: str, values: NDArray[np.float64]) -> dict[str, float]:
 
 
 def sweep_table(
-    scores: pd.DataFrame, sets: Mapping[str, SegmentationSet], omnimodel_draws: bool, most: int = 30
+    scores: pd.DataFrame, sets: Mapping[str, SegmentationSet], most: int = 30
 ) -> pd.DataFrame:
     """Mean Dice by threshold of each model, beside what the true mask reaches when drawn as a model draws.
 
@@ -202,7 +202,7 @@ def sweep_table(
     table = scores[scores["role"] != "floor"].groupby(["dataset", "model", "threshold"], sort=False)["dice"]
     rows = table.agg(dice="mean", n="size").reset_index().to_dict("records")
     levels = sorted(scores["threshold"].unique())
-    for name, found in sets.items() if omnimodel_draws else ():
+    for name, found in sets.items():
         for title, quality, blur in (("drawn truth, PNG", None, 0.0), ("drawn truth, JPEG 75", 75, 1.5)):
             drawn = [(found.truth(case), case) for case in _spread(found.part("test"), most)]
             pairs = [(drawn_ceiling(truth, quality, blur), truth) for truth, _ in drawn if truth.any()]

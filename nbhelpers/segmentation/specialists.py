@@ -1,0 +1,127 @@
+"""Specialists: trained here, loaded from a folder, or brought as masks; each ends as grey maps on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nbhelpers.errors import UserError
+from nbhelpers.networks import segmenters
+from nbhelpers.networks.segmenters import FitSettings
+from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.progress import progress
+from nbhelpers.runs.stage import data_root, user_path
+from nbhelpers.segmentation.answers import Answers, from_folder
+from nbhelpers.segmentation.datasets import Pixels, SegmentationSet
+
+ROUTES = ("train", "smp", "mask2former", "masks", "annotator_2")
+OWN_DEFAULT = {True: "fine_unet", False: "small_unet"}  # of `train` alone, for what is thin and for what is not
+CROP = 96  # pixels a side of the squares that a network for vessels is trained on
+
+
+def brought(path: str, dataset: str) -> Path:
+    """The folder of a route `masks:<folder>`: below the project's root or the data root; its part `<dataset>` if any."""
+    for root in (user_path(path), data_root() / path):
+        if root.is_dir():
+            return root / dataset if (root / dataset).is_dir() else root
+    return user_path(path)
+
+
+def check_route(spec: str, where: str, known: Iterable[str] = ROUTES) -> tuple[str, str]:
+    """A model's parameter as its route and what follows the colon; an unknown route is a `UserError`."""
+    route, _, rest = spec.partition(":")
+    if route not in known:
+        raise UserError(f"unknown model {spec!r}", where, suggest(route, known))
+    if route in ("smp", "mask2former", "masks") and not rest:
+        raise UserError(f"{spec!r} names no folder", where, f"write {route}:<folder>")
+    return route, rest
+
+
+def answer(
+    found: SegmentationSet, spec: str, name: str, role: str, stage_folder: Path, parameters: Mapping[str, Any], seed: int
+) -> Answers:
+    """A specialist's maps of a set's test cases, written below `maps/<dataset>/<name>/` of the stage's folder.
+
+    Parameters
+    ----------
+    spec : str
+        `train[:<network>]` (`small_unet`, `fine_unet`, or `<architecture>/<encoder>` of segmentation-models-pytorch;
+        trained on the set's training cases, kept in `networks/<dataset>/<name>/`), `smp:<folder>`,
+        `mask2former:<folder>`, `masks:<folder>`, or `annotator_2` (the second annotator as one more model).
+    parameters : mapping
+        The stage's; read are `specialist_size`, `_epochs`, `_batch`, `_learning_rate` and `device`.
+    """
+    route, rest = check_route(spec, name)
+    cases = found.part("test")
+    if route == "masks":
+        return from_folder(name, role, rest, brought(rest, found.name), [case["case"] for case in cases])
+    made = Answers(name, role, rest or route, stage_folder / "maps" / found.name / name)
+    if route == "annotator_2":
+        made.title, made.swept = "second annotator", False
+        for case in cases:
+            if not isinstance(case.get("annotator_2"), str):
+                raise UserError(f"{found.name} has no second annotator", name, "use another third_model")
+            made.write(case["case"], found.truth(case, "annotator_2").astype(np.uint8) * np.uint8(255))
+        return made
+    device = pick_device(str(parameters.get("device", "auto")))
+    size = int(parameters["specialist_size"])
+    if route == "train":
+        network = rest or OWN_DEFAULT[found.thin]
+        segmenter = _trained(found, network, size, parameters, seed, device, f"{found.name} {name}")
+        segmenter.save(stage_folder / "networks" / found.name / name)
+        maps: Iterable[Pixels] = segmenter.predict((found.image(case) for case in cases), device)
+        made.title = f"{network}, seed {seed}"
+    elif route == "smp":
+        maps = segmenters.load(user_path(rest), size).predict((found.image(case) for case in cases), device)
+    else:
+        maps = _mask2former(user_path(rest), (found.image(case) for case in cases), device)
+    for case, shares in progress(zip(cases, maps, strict=True), desc=f"{name} draws", total=len(cases), unit="case"):
+        made.write(case["case"], shares)
+    return made
+
+
+def _trained(
+    found: SegmentationSet, network: str, size: int, parameters: Mapping[str, Any], seed: int, device: Device, desc: str
+) -> segmenters.Segmenter:
+    training = found.part("train")
+    colour = "green" if found.thin else "gray" if found.simulated else "rgb"
+    segmenter = segmenters.build(network, colour, 0 if found.thin else size, seed)
+    settings = FitSettings(
+        epochs=int(parameters["specialist_epochs"]),
+        batch_size=int(parameters["specialist_batch"]),
+        learning_rate=float(parameters["specialist_learning_rate"]),
+        crop=CROP if found.thin else 0,
+        upright=found.target in ("lungs", "lesion"),
+    )
+    images = [found.image(case) for case in training]
+    masks = [found.truth(case) for case in training]
+    segmenters.fit(segmenter, images, masks, settings, seed, device, desc)
+    return segmenter
+
+
+def _mask2former(folder: Path, images: Iterable[Pixels], device: Device) -> Iterator[Pixels]:
+    """Maps of a Mask2Former of transformers, from a local folder: what its last label (1 of background, object) covers."""
+    try:
+        import torch
+        from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
+
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        model = Mask2FormerForUniversalSegmentation.from_pretrained(folder, local_files_only=True)
+    except (ImportError, OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        do = "pip install transformers, and give a folder that its save_pretrained wrote"
+        raise UserError(f"Mask2Former cannot be loaded: {why}", str(folder), do) from None
+    model = model.to(device.torch).eval()
+    foreground = model.config.num_labels - 1
+    for image in images:
+        with torch.inference_mode():
+            inputs = processor(images=image, return_tensors="pt").to(device.torch)
+            out = model(pixel_values=inputs["pixel_values"], pixel_mask=inputs.get("pixel_mask"))
+            classes = out.class_queries_logits.softmax(-1)[..., :-1]
+            shares = torch.einsum("bqc,bqhw->bchw", classes, out.masks_queries_logits.sigmoid())[:, foreground : foreground + 1]
+            grown = torch.nn.functional.interpolate(shares, image.shape[:2], mode="bilinear", align_corners=False)
+        yield (grown[0, 0].clamp(0, 1) * 255).round().byte().cpu().numpy()
