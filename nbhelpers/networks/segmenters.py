@@ -156,7 +156,9 @@ def _from_package(architecture: str, encoder: str, channels: int) -> nn.Module:
         )
     except (KeyError, ValueError, RuntimeError) as error:
         what = f"{architecture} with encoder {encoder!r}: {' '.join(str(error).split())[:200]}"
-        raise UserError(what, "specialist", "give an encoder of segmentation-models-pytorch, or tu-<timm name>") from None
+        raise UserError(
+            what, "specialist", "give an encoder of segmentation-models-pytorch, or tu-<timm name>"
+        ) from None
 
 
 def load(folder: Path, size: int = 352) -> Segmenter:
@@ -229,7 +231,9 @@ def fit(
         Without images, or when the loss is no longer finite.
     """
     if not images:
-        raise UserError("there is no training image", "segmentation_data", "bring masks:<folder>, or lower the test share")
+        raise UserError(
+            "there is no training image", "segmentation_data", "bring masks:<folder>, or lower the test share"
+        )
     chosen = pick_device(device) if isinstance(device, str) else device
     colour, size = segmenter.description["colour"], segmenter.description["size"]
     inputs = [prepared(image, colour, size) for image in images]

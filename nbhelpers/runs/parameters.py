@@ -19,7 +19,14 @@ from nbhelpers.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-STAGES = ("01_prompting", "02_cropping", "03_training", "04_external_validation", "05_interpretability", "07_segmentation")
+STAGES = (
+    "01_prompting",
+    "02_cropping",
+    "03_training",
+    "04_external_validation",
+    "05_interpretability",
+    "07_segmentation",
+)
 
 _TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 

@@ -71,12 +71,16 @@ def from_folder(name: str, role: str, title: str, folder: Path, cases: list[str]
         When the folder is not there, or holds no map of any case.
     """
     if not folder.is_dir():
-        raise UserError("the folder of masks is not there", str(folder), "masks:<folder> counts from the project's root")
+        raise UserError(
+            "the folder of masks is not there", str(folder), "masks:<folder> counts from the project's root"
+        )
     files = {stem(path): path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
     found = _Brought(name, role, title, folder)
     found.files = {case: files[case] for case in cases if case in files}
     if not found.files:
-        raise UserError(f"no map of any of {len(cases)} cases", str(folder), f"name them as the images, e.g. {cases[0]}.png")
+        raise UserError(
+            f"no map of any of {len(cases)} cases", str(folder), f"name them as the images, e.g. {cases[0]}.png"
+        )
     found.kinds = {case: "mask" if case in found.files else "missing" for case in cases}
     return found
 

@@ -12,7 +12,9 @@ from nbhelpers.segmentation.datasets import SegmentationSet
 
 def load_sets(stage: Stage) -> dict[str, SegmentationSet]:
     """The sets that `segmentation_data` names, in its order."""
-    return {name: datasets.load(name, stage.parameters, stage.run_folder) for name in stage.parameters["segmentation_data"]}
+    return {
+        name: datasets.load(name, stage.parameters, stage.run_folder) for name in stage.parameters["segmentation_data"]
+    }
 
 
 def draw_all(sets: Mapping[str, SegmentationSet], stage: Stage) -> dict[str, list[Answers]]:
@@ -26,10 +28,15 @@ def draw_all(sets: Mapping[str, SegmentationSet], stage: Stage) -> dict[str, lis
         wanted = [("specialist", "specialist", parameters["specialist"], stage.seed)]
         if parameters["specialist"].partition(":")[0] == "train":
             for number in range(1, parameters["specialist_seeds"]):
-                wanted.append((f"specialist_seed_{number}", "specialist", parameters["specialist"], stage.seed + number))
+                wanted.append(
+                    (f"specialist_seed_{number}", "specialist", parameters["specialist"], stage.seed + number)
+                )
         if parameters["third_model"]:
             wanted.append(("third", "third", parameters["third_model"], stage.seed))
-        drawn = [specialists.answer(cases, spec, model, role, stage.folder, parameters, seed) for model, role, spec, seed in wanted]
+        drawn = [
+            specialists.answer(cases, spec, model, role, stage.folder, parameters, seed)
+            for model, role, spec, seed in wanted
+        ]
         found[name] = [*drawn, omnimodel.answer(cases, parameters["omnimodel"], stage.folder, parameters)]
     return found
 
@@ -40,5 +47,7 @@ def checks(sets: Mapping[str, SegmentationSet], answers: Mapping[str, list[Answe
     for name, found in sets.items():
         test = {case["case"] for case in found.part("test")}
         drawn = [model.name for model in answers[name] if test <= set(model.kinds)]
-        lines.append(f"{name}: no group in training and test: ok; {len(test)} cases answered for by {', '.join(drawn)}: ok")
+        lines.append(
+            f"{name}: no group in training and test: ok; {len(test)} cases answered for by {', '.join(drawn)}: ok"
+        )
     return lines

@@ -19,6 +19,10 @@ from nbhelpers.segmentation.datasets import Mask, Pixels, SegmentationSet
 
 MISSED = 0.1  # a Dice below this is a miss
 PAPER_THRESHOLD = 240  # "grey above 240 is foreground"
+COLUMNS = (
+    *("dataset", "case", "group", "model", "role", "threshold", "answer_kind", "dice", "iou", "hd95"),
+    *("hd95_definition", "hd95_share", "nsd", "dice_shifted", "cldice", "empty_truth", "empty_mask"),
+)
 FLOORS = ("all foreground", "centred disc")
 DISC_RADIUS = 0.3  # of the image's height
 # Covariates that no model touched, with the end of each that is hard.
@@ -77,7 +81,7 @@ def score_table(
                     row = same | {"model": floor, "role": "floor", "threshold": threshold, "answer_kind": "mask"}
                     rows.append(row | _measures(mask & view, truth, found, True, hd95_definition))
                 bar.update()
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
 def _measures(
@@ -191,9 +195,7 @@ def _ends(name: str, values: NDArray[np.float64]) -> dict[str, float]:
     return {f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
-def sweep_table(
-    scores: pd.DataFrame, sets: Mapping[str, SegmentationSet], most: int = 30
-) -> pd.DataFrame:
+def sweep_table(scores: pd.DataFrame, sets: Mapping[str, SegmentationSet], most: int = 30) -> pd.DataFrame:
     """Mean Dice by threshold of each model, beside what the true mask reaches when drawn as a model draws.
 
     Rows `drawn truth, PNG` and `drawn truth, JPEG 75` are the ceiling of the format: the truth of up to `most` cases

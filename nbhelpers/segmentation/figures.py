@@ -31,19 +31,17 @@ def _colour(model: str) -> str:
     return _MODEL_COLOURS.get(model, NULL_COLOUR)
 
 
-def figure_6(
-    comparison: pd.DataFrame, sets: Mapping[str, SegmentationSet], names: Mapping[str, str], omnimodel: str
-) -> Figure:
+def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str) -> Figure:
     """The study's table redrawn: Dice and HD95 of both models on the hardest and the easiest cases, by its own choice.
 
-    Bars are this run's; beside the omnimodel's, a grey line is what choosing by the specialist's Dice gives two
+    Bars are this run's; the black line at the omnimodel's is what choosing by the specialist's Dice gives two
     exchangeable models. Diamonds are the study's values for the same kind of task: other cases, other models.
     """
     chosen = comparison[comparison["selection"] == "specialist"]
-    figure, axes = plt.subplots(2, len(sets), figsize=(PAGE_WIDTH, 5.4), squeeze=False)
-    for column, (name, found) in enumerate(sets.items()):
+    figure, axes = plt.subplots(2, len(names), figsize=(PAGE_WIDTH, 5.4), squeeze=False)
+    for column, name in enumerate(names):
         rows = chosen[chosen["dataset"] == name].set_index("extreme")
-        task = TASK_OF.get(found.target)
+        task = TASK_OF.get(name)
         for line, (measure, first, second) in enumerate((("dice", "mean_a", "mean_b"), ("hd95", "hd95_a", "hd95_b"))):
             here: Axes = axes[line, column]
             for place, extreme in enumerate(("hard", "easy")):
@@ -69,7 +67,7 @@ def figure_6(
         Patch(color=B_COLOUR, label=omnimodel),
         Line2D([], [], color="black", lw=2.2, label="an equal model, by the choice alone"),
     ]
-    tasks = {TITLES[TASK_OF[found.target]] for found in sets.values() if found.target in TASK_OF}
+    tasks = {TITLES[TASK_OF[name]] for name in names if name in TASK_OF}
     if tasks:
         label = f"published ({'; '.join(sorted(tasks))}): other cases and models"
         handles.append(Line2D([], [], marker="D", mfc="white", mec="black", ls="", label=label))
@@ -83,7 +81,9 @@ def paired_scatter(
 ) -> Figure:
     """Every case: the specialist's Dice against the omnimodel's; the shaded strip is what "hardest" would choose."""
     datasets = list(names)
-    figure, axes = plt.subplots(1, len(datasets), figsize=(PAGE_WIDTH, 3.9), squeeze=False, sharey=True)
+    figure, axes = plt.subplots(
+        1, len(datasets), figsize=(PAGE_WIDTH, 1.2 + PAGE_WIDTH / max(len(datasets), 2)), squeeze=False, sharey=True
+    )
     for here, name in zip(axes[0], datasets, strict=True):
         table = wide(scores, name, threshold)
         a, b = table["specialist"], table["omnimodel"]
@@ -92,7 +92,7 @@ def paired_scatter(
         here.scatter(a, b, s=12, color=B_COLOUR, alpha=0.6, linewidths=0)
         here.plot(a.mean(), b.mean(), "P", ms=9, color="black")
         here.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Dice, specialist", aspect="equal")
-        here.set_title(f"{two_lines(names[name])}\nomnimodel better in {(b > a).mean():.0%} of {len(a)}", fontsize=9)
+        here.set_title(f"{two_lines(names[name])}\nabove the line: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
     axes[0, 0].set_ylabel(f"Dice, {omnimodel}")
     return figure
 
@@ -127,9 +127,10 @@ def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     return figure
 
 
-def difficulty_curve(curve: pd.DataFrame, names: Mapping[str, str], omnimodel: str, most: int = 4) -> Figure:
+def difficulty_curve(curve: pd.DataFrame, names: Mapping[str, str], omnimodel: str) -> Figure:
     """Dice of both models by what makes a case hard: a row a data set, a column a measure that neither model chose."""
     datasets = [name for name in names if name in set(curve["dataset"])]
+    most = min(4, curve.groupby("dataset")["covariate"].nunique().max())
     figure, axes = plt.subplots(
         len(datasets), most, figsize=(PAGE_WIDTH, 0.6 + 2.1 * len(datasets)), squeeze=False, sharey="row"
     )
@@ -171,7 +172,9 @@ def threshold_sweep(sweep: pd.DataFrame, names: Mapping[str, str], model_names: 
     axes[0, 0].set_ylabel("mean Dice")
     shown = dict.fromkeys(sweep["model"])
     handles = [
-        Line2D([], [], ls=_STYLES.get(m, "-"), color="black" if m in _STYLES else _colour(m), label=model_names.get(m, m))
+        Line2D(
+            [], [], ls=_STYLES.get(m, "-"), color="black" if m in _STYLES else _colour(m), label=model_names.get(m, m)
+        )
         for m in shown
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
@@ -193,12 +196,13 @@ def worst_and_best(
     answers: Mapping[str, Sequence[Answers]],
     threshold: int,
     names: Mapping[str, str],
+    model_names: Mapping[str, str],
 ) -> Figure:
     """Cases where the omnimodel wins and loses most against the specialist, with hit, missed and extra pixels."""
     rows = [(name, case) for name in sets for case in _extreme_cases(wide(scores, name, threshold))]
     shown = ("image", "specialist", "omnimodel")
-    size = PAGE_WIDTH / 3.4
-    figure, axes = plt.subplots(len(rows), 3, figsize=(PAGE_WIDTH * 0.8, 0.6 + len(rows) * size * 0.88), squeeze=False)
+    width = PAGE_WIDTH * (0.8 if len(sets) == 1 else 0.6)
+    figure, axes = plt.subplots(len(rows), 3, figsize=(width, 0.5 + len(rows) * width / 2.85), squeeze=False)
     for line, (name, case) in enumerate(rows):
         found = sets[name]
         record = found.cases.set_index("case", drop=False).loc[case].to_dict()
@@ -217,7 +221,8 @@ def worst_and_best(
             here.imshow(error_overlay(image, mask, truth))
             row = scores[(scores["case"] == case) & (scores["dataset"] == name) & (scores["model"] == model)]
             value = row[row["threshold"] == threshold]["dice"].iloc[0]
-            here.set_title(f"{model}: Dice {value:.2f}" + ("" if kind == "mask" else f" ({kind})"), fontsize=8)
+            note = "" if kind == "mask" else f", {kind.replace('_', ' ')}"
+            here.set_title(f"{two_lines(model_names[model])}\nDice {value:.2f}{note}", fontsize=8)
     handles = [Patch(color=c, label=label) for c, label in ((HIT, "hit"), (MISSED_COLOUR, "missed"), (EXTRA, "extra"))]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure

@@ -25,5 +25,9 @@ PUBLISHED = {
     ),
 }
 TITLES = {"colondb": "Polyps, CVC-ColonDB", "fives": "Vessels, FIVES", "busi": "Breast, BUSI"}
-# Which of its three tasks a set belongs to, by what is segmented; lungs have none.
-TASK_OF = {"polyp": "colondb", "vessels": "fives", "lesion": "busi"}
+# The study's task that a set belongs to; a simulated one belongs to none.
+TASK_OF = {
+    **dict.fromkeys(("colondb", "clinicdb", "kvasir", "etis", "cvc300"), "colondb"),
+    **dict.fromkeys(("fives", "drive", "stare", "chase_db1"), "fives"),
+    "busi": "busi",
+}

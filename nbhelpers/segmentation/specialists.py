@@ -42,7 +42,13 @@ def check_route(spec: str, where: str, known: Iterable[str] = ROUTES) -> tuple[s
 
 
 def answer(
-    found: SegmentationSet, spec: str, name: str, role: str, stage_folder: Path, parameters: Mapping[str, Any], seed: int
+    found: SegmentationSet,
+    spec: str,
+    name: str,
+    role: str,
+    stage_folder: Path,
+    parameters: Mapping[str, Any],
+    seed: int,
 ) -> Answers:
     """A specialist's maps of a set's test cases, written below `maps/<dataset>/<name>/` of the stage's folder.
 
@@ -122,6 +128,8 @@ def _mask2former(folder: Path, images: Iterable[Pixels], device: Device) -> Iter
             inputs = processor(images=image, return_tensors="pt").to(device.torch)
             out = model(pixel_values=inputs["pixel_values"], pixel_mask=inputs.get("pixel_mask"))
             classes = out.class_queries_logits.softmax(-1)[..., :-1]
-            shares = torch.einsum("bqc,bqhw->bchw", classes, out.masks_queries_logits.sigmoid())[:, foreground : foreground + 1]
+            shares = torch.einsum("bqc,bqhw->bchw", classes, out.masks_queries_logits.sigmoid())[
+                :, foreground : foreground + 1
+            ]
             grown = torch.nn.functional.interpolate(shares, image.shape[:2], mode="bilinear", align_corners=False)
         yield (grown[0, 0].clamp(0, 1) * 255).round().byte().cpu().numpy()

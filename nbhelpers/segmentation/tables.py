@@ -22,7 +22,13 @@ def titles(sets: Mapping[str, SegmentationSet]) -> dict[str, str]:
 def models(answers: Mapping[str, Sequence[Answers]]) -> pd.DataFrame:
     """Who draws: a row a data set and model, with its role and what stands behind it."""
     rows = [
-        {"dataset": name, "model": model.name, "role": model.role, "what": model.title, "stand_in": model.title == STAND_IN}
+        {
+            "dataset": name,
+            "model": model.name,
+            "role": model.role,
+            "what": model.title,
+            "stand_in": model.title == STAND_IN,
+        }
         for name, drawn in answers.items()
         for model in drawn
     ]

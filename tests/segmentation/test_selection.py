@@ -126,7 +126,9 @@ def test_the_comparison_has_the_columns_that_others_read_and_a_p_for_each_select
 def test_the_interval_chooses_anew_in_each_resample_of_whole_groups() -> None:
     # Two groups of 50 cases: a fixed choice would never change its members.
     a = np.concatenate([np.linspace(0.0, 0.1, 50), np.linspace(0.8, 0.9, 50)])
-    table = selection.comparison_table(scores_of(a, 1 - a, groups=2), pd.DataFrame(columns=["dataset", "case"]), 127, 0.1)
+    table = selection.comparison_table(
+        scores_of(a, 1 - a, groups=2), pd.DataFrame(columns=["dataset", "case"]), 127, 0.1
+    )
     hard = table[(table["selection"] == "specialist") & (table["extreme"] == "hard")].iloc[0]
     assert hard["n"] == 10 and hard["mean_a"] < 0.02
     assert hard["ci_high"] - hard["ci_low"] >= 0.0
