@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -311,8 +311,3 @@ def _loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     shared = (shares * target).sum((1, 2, 3))
     overlap = (2 * shared + 1) / (shares.sum((1, 2, 3)) + target.sum((1, 2, 3)) + 1)
     return functional.binary_cross_entropy_with_logits(logits, target) + 1 - overlap.mean()
-
-
-def settings_dict(settings: FitSettings) -> dict[str, Any]:
-    """The settings as plain values, for a record."""
-    return asdict(settings)

@@ -245,24 +245,9 @@ def split_groups(cases: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
 
 def twins(found: SegmentationSet) -> list[str]:
     """For each case the earlier case that its picture nearly equals, or ""."""
-    thumbnails = [thumbnail_of(cv2.cvtColor(found.image(case), cv2.COLOR_RGB2GRAY)) for case in _rows(found)]
+    thumbnails = [
+        thumbnail_of(cv2.cvtColor(found.image(case), cv2.COLOR_RGB2GRAY)) for case in found.cases.to_dict("records")
+    ]
     hashes = np.stack([perceptual_hash(thumbnail) for thumbnail in thumbnails])
     names = found.cases["case"].tolist()
     return [names[twin] if twin >= 0 else "" for twin in near_duplicates(hashes, np.stack(thumbnails), NEAR_BITS)]
-
-
-def _rows(found: SegmentationSet) -> list[dict[Any, Any]]:
-    return found.cases.to_dict("records")
-
-
-def summary(sets: Mapping[str, SegmentationSet]) -> pd.DataFrame:
-    """What there is: a row a data set."""
-    rows = []
-    for found in sets.values():
-        test, train = found.part("test"), found.part("train")
-        row = {"dataset": found.name, "title": found.title, "target": found.target, "simulated": found.simulated}
-        row |= {"training cases": len(train), "test cases": len(test)}
-        row["test groups"] = len({case["group"] for case in test})
-        row["empty truths"] = sum(not found.truth(case).any() for case in test)
-        rows.append(row | {"notes": "; ".join(found.notes)})
-    return pd.DataFrame(rows)

@@ -95,15 +95,3 @@ def stand_in(request: Pixels) -> Pixels:
     drawn = cv2.GaussianBlur(cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR), (0, 0), 1.5)
     coded = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, 75])[1]
     return np.asarray(cv2.cvtColor(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), cv2.COLOR_GRAY2RGB), dtype=np.uint8)
-
-
-def kinds_table(answers: Mapping[str, Any]) -> Any:
-    """How many answers of each kind each data set's omnimodel gave."""
-    import pandas as pd
-
-    rows = [
-        {"dataset": name, "answer_kind": kind, "n": list(models.values()).count(kind)}
-        for name, models in ((name, model.kinds) for name, model in answers.items())
-        for kind in sorted(set(models.values()))
-    ]
-    return pd.DataFrame(rows, columns=["dataset", "answer_kind", "n"])

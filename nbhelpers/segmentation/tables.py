@@ -19,6 +19,19 @@ def titles(sets: Mapping[str, SegmentationSet]) -> dict[str, str]:
     return {name: style.marked(found.title, found.simulated) for name, found in sets.items()}
 
 
+def data_sets(sets: Mapping[str, SegmentationSet]) -> pd.DataFrame:
+    """What there is: a row a data set."""
+    rows = []
+    for found in sets.values():
+        test = found.part("test")
+        row = {"dataset": found.name, "title": found.title, "target": found.target, "simulated": found.simulated}
+        row |= {"training_cases": len(found.part("train")), "test_cases": len(test)}
+        row["test_groups"] = len({case["group"] for case in test})
+        row["empty_truths"] = sum(not found.truth(case).any() for case in test)
+        rows.append(row | {"notes": "; ".join(found.notes)})
+    return pd.DataFrame(rows)
+
+
 def models(answers: Mapping[str, Sequence[Answers]]) -> pd.DataFrame:
     """Who draws: a row a data set and model, with its role and what stands behind it."""
     rows = [

@@ -12,7 +12,7 @@ from PIL import Image
 from segmentation.segmentation_fixture import disc, photo, write, written_set
 
 from nbhelpers.errors import UserError
-from nbhelpers.segmentation import datasets
+from nbhelpers.segmentation import datasets, tables
 
 TRUTH = disc()
 
@@ -128,10 +128,10 @@ def test_a_group_on_both_sides_and_an_unknown_name_stop_the_run(tmp_path: Path) 
         datasets.load("buzi", {}, tmp_path)
 
 
-def test_cases_can_be_limited_and_the_summary_counts_them(tmp_path: Path) -> None:
+def test_cases_can_be_limited_and_the_table_of_sets_counts_them(tmp_path: Path) -> None:
     written_set(tmp_path, 12, empty=(0,))
     parameters = {"segmentation_folder": str(tmp_path), "segmentation_test_share": 1.0, "segmentation_cases": 5}
     found = datasets.load("folder", parameters, tmp_path)
-    assert datasets.summary({"folder": found})["test cases"].tolist() == [5]
+    assert tables.data_sets({"folder": found})["test_cases"].tolist() == [5]
     whole = datasets.load("folder", parameters | {"segmentation_cases": 0}, tmp_path)
-    assert datasets.summary({"folder": whole})["empty truths"].tolist() == [1]
+    assert tables.data_sets({"folder": whole})["empty_truths"].tolist() == [1]

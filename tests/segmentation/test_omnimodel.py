@@ -28,7 +28,7 @@ def test_the_stand_in_draws_from_the_request_alone_and_says_what_it_is(tmp_path:
 def test_the_stand_in_draws_at_a_size_that_image_models_return() -> None:
     drawn = omnimodel.stand_in(padded(photo(shape=(288, 384)))[0])
     assert drawn.shape == (864, 1184, 3)
-    assert 0.02 < np.mean((drawn > 40) & (drawn < 215)) or np.mean(drawn > 127) > 0
+    assert np.unique(drawn).size > 10 and (drawn > 127).any(), "a soft edge, as JPEG leaves it"
 
 
 def test_an_inverted_answer_is_turned_only_where_that_was_said_before(tmp_path: Path) -> None:
