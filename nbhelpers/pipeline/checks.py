@@ -25,6 +25,8 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
     from nbhelpers.cropping import methods
     from nbhelpers.films import registry
     from nbhelpers.prompting import drawing
+    from nbhelpers.segmentation import datasets as segmentation
+    from nbhelpers.segmentation import omnimodel, specialists
 
     def check(kind: str, name: str, known: Any) -> None:
         if name not in known:
@@ -35,6 +37,11 @@ def check_names(values: Mapping[str, Any], where: str) -> None:
         check(f"crop in arm {arm!r}:", entry["crop"], methods.METHODS)
     for name in values["datasets"]:
         check("data set", name, registry.LOADERS)
+    for name in values["segmentation_data"]:
+        check("segmentation data", name, segmentation.DATASETS)
+    specialists.check_route(values["specialist"], "specialist")
+    specialists.check_route(values["third_model"] or "train", "third_model")
+    specialists.check_route(values["omnimodel"], "omnimodel", omnimodel.ROUTES)
     if not timm.is_model(values["backbone"]):
         raise UserError(
             f"unknown backbone {values['backbone']!r}",
@@ -53,6 +60,7 @@ def check_inputs(parameter_file: Path | str) -> None:
     """
     from nbhelpers.films import registry
     from nbhelpers.prompting import drawing
+    from nbhelpers.segmentation import datasets as segmentation
 
     values = parameters.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
@@ -60,6 +68,9 @@ def check_inputs(parameter_file: Path | str) -> None:
     checkpoints.folders([], values.get("checkpoints") or {}, folder)
     for source in dict.fromkeys(arm["source"] for arm in values["arms"].values()):
         drawing.make_source(source, values)
-    for name in values["datasets"]:
+    for name in values["datasets"] if values["arms"] or values.get("checkpoints") else ():
         if name != "simulated_hospital":  # which is not found but drawn
             registry.load(name, values, folder)
+    for name in values["segmentation_data"]:
+        if not name.startswith("simulated"):
+            segmentation.load(name, values, folder)

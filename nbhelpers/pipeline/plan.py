@@ -68,9 +68,14 @@ class Plan:
 
     def records(self) -> list[str]:
         """`run.json` of the stages that this experiment needs: without an arm, nothing is drawn and nothing trained."""
-        drawn = ["01_prompting/run.json", "02_cropping/run.json"] if self.values["arms"] else []
-        evaluated = ["04_external_validation/run.json", "05_interpretability/run.json"]
-        return [*drawn, *self.each_arm("03_training/{arm}/run.json"), *evaluated]
+        wanted = parameters.stages(self.values)
+        each = {"03_training": self.each_arm("03_training/{arm}/run.json")}
+        return [path for stage in wanted for path in each.get(stage, [f"{stage}/run.json"])]
+
+    def scores(self) -> list[str]:
+        """The scores of the networks, where there are any."""
+        wanted = "04_external_validation" in parameters.stages(self.values)
+        return ["04_external_validation/predictions.csv"] if wanted else []
 
     @property
     def _checkpoints(self) -> dict[str, str]:

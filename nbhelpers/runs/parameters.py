@@ -20,13 +20,11 @@ from nbhelpers.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 STAGES = (
-    "01_prompting",
-    "02_cropping",
-    "03_training",
-    "04_external_validation",
-    "05_interpretability",
+    *("01_prompting", "02_cropping", "03_training", "04_external_validation", "05_interpretability"),
     "07_segmentation",
 )
+# Stages that run only where a file names this parameter, whatever the notebook's own default.
+ASKED_BY = {"07_segmentation": "segmentation_data"}
 
 _TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
 
@@ -197,9 +195,18 @@ def load(path: Path | str, notebooks: Path = NOTEBOOKS) -> dict[str, Any]:
                     str(path),
                     f"{declaration.help} (default {declaration.default!r})",
                 )
-    merged = {name: entries[0].default for name, entries in declarations.items()} | values
+    unasked = {name: type(declarations[name][0].default)() for name in ASKED_BY.values() if name in declarations}
+    merged = {name: entries[0].default for name, entries in declarations.items()} | unasked | values
     check_experiment(merged, str(path))
     return merged
+
+
+def stages(values: Mapping[str, Any]) -> list[str]:
+    """The stages that an experiment needs: 01 to 03 for its arms, 04 and 05 for networks, others where it asks."""
+    arms, networks = bool(values["arms"]), bool(values["arms"] or values.get("checkpoints"))
+    wanted = dict.fromkeys(STAGES[:3], arms) | dict.fromkeys(STAGES[3:5], networks)
+    wanted |= {stage: bool(values.get(name)) for stage, name in ASKED_BY.items()}
+    return [stage for stage in STAGES if wanted[stage]]
 
 
 def check_experiment(values: Mapping[str, Any], where: str) -> None:
@@ -209,7 +216,7 @@ def check_experiment(values: Mapping[str, Any], where: str) -> None:
     for name in (values["run"], *values["arms"], *checkpoints, *values["datasets"]):
         if not safe.fullmatch(str(name)):
             raise UserError(f"{name!r} cannot name a folder", where, "use letters, digits, '_', '-' and '.'")
-    if not values["arms"] and not checkpoints:
+    if not stages(values):
         raise UserError("no arm is named", where, "give at least one, e.g. cropped: {source: simulator, crop: content}")
     for name in set(values["arms"]) & set(checkpoints):
         raise UserError(f"{name!r} is an arm and a checkpoint", where, "give one of them another name")
