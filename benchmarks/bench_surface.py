@@ -1,7 +1,7 @@
 """HD95 of two masks against MedPy and MONAI: `python benchmarks/bench_surface.py [--repeats 5]`.
 
-CPU time of one thread, median, of a blob in 352 pixels and a tree of vessels in 2,048: each as a good model draws it, and
-against another one, where no outline is shared.
+CPU time of one thread, median, of a blob in 352 pixels and a tree of vessels in 2,048: each as a good model draws it,
+and against another one, where no outline is shared.
 """
 
 from __future__ import annotations

@@ -83,7 +83,8 @@ def surfaces(mask: Mask, truth: Mask) -> Surfaces:
 
 
 def _outline(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return mask ^ cv2.erode(mask, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
+    inside = cv2.erode(mask, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
+    return mask ^ np.asarray(inside, dtype=np.uint8)
 
 
 def _distances(from_: NDArray[np.uint8], to: NDArray[np.uint8]) -> Floats:

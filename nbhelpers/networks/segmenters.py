@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +98,8 @@ class SmallUnet(nn.Module):
         super().__init__()
         self.block = block
         self.first = _double(channels * block * block, widths[0])
-        self.down = nn.ModuleList(_double(a, b) for a, b in zip(widths, widths[1:], strict=False))
-        self.up = nn.ModuleList(_double(a + b, a) for a, b in zip(widths, widths[1:], strict=False))
+        self.down = nn.ModuleList(_double(a, b) for a, b in pairwise(widths))
+        self.up = nn.ModuleList(_double(a + b, a) for a, b in pairwise(widths))
         self.last = nn.Conv2d(widths[0], block * block, 1)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -202,8 +203,9 @@ def prepared(image: Pixels, colour: str, size: int) -> Pixels:
     if colour == "rgb":
         return np.ascontiguousarray(image.transpose(2, 0, 1))
     if colour == "gray":
-        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))[None]
-    return np.asarray(cv2.createCLAHE(2.0, (8, 8)).apply(np.ascontiguousarray(image[..., 1])))[None]
+        return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)[None]
+    levelled = cv2.createCLAHE(2.0, (8, 8)).apply(np.ascontiguousarray(image[..., 1]))
+    return np.asarray(levelled, dtype=np.uint8)[None]
 
 
 def own_scale(batch: torch.Tensor) -> torch.Tensor:

@@ -20,7 +20,7 @@ from PIL import Image
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import decode, read_gray, write_png
 from nbhelpers.runs.files import inside
-from nbhelpers.segmentation.datasets import IMAGE_SUFFIXES, Mask, Pixels, stem
+from nbhelpers.segmentation.datasets import IMAGE_SUFFIXES, Mask, Pixels, stem, to_gray
 
 # Kinds of an answer that holds no mask: it scores 0.
 NO_MASK = frozenset({"missing", "refused", "text_only", "draft_only", "broken", "unreadable"})
@@ -146,7 +146,7 @@ def classify(answer: Pixels, image: Pixels, thin: bool = False) -> str:
     By colour, by the share of pixels that are nearly black or white, by correlation with the image, by whether the
     border is white, and by what filling and the corners hold. `thin` structures are outlines by nature.
     """
-    gray, base = (cv2.cvtColor(values, cv2.COLOR_RGB2GRAY) for values in (answer, image))
+    gray, base = to_gray(answer), to_gray(image)
     coloured = np.ptp(answer.astype(np.int16), axis=2) > COLOURFUL
     new_colour = coloured & ~(np.ptp(image.astype(np.int16), axis=2) > COLOURFUL)
     two_level = float(np.mean((gray <= DARK) | (gray >= BRIGHT)))
@@ -172,7 +172,7 @@ def classify(answer: Pixels, image: Pixels, thin: bool = False) -> str:
 
 def _drawn_kind(bright: Mask) -> str:
     """Of a white-on-black picture: a filled mask, an outline alone, or a mask with writing in a corner."""
-    count, labels, stats, centres = cv2.connectedComponentsWithStats(bright.astype(np.uint8), connectivity=8)
+    count, _, stats, centres = cv2.connectedComponentsWithStats(bright.astype(np.uint8), connectivity=8)
     height, width = bright.shape
     small = [
         number

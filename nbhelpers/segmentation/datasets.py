@@ -130,6 +130,11 @@ def read_rgb(path: Path) -> Pixels:
     return np.asarray(image.convert("RGB"))
 
 
+def to_gray(image: Pixels) -> Pixels:
+    """An RGB image's luminance, uint8 `(h, w)`."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
 def read_mask(path: Path) -> Mask:
     """A mask file as bool `(h, w)`: foreground is above half of the file's own maximum.
 
@@ -245,9 +250,7 @@ def split_groups(cases: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
 
 def twins(found: SegmentationSet) -> list[str]:
     """For each case the earlier case that its picture nearly equals, or ""."""
-    thumbnails = [
-        thumbnail_of(cv2.cvtColor(found.image(case), cv2.COLOR_RGB2GRAY)) for case in found.cases.to_dict("records")
-    ]
+    thumbnails = [thumbnail_of(to_gray(found.image(case))) for case in found.cases.to_dict("records")]
     hashes = np.stack([perceptual_hash(thumbnail) for thumbnail in thumbnails])
     names = found.cases["case"].tolist()
     return [names[twin] if twin >= 0 else "" for twin in near_duplicates(hashes, np.stack(thumbnails), NEAR_BITS)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
@@ -15,7 +15,7 @@ from nbhelpers.metrics.overlap import cldice, dice, dice_shifted
 from nbhelpers.metrics.surface import outline, surfaces
 from nbhelpers.runs.progress import progress
 from nbhelpers.segmentation.answers import NO_MASK, Answers, drawn_ceiling
-from nbhelpers.segmentation.datasets import Mask, Pixels, SegmentationSet
+from nbhelpers.segmentation.datasets import Mask, Pixels, SegmentationSet, to_gray
 
 MISSED = 0.1  # a Dice below this is a miss
 PAPER_THRESHOLD = 240  # "grey above 240 is foreground"
@@ -122,7 +122,7 @@ def covariate_table(sets: Mapping[str, SegmentationSet]) -> pd.DataFrame:
 
 
 def _covariates(image: Pixels, truth: Mask, thin: bool) -> dict[str, float]:
-    gray = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
+    gray = to_gray(image)
     reach = max(3, round(0.03 * math.hypot(*truth.shape))) | 1
     ring = cv2.dilate(truth.astype(np.uint8), np.ones((reach, reach), np.uint8)).astype(bool) & ~truth
     edge = outline(truth)
@@ -147,7 +147,7 @@ def primary(scores: pd.DataFrame, threshold: int) -> pd.DataFrame:
 def wide(scores: pd.DataFrame, dataset: str, threshold: int, value: str = "dice") -> pd.DataFrame:
     """One data set's `value` at a threshold, a row a case and a column a model."""
     here = primary(scores, threshold)
-    return here[here["dataset"] == dataset].pivot(index="case", columns="model", values=value)
+    return here[here["dataset"] == dataset].pivot_table(index="case", columns="model", values=value)
 
 
 def group_weights(groups: Sequence[str], n_resamples: int, seed: int) -> NDArray[np.float64]:
@@ -202,21 +202,17 @@ def sweep_table(scores: pd.DataFrame, sets: Mapping[str, SegmentationSet], most:
     at 1,024 pixels, unblurred, and blurred by 1.5 pixels and coded; no model stands behind them.
     """
     table = scores[scores["role"] != "floor"].groupby(["dataset", "model", "threshold"], sort=False)["dice"]
-    rows = table.agg(dice="mean", n="size").reset_index().to_dict("records")
+    rows: list[dict[Any, Any]] = table.agg(dice="mean", n="size").reset_index().to_dict("records")
     levels = sorted(scores["threshold"].unique())
     for name, found in sets.items():
         for title, quality, blur in (("drawn truth, PNG", None, 0.0), ("drawn truth, JPEG 75", 75, 1.5)):
-            drawn = [(found.truth(case), case) for case in _spread(found.part("test"), most)]
-            pairs = [(drawn_ceiling(truth, quality, blur), truth) for truth, _ in drawn if truth.any()]
+            truths = [found.truth(case) for case in found.part("test")[:: max(1, len(found.part("test")) // most)]]
+            pairs = [(drawn_ceiling(truth, quality, blur), truth) for truth in truths if truth.any()]
             for level in levels:
                 values = [dice(shares > level, truth) for shares, truth in pairs]
                 row = {"dataset": name, "model": title, "threshold": level, "n": len(values)}
                 rows.append(row | {"dice": float(np.mean(values)) if values else float("nan")})
     return pd.DataFrame(rows)
-
-
-def _spread(cases: list[Any], most: int) -> Iterator[Any]:
-    yield from cases[:: max(1, math.ceil(len(cases) / most))]
 
 
 def chosen_thresholds(scores: pd.DataFrame, threshold: int, seed: int = 0) -> pd.DataFrame:
@@ -227,7 +223,7 @@ def chosen_thresholds(scores: pd.DataFrame, threshold: int, seed: int = 0) -> pd
     rows = []
     swept = scores[scores["role"] != "floor"]
     for (name, model), cases in swept.groupby(["dataset", "model"], sort=False):
-        table = cases.pivot(index="case", columns="threshold", values="dice")
+        table = cases.pivot_table(index="case", columns="threshold", values="dice")
         groups = cases.drop_duplicates("case").set_index("case")["group"][table.index]
         names = np.random.default_rng([seed, 74]).permutation(np.sort(groups.unique()))
         first = groups.isin(names[: len(names) // 2]).to_numpy()

@@ -55,7 +55,7 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str)
                     values = getattr(PUBLISHED[task], measure)[extreme]
                     look: dict[str, Any] = {"marker": "D", "ms": 5, "mfc": "white", "mec": "black", "ls": ""}
                     here.plot([place - 0.2, place + 0.2], values, **look)
-            count = int(rows.loc["hard", "n"])
+            count = round(float(rows["n"]["hard"]))
             here.set_xticks([0, 1], [f"hardest {count}", f"easiest {count}"])
             if line == 0:
                 here.set_ylim(0, 1.03)

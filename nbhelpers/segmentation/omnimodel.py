@@ -25,17 +25,17 @@ from nbhelpers.segmentation.specialists import brought, check_route
 ROUTES = ("stand_in", "masks", "gemini", "gemini_json")
 STAND_IN = "stand-in (no omnimodel)"
 # One a task, as the study has; its own wording is not repeated here.
+_RULE = (
+    "in pure white, everything else pure black. Keep size and position of the image; add no text, outline or shading."
+)
 PROMPTS = {
-    "polyp": "This is a frame of a colonoscopy. Draw its segmentation mask: every polyp filled in pure white, everything "
-    "else pure black. Keep size and position of the image; add no text, outline or shading.",
-    "vessels": "This is a fundus photograph. Draw its segmentation mask: every retinal blood vessel, down to the thinnest, "
-    "in pure white at its true width, everything else pure black. Keep size and position; add no text or shading.",
-    "lesion": "Draw the segmentation mask of this medical image: every lesion filled in pure white, everything else pure "
-    "black; an image without a lesion gives a black picture. Keep size and position; add no text, outline or shading.",
-    "lungs": "This is a chest X-ray. Draw its segmentation mask: both lung fields filled in pure white, everything else "
-    "pure black. Keep size and position of the image; add no text, outline or shading.",
-    "object": "Draw the segmentation mask of the main object of this image: the object filled in pure white, everything "
-    "else pure black. Keep size and position of the image; add no text, outline or shading.",
+    "polyp": f"This is a frame of a colonoscopy. Draw its segmentation mask: every polyp filled {_RULE}",
+    "vessels": "This is a fundus photograph. Draw its segmentation mask: every retinal blood vessel, down to the "
+    f"thinnest and at its true width, {_RULE}",
+    "lesion": "Draw the segmentation mask of this medical image (an image without a lesion gives a black picture): "
+    f"every lesion filled {_RULE}",
+    "lungs": f"This is a chest X-ray. Draw its segmentation mask: both lung fields filled {_RULE}",
+    "object": f"Draw the segmentation mask of this image: its main object filled {_RULE}",
 }
 
 

@@ -6,7 +6,7 @@ that no order of the files decides: a selection is a set of weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
@@ -144,7 +144,7 @@ def _selections(table: pd.DataFrame, covariates: pd.DataFrame) -> dict[str, tupl
         found[THIRD] = table[THIRD].to_numpy()
     own = covariates.set_index("case").reindex(table.index)
     for name, hard in COVARIATES.items():
-        if name in own and own[name].nunique() > 1:
+        if name in own and own[name].min() < own[name].max():
             values = own[name].to_numpy(dtype=np.float64)
             found[name] = values if hard == "low" else -values
     return found
@@ -185,7 +185,7 @@ def curve_table(scores: pd.DataFrame, covariates: pd.DataFrame, threshold: int, 
                 continue
             parts = pd.qcut(known, min(bins, known.nunique()), labels=False, duplicates="drop")
             for part in sorted(set(parts)):
-                cases: Sequence[str] = parts.index[parts == part].tolist()
+                cases = parts.index[parts == part]
                 row = {"dataset": dataset, "covariate": name, "bin": int(part), "n": len(cases)}
                 row |= {"centre": float(known[cases].median())}
                 rows.append(row | {"mean_a": table.loc[cases, A].mean(), "mean_b": table.loc[cases, B].mean()})

@@ -43,7 +43,11 @@ def _films(
             rows.append({"case": f"{split}_{number:04d}", "split": split, "label": "pneumonia", **seeds})
     cases = pd.DataFrame(rows)
     cases["image"] = [f"{row['case']}_{row['pair_seed']}.png" for row in rows]
-    missing = [row for row in cases.to_dict("records") if not (root / f"truth_{row['image']}").is_file()]
+    missing = [
+        row | {"image": image}
+        for row, image in zip(rows, cases["image"], strict=True)
+        if not (root / f"truth_{image}").is_file()
+    ]
     drawn = map_rows(partial(_draw, folder=root), missing, int(parameters.get("workers", 0)))
     for _ in progress(drawn, desc="drawing films", total=len(missing), unit="film"):
         pass

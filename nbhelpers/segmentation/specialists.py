@@ -24,7 +24,7 @@ CROP = 96  # pixels a side of the squares that a network for vessels is trained 
 
 
 def brought(path: str, dataset: str) -> Path:
-    """The folder of a route `masks:<folder>`: below the project's root or the data root; its part `<dataset>` if any."""
+    """The folder of `masks:<folder>`, below the project's root or the data root; its part `<dataset>` if it has one."""
     for root in (user_path(path), data_root() / path):
         if root.is_dir():
             return root / dataset if (root / dataset).is_dir() else root
@@ -110,7 +110,7 @@ def _trained(
 
 
 def _mask2former(folder: Path, images: Iterable[Pixels], device: Device) -> Iterator[Pixels]:
-    """Maps of a Mask2Former of transformers, from a local folder: what its last label (1 of background, object) covers."""
+    """Maps of a Mask2Former of transformers, from a local folder: what its last label (the object) covers."""
     try:
         import torch
         from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
@@ -121,7 +121,7 @@ def _mask2former(folder: Path, images: Iterable[Pixels], device: Device) -> Iter
         why = " ".join(str(error).split())[:200]
         do = "pip install transformers, and give a folder that its save_pretrained wrote"
         raise UserError(f"Mask2Former cannot be loaded: {why}", str(folder), do) from None
-    model = model.to(device.torch).eval()
+    torch.nn.Module.to(model, device.torch).eval()
     foreground = model.config.num_labels - 1
     for image in images:
         with torch.inference_mode():
