@@ -113,7 +113,7 @@ class Plan:
         return {path for path in map(user_path, named) if path.is_file()}
 
     def _matters(self, name: str) -> bool:
-        used = set(self.sources) | set(self.values["datasets"])
+        used = set(self.sources) | set(self.values["datasets"]) | {str(self.values["omnimodel"]).partition("_")[0]}
         return name not in NOT_IN_RESULTS and all(
             used & owners for beginning, owners in ONLY_FOR.items() if name.startswith(beginning)
         )

@@ -161,7 +161,7 @@ def classify(answer: Pixels, image: Pixels, thin: bool = False) -> str:
     if coloured.mean() > 0.002 and coloured.sum() > 0.5 * np.count_nonzero(answer.max(axis=2) > 127):
         return "coloured"
     border = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
-    if two_level > 0.8 and border.mean() > 0.8 and not bright.all():
+    if two_level > 0.8 and border.mean() > 0.6 and 0.5 < bright.mean() < 1:
         return "inverted"
     if two_level < 0.8:
         return "overlay" if alike > 0.8 else "soft"

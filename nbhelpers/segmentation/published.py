@@ -1,4 +1,4 @@
-"""Values of arXiv 2509.00866 (Zhang, Chen, Zhou), as reference marks: its protocol is repeated here, not its numbers."""
+"""Values of arXiv 2509.00866 (Zhang, Chen, Zhou), as marks: its protocol is repeated here, not its numbers."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import contextlib
 import importlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,7 +16,7 @@ from google.genai import errors, types
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini.key import api_key, redact
-from nbhelpers.image_models.gemini.outcomes import Outcome, from_reply, from_status
+from nbhelpers.image_models.gemini.outcomes import Outcome, from_reply, from_status, text_of
 
 
 def _exceptions(*names: str) -> tuple[type[BaseException], ...]:
@@ -44,6 +44,9 @@ UNUSABLE = _exceptions(
 )
 
 
+TEXT_TOKENS = 8192  # of a reply of text: masks in base64 may repeat themselves without an end
+
+
 @dataclass(frozen=True)
 class Request:
     """What decides an image besides the prompt.
@@ -56,20 +59,32 @@ class Request:
         Such as `1:1`.
     image_size : str or None
         `1K`, `2K` or `4K`; None leaves it to the model, since not every model knows the option.
+    as_text : bool
+        Ask for text (masks as JSON) in place of an image: without thinking, and with a bounded reply.
     """
 
     model: str
     api_version: str = "v1beta"
     aspect_ratio: str = "1:1"
     image_size: str | None = None
+    as_text: bool = False
 
     @property
     def configuration(self) -> dict[str, Any]:
         """The options as the ledger's key sees them."""
-        return {"aspect_ratio": self.aspect_ratio, "image_size": self.image_size}
+        image = {"aspect_ratio": self.aspect_ratio, "image_size": self.image_size}
+        return {"as_text": True} if self.as_text else image
 
     def config(self, seed: int) -> types.GenerateContentConfig:
         """The SDK's configuration for one image; the reply is left raw, since the SDK drops parts of it."""
+        if self.as_text:
+            return types.GenerateContentConfig(
+                response_modalities=["TEXT"],
+                thinking_config=types.ThinkingConfig(thinking_budget=0),
+                max_output_tokens=TEXT_TOKENS,
+                seed=seed,
+                should_return_http_response=True,
+            )
         return types.GenerateContentConfig(
             response_modalities=["IMAGE"],
             image_config=types.ImageConfig(aspect_ratio=self.aspect_ratio, image_size=self.image_size),
@@ -117,16 +132,20 @@ def make_client(api_version: str, deadline_s: float) -> genai.Client:
     )
 
 
-async def ask(client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float) -> str | Outcome:
+async def ask(
+    client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float, image: bytes | None = None
+) -> str | Outcome:
     """Ask for one image: the body of a reply with status 200 (for `read_body`), or the outcome of what was none.
 
-    `deadline_s` bounds the request as a whole, in seconds: a time-out of the HTTP library bounds one read, and a
-    service that sends a byte now and then outlives it.
+    `image` (PNG) is what the model is given to work on. `deadline_s` bounds the request as a whole, in seconds: a
+    time-out of the HTTP library bounds one read, and a service that sends a byte now and then outlives it.
     """
+    # The words first: whoever reads a request finds them in its first part.
+    contents: Any = [prompt, types.Part.from_bytes(data=image, mime_type="image/png")] if image else prompt
     try:
         async with asyncio.timeout(deadline_s):
             reply = await client.aio.models.generate_content(
-                model=request.model, contents=prompt, config=request.config(seed)
+                model=request.model, contents=contents, config=request.config(seed)
             )
     except Exception as error:
         return from_error(error, f"no whole reply within {deadline_s:g} s")
@@ -134,9 +153,15 @@ async def ask(client: genai.Client, request: Request, prompt: str, seed: int, de
     return (raw.body if raw else None) or ""
 
 
-def read_body(body: str) -> Outcome:
-    """Outcome of a reply's body; decodes its image, so it is kept off the event loop."""
-    return _clean(from_reply(body))
+def read_body(body: str, as_text: bool = False) -> Outcome:
+    """Outcome of a reply's body; decodes its image, so it is kept off the event loop.
+
+    With `as_text` a reply of text is what was asked for: `ok`, its words in UTF-8 as the data.
+    """
+    outcome = from_reply(body)
+    if as_text and outcome.kind == "text_only":
+        outcome = replace(outcome, kind="ok", detail="", data=text_of(body).encode())
+    return _clean(outcome)
 
 
 def from_error(error: Exception, late: str = "no whole reply in time") -> Outcome:

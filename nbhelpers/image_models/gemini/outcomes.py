@@ -30,6 +30,7 @@ OUTCOMES = {
     "configuration": "key, model or request is wrong",
     "unknown": "this process ended before the reply",
 }
+DRAFT_ALONE = "a draft alone: the model thought of an image and sent none"
 # Asking again may bring an image, and each try may be billed: so they are counted and bounded, over all runs.
 REFUSALS = frozenset({"prompt_blocked", "image_blocked", "no_image", "text_only", "corrupt"})
 # The fault is not the prompt's: asked again after a wait.
@@ -125,7 +126,15 @@ def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
     text = " ".join(str(part["text"]) for part in _parts(candidates) if part.get("text"))
     if text:
         return Outcome("text_only", _line(text), facts=facts)
+    if any(_mapping(part).get("thought") for entry in candidates for part in _all_parts(entry)):
+        return Outcome("no_image", DRAFT_ALONE, facts=facts)
     return Outcome("no_image", _line(reason) or "empty reply", facts=facts)
+
+
+def text_of(body: str | bytes) -> str:
+    """All text of a reply with status 200, thoughts left out."""
+    candidates = [entry for entry in _list(json.loads(body).get("candidates")) if isinstance(entry, Mapping)]
+    return "".join(str(part["text"]) for part in _parts(candidates) if part.get("text"))
 
 
 def from_status(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Outcome:
@@ -169,9 +178,13 @@ def _check_image(data: bytes) -> None:
 
 def _parts(candidates: list[Any]) -> Iterator[Mapping[str, Any]]:
     for candidate in candidates:
-        for part in _list(_mapping(candidate.get("content")).get("parts")):
+        for part in _all_parts(candidate):
             if isinstance(part, Mapping) and not part.get("thought"):
                 yield part
+
+
+def _all_parts(candidate: Mapping[str, Any]) -> list[Any]:
+    return _list(_mapping(candidate.get("content")).get("parts"))
 
 
 def _images(candidates: list[Any]) -> Iterator[object]:
