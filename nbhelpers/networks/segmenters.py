@@ -311,5 +311,7 @@ def _augmented(
 def _loss(logits: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
     shares = torch.sigmoid(logits)
     shared = (shares * target).sum((1, 2, 3))
-    overlap = (2 * shared + 1) / (shares.sum((1, 2, 3)) + target.sum((1, 2, 3)) + 1)
+    # With a smaller term, an image without an object teaches nothing once much of it is taken for one.
+    smooth = 0.005 * target[0].numel()
+    overlap = (2 * shared + smooth) / (shares.sum((1, 2, 3)) + target.sum((1, 2, 3)) + smooth)
     return functional.binary_cross_entropy_with_logits(logits, target) + 1 - overlap.mean()
