@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 
 from nbhelpers import style
-from nbhelpers.metrics.wording import p_text, signed
+from nbhelpers.metrics.wording import difference, in_words, interval, p_text
 from nbhelpers.segmentation.answers import NO_MASK, Answers
 from nbhelpers.segmentation.datasets import SegmentationSet
 from nbhelpers.segmentation.omnimodel import STAND_IN
@@ -68,10 +68,10 @@ def overall(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
             "data": [names[name] for name in table["dataset"]],
             "model": table["model"],
             "n": table["n"],
-            "Dice": signed_free(table, "dice"),
+            "Dice": in_words(interval, table, ("dice", "dice_low", "dice_high")),
             "median": table["median"].map("{:.3f}".format),
             "missed": table["missed"].map("{:.0%}".format),
-            "minus specialist": signed(table, "difference", "difference_low", "difference_high"),
+            "minus specialist": in_words(difference, table, ("difference", "difference_low", "difference_high")),
             "won": ["" if value != value else f"{value:.0%}" for value in table["won"]],
             "with a mask": table["answered"],
             "Dice of those": table["dice_answered"].map("{:.3f}".format),
@@ -79,12 +79,6 @@ def overall(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
         }
     )
     return shown
-
-
-def signed_free(table: pd.DataFrame, name: str) -> list[str]:
-    """A value with the interval of the columns `<name>_low` and `<name>_high`: `0.812 (0.790-0.834)`."""
-    cells = table[[name, f"{name}_low", f"{name}_high"]].to_numpy(dtype=float)
-    return [f"{value:.3f} ({low:.3f}-{high:.3f})" for value, low, high in cells]
 
 
 def distances(table: pd.DataFrame, names: Mapping[str, str], definition: str) -> pd.DataFrame:
@@ -112,7 +106,7 @@ def comparison(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
             "n": table["n"],
             "specialist": table["mean_a"].map("{:.3f}".format),
             "omnimodel": table["mean_b"].map("{:.3f}".format),
-            "omnimodel - specialist": signed(table, "difference", "ci_low", "ci_high"),
+            "omnimodel - specialist": in_words(difference, table, ("difference", "ci_low", "ci_high")),
             "by selection alone": ["" if value != value else f"{value:+.3f}" for value in table["swap_null"]],
             "swap p": [p_text(value) for value in table["swap_p"]],
         }
