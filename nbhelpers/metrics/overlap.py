@@ -95,9 +95,13 @@ def dice_shifted(mask: Mask, truth: Mask, share: float = 0.03) -> float:
 def cldice(mask: Mask, truth: Mask) -> float:
     """Centreline Dice (Shit et al. 2021): harmonic mean of the shares of each skeleton inside the other mask, 0 to 1.
 
-    For vessels; of a blob it says nothing. 1 when both masks are empty, 0 when one is.
+    For vessels; of a blob it says nothing. 1 when both masks are empty, 0 when one is. Without scikit-image, which
+    draws the skeletons, a `UserError`.
     """
-    from skimage.morphology import skeletonize
+    try:
+        from skimage.morphology import skeletonize
+    except ImportError:
+        raise UserError("clDice needs scikit-image", "environment", "pip install scikit-image") from None
 
     if not mask.any() or not truth.any():
         return float(not mask.any() and not truth.any())
