@@ -34,8 +34,9 @@ def _colour(model: str) -> str:
 def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str) -> Figure:
     """The study's table redrawn: Dice and HD95 of both models on the hardest and the easiest cases, by its own choice.
 
-    Bars are this run's; the black line at the omnimodel's is what choosing by the specialist's Dice gives two
-    exchangeable models. Diamonds are the study's values for the same kind of task: other cases, other models.
+    Bars are this run's; above them stand the omnimodel's gap to the specialist, and the gap that choosing by the
+    specialist's Dice gives two exchangeable models. Diamonds are the study's values for the same kind of task: other
+    cases and models.
     """
     chosen = comparison[comparison["selection"] == "specialist"]
     figure, axes = plt.subplots(2, len(names), figsize=(PAGE_WIDTH, 5.4), squeeze=False)
@@ -49,8 +50,7 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str)
                 here.bar(place - 0.2, row[first], 0.36, color=A_COLOUR)
                 here.bar(place + 0.2, row[second], 0.36, color=B_COLOUR)
                 if measure == "dice":
-                    expected = row[first] + row["swap_null"]
-                    here.plot([place + 0.02, place + 0.38], [expected] * 2, color="black", lw=2.2)
+                    _say_gap(here, place, row)
                 if task:
                     values = getattr(PUBLISHED[task], measure)[extreme]
                     look: dict[str, Any] = {"marker": "D", "ms": 5, "mfc": "white", "mec": "black", "ls": ""}
@@ -58,14 +58,13 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str)
             count = round(float(rows["n"]["hard"]))
             here.set_xticks([0, 1], [f"hardest {count}", f"easiest {count}"])
             if line == 0:
-                here.set_ylim(0, 1.03)
+                here.set_ylim(0, 1.25)
                 here.set_title(two_lines(names[name]))
             if column == 0:
                 here.set_ylabel("mean Dice" if line == 0 else "mean HD95 (px)")
     handles: list[Any] = [
         Patch(color=A_COLOUR, label="specialist"),
         Patch(color=B_COLOUR, label=omnimodel),
-        Line2D([], [], color="black", lw=2.2, label="an equal model, by the choice alone"),
     ]
     tasks = {TITLES[TASK_OF[name]] for name in names if name in TASK_OF}
     if tasks:
@@ -74,6 +73,12 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str)
     figure.suptitle("Cases chosen by the specialist's own Dice")
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
+
+
+def _say_gap(axes: Axes, place: int, row: Any) -> None:
+    """Above a pair of bars: the gap b - a, and the one that the choice alone gives."""
+    told = f"gap {row['difference']:+.2f}\nby choice {row['swap_null']:+.2f}"
+    axes.text(place, 1.05, told, ha="center", va="bottom", fontsize=7)
 
 
 def paired_scatter(
@@ -115,13 +120,13 @@ def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
         for place, row in enumerate(rows.to_dict("records")):
             here.bar(place - 0.2, row["mean_a"], 0.36, color=A_COLOUR)
             here.bar(place + 0.2, row["mean_b"], 0.36, color=_colour("specialist_seed_1"))
-            here.plot([place + 0.02, place + 0.38], [row["mean_a"] + row["swap_null"]] * 2, color="black", lw=2.2)
+            _say_gap(here, place, row)
             labels.append(f"{row['extreme']}\nby {row['chosen by'].replace(' ', chr(10))}")
         here.set_xticks(range(len(labels)), labels, fontsize=7.5)
+        here.set_ylim(0, 1.25)
         here.set_title(two_lines(names[name]))
     axes[0, 0].set_ylabel("mean Dice")
     handles: list[Any] = [Patch(color=A_COLOUR, label="first seed"), Patch(color="#6fa0cf", label="other seed")]
-    handles.append(Line2D([], [], color="black", lw=2.2, label="an equal model, by the choice alone"))
     figure.suptitle("The same network, two seeds")
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
