@@ -46,7 +46,9 @@ format: $(STAMP)
 	$(BIN)/python -m ruff format .
 	$(BIN)/python -m nbstripout --keep-id notebooks/*.ipynb
 
-lock: $(STAMP)
+# not by way of the stamp: what pyproject.toml has just been given is not installed before it is locked
+lock:
+	@test -x $(BIN)/uv || $(MAKE) --no-print-directory setup
 	@$(BIN)/python -m uv pip compile pyproject.toml --extra dev --extra roentgen --universal --python-version 3.11 \
 	  --fork-strategy fewest --generate-hashes --no-emit-index-url --no-emit-find-links --no-annotate \
 	  --custom-compile-command "make lock" --quiet -o requirements.lock

@@ -1,6 +1,6 @@
 """The one command: `python -m nbhelpers run | fetch | checkpoint | handout`, each with `--help`.
 
-Exit codes: 0; 1 when a notebook stopped; 2 for bad input, with one line that says what, where and what to do.
+Exit codes: 0; 1 when a notebook stopped; 2 for bad input, each fault a line of what, where and what to do.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ def _parser() -> argparse.ArgumentParser:
         verb.add_argument("parameters")
         if name == "notebook":
             verb.add_argument("--arm")
+        if name == "check":
+            verb.add_argument("--elsewhere", action="store_true")
     return parser
 
 
@@ -78,7 +80,7 @@ def _do(chosen: argparse.Namespace) -> int:
         case "check":
             from nbhelpers.pipeline.checks import check_inputs
 
-            check_inputs(chosen.parameters)
+            check_inputs(chosen.parameters, here=not chosen.elsewhere)
         case "arms":
             from nbhelpers.pipeline.command import write_arm_tables
 
@@ -103,7 +105,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _do(_parser().parse_args(arguments))
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)
+        print(*(f"error: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr, flush=True)
         return 2
     except KeyboardInterrupt:
         return 130

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 
 class UserError(Exception):
     """What is wrong, where, and what to do about it, in one message and without a traceback.
@@ -21,6 +23,22 @@ class UserError(Exception):
     def __init__(self, what: str, where: str = "", do: str = "") -> None:
         self.what, self.where, self.do = what, str(where), do
         super().__init__(what, self.where, do)
+
+    @classmethod
+    def of(cls, errors: Sequence[UserError]) -> UserError:
+        """One error for one or more; several become a table, a line each, with their place where it is not the same."""
+        if len(errors) == 1:
+            return errors[0]
+        places = {error.where for error in errors}
+        width = max(len(error.what) for error in errors)
+        lines = [
+            f"  {error.what:<{width}}"
+            + (f" [{error.where}]" if error.where and len(places) > 1 else "")
+            + (f" -> {error.do}" if error.do else "")
+            for error in errors
+        ]
+        heading = f"{len(errors)} faults" + (f" [{errors[0].where}]" if len(places) == 1 else "")
+        return cls("\n".join((heading, *lines)))
 
     def __str__(self) -> str:
         place = f" [{self.where}]" if self.where else ""

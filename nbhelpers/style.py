@@ -93,6 +93,6 @@ def shared_legend(figure: Figure, axis: Axes, place: str, columns: int) -> None:
     figure.legend(handles, labels, loc=outside, ncols=columns)
 
 
-def two_lines(title: str) -> str:
-    """A title whose words in brackets stand below it, where there is little room."""
-    return title.replace(" (", "\n(", 1)
+def in_lines(title: str) -> str:
+    """A title whose words in brackets stand below it, each on a line of its own, where there is little room."""
+    return title.replace(" (", "\n(")

@@ -16,22 +16,12 @@ from nbhelpers.simulator.truth import read_truth
 
 
 def truth_table(cropped: pd.DataFrame, folder_in: Path) -> pd.DataFrame:
-    """How well each crop did where the truth is known: simulated images, and nothing here looked at it before.
+    """How well each crop did where the truth is known (`folder_in/<source>/truth/<image_id>.png`): simulated images.
 
-    Parameters
-    ----------
-    cropped : DataFrame
-        From `crop_sources`.
-    folder_in : pathlib.Path
-        The stage folder that holds `<source>/truth/<image_id>.png`.
-
-    Returns
-    -------
-    DataFrame
-        One row a source and crop: `images`, `watermark_gone` (share of those that carry one whose box lies outside
-        the crop; empty when none does), `lung_kept` (mean share of lung pixels within the crop), `under_98` (share of
-        images that keep less than 98 % of them), `overlay_left` (mean share of frame, caption, marker and watermark
-        pixels within the crop) and `area` (mean share of the image). No rows without truth.
+    Nothing here looked at it before. One row a source and crop: `images`, `watermark_gone` (share of those that carry
+    one whose box lies outside the crop; empty when none does), `lung_kept` (mean share of lung pixels within the crop),
+    `under_98` (share of images that keep less than 98 % of them), `overlay_left` (mean share of frame, caption, marker
+    and watermark pixels within the crop) and `area` (mean share of the image). No rows without truth.
     """
     measured = []
     for row in progress(cropped[cropped["status"] == "ok"].to_dict("records"), desc="against the truth", unit="image"):

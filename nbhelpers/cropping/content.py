@@ -164,8 +164,7 @@ def find_captions(image: Gray) -> list[Box]:
     near = (bottom <= zone_y) | (top >= height - zone_y) | (right <= zone_x) | (left >= width - zone_x)
     letters = (h >= 4) & (h <= 0.16 * height) & (w >= 3) & (w <= 0.85 * width) & (h <= 3 * w)
     boxes = np.stack([left, top, right, bottom], axis=1)[near & letters]
-    found = [Box(*(int(value) for value in box)) for box in boxes]
-    return found
+    return [Box(*(int(value) for value in box)) for box in boxes]
 
 
 def estimate_lungs(image: Gray) -> Float:

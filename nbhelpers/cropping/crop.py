@@ -7,34 +7,21 @@ from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from nbhelpers.cropping import quality
 from nbhelpers.cropping.content import find_content
-from nbhelpers.cropping.methods import MARGINS, METHODS, check_margins, crop_box, crops_of
+from nbhelpers.cropping.methods import MARGINS, check_margins, crop_box, crops_of
 from nbhelpers.errors import UserError
 from nbhelpers.images import duplicates
-from nbhelpers.images.files import Gray, read_image, to_gray, write_png
+from nbhelpers.images.files import read_image, to_gray, write_png
 from nbhelpers.images.masks import Box
 from nbhelpers.runs.files import inside
-from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import LABELS, read_table, write_table
-
-
-class _Result(NamedTuple):
-    """What came of one image; hash and thumbnail are missing when there was nothing to measure."""
-
-    reason: str
-    detail: str
-    boxes: dict[str, Box]
-    hash: NDArray[np.uint64] | None
-    thumbnail: Gray | None
-
 
 SHOWN = ["source", "crop", "image_id", "label", "width", "height", *Box._fields, "status", "path"]
 
@@ -61,62 +48,40 @@ def crop_source(
     Quality control looks at an image once, within its `content` box, so that every crop, and so every arm of a
     source, holds the same images. What it leaves out keeps its row, with the reason.
 
-    Parameters
-    ----------
-    images : DataFrame
-        `01_prompting/<source>/images.csv`.
-    folder_in, folder_out : pathlib.Path
-        Where that table lies, and where crops go: `<crop>/<image_id>.png`, gray.
-    methods : sequence of str
-        Names of `METHODS`.
-    margins : sequence of 4 floats
-        For `margins`; see `crop_box`.
-    min_side, duplicate_distance : int
-        See `quality.measure` and `images.duplicates.near_duplicates`.
-    workers : int
-        Threads (decoding and filtering run outside Python's lock); 0 is one per CPU core.
+    `images` is `01_prompting/<source>/images.csv`, which lies in `folder_in`; crops go to `<crop>/<image_id>.png` below
+    `folder_out`, gray. `methods` and `margins` are those of `crop_box`, `min_side` (pixels) is for `quality.measure`,
+    `duplicate_distance` for `images.duplicates.near_duplicates`. `workers` are threads (decoding and filtering run
+    outside Python's lock); 0 is one per CPU core.
 
-    Returns
-    -------
-    DataFrame
-        One row an image and crop: the columns of `images`, with `path` the crop's (empty when left out), `crop`, its
-        box `left, top, right, bottom` in pixels of the raw image, `status` (`ok` or `excluded`), `reason` (a key of
-        `quality.REASONS`, or `not drawn`) and `detail`.
-
-    Raises
-    ------
-    UserError
-        When no image of a class is left; the table is written first.
+    Gives one row an image and crop: the columns of `images`, with `path` the crop's (empty when left out), `crop`, its
+    box `left, top, right, bottom` in pixels of the raw image, `status` (`ok` or `excluded`), `reason` (a key of
+    `quality.REASONS`, or `not drawn`) and `detail`. When no image of a class is left, it is written, and a `UserError`
+    is raised.
     """
-    for method in methods:
-        if method not in METHODS:
-            raise UserError(f"unknown crop {method!r}", "arms", suggest(method, METHODS))
     check_margins(margins)
     work = partial(
         _crop_image, folder_in=folder_in, folder_out=folder_out, methods=methods, margins=margins, min_side=min_side
     )
     rows = images[["image_id", "path", "status"]].fillna("").to_dict("records")
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        results = list(
-            progress(pool.map(work, rows), desc=f"cropping {folder_out.name}", total=len(rows), unit="image")
-        )
-    reasons, details = [result.reason for result in results], [result.detail for result in results]
+        bar = progress(pool.map(work, rows), desc=f"cropping {folder_out.name}", total=len(rows), unit="image")
+        measured, boxes = zip(*bar, strict=True) if rows else ((), ())
+    reasons, details = [one.reason for one in measured], [one.detail for one in measured]
     fit = np.flatnonzero([reason == "" for reason in reasons])
     if len(fit):
-        hashes = np.array([results[index].hash for index in fit], dtype=np.uint64)
-        thumbnails = np.array([results[index].thumbnail for index in fit], dtype=np.uint8)
+        hashes = np.array([measured[index].hash for index in fit], dtype=np.uint64)
+        thumbnails = np.array([measured[index].thumbnail for index in fit], dtype=np.uint8)
         for place, twin in zip(fit, duplicates.near_duplicates(hashes, thumbnails, duplicate_distance), strict=True):
             if twin >= 0:
                 reasons[place] = "near_duplicate"
                 details[place] = f"of {images['image_id'].iloc[fit[twin]]}"
-    cropped = _rows(images, [result.boxes for result in results], reasons, details, methods)
+    cropped = _rows(images, boxes, reasons, details, methods)
     write_table(cropped, folder_out / "images.csv", "cropped")
-    left = cropped.loc[cropped["status"] == "ok", "label"]
+    left = cropped.loc[cropped["status"] == "ok", "label"].to_numpy()
     for label in LABELS:
-        if not (left == label).any():
-            raise UserError(
-                f"quality control left no image of class {label}", str(folder_out / "images.csv"), "see column reason"
-            )
+        if label not in left:
+            where = str(folder_out / "images.csv")
+            raise UserError(f"quality control left no image of class {label}", where, "see column reason")
     return cropped
 
 
@@ -134,9 +99,7 @@ def _rows(
     tables = []
     for method in methods:
         sides = pd.DataFrame([found.get(method, (np.nan,) * 4) for found in boxes], columns=list(Box._fields))
-        path = [
-            f"{method}/{name}.png" if not reason else "" for name, reason in zip(kept["image_id"], reasons, strict=True)
-        ]
+        path = (f"{method}/" + kept["image_id"].astype(str) + ".png").where(kept["reason"] == "", "")
         tables.append(pd.concat([kept.assign(crop=method, path=path), sides], axis=1))
     cropped = pd.concat(tables, ignore_index=True)
     first = ["image_id", "path", "label", "crop", *Box._fields, "status", "reason", "detail"]
@@ -173,24 +136,21 @@ def crop_sources(
     `tables` holds each source's `images.csv`; its images lie in `folder_in/<source>`, and the crops go to
     `folder_out/<source>`. `settings` are those of `crop_source`.
     """
-    return pd.concat(
-        [
-            crop_source(tables[source], folder_in / source, folder_out / source, methods, **settings)
-            for source, methods in crops_of(arms).items()
-        ],
-        ignore_index=True,
-    )
+    cropped = [
+        crop_source(tables[source], folder_in / source, folder_out / source, methods, **settings)
+        for source, methods in crops_of(arms).items()
+    ]
+    return pd.concat(cropped, ignore_index=True)
 
 
 def exclusions(cropped: pd.DataFrame) -> pd.DataFrame:
     """What quality control left out, by source: `source, images, <each reason>, kept`, counted once an image."""
     images = cropped.drop_duplicates(["source", "image_id"])
-    rows = []
-    for source, group in images.groupby("source", sort=False):
-        counts = group["reason"].fillna("").value_counts()
-        known = {reason: int(counts.get(reason, 0)) for reason in ("not drawn", *quality.REASONS)}
-        rows.append({"source": source, "images": len(group), **known, "kept": int((group["status"] == "ok").sum())})
-    return pd.DataFrame(rows)
+    reasons = images["reason"].mask(images["status"] == "ok", "kept")
+    counts = pd.crosstab(images["source"], reasons).reindex(images["source"].unique())
+    counts = counts.reindex(columns=["not drawn", *quality.REASONS, "kept"], fill_value=0)
+    counts.insert(0, "images", images.groupby("source").size())
+    return counts.rename_axis(columns=None).reset_index()
 
 
 def _crop_image(
@@ -200,13 +160,13 @@ def _crop_image(
     methods: Sequence[str],
     margins: Sequence[float],
     min_side: int,
-) -> _Result:
+) -> tuple[quality.Measures, dict[str, Box]]:
     if row["status"] != "ok":
-        return _Result("not drawn", str(row["status"]), {}, None, None)
+        return quality.Measures("not drawn", str(row["status"])), {}
     try:
         image = read_image(inside(folder_in, str(row["path"])))
     except UserError as error:
-        return _Result("unreadable", error.what, {}, None, None)
+        return quality.Measures("unreadable", error.what), {}
     gray = to_gray(image)
     content = find_content(gray)
     measured = quality.measure(image, gray, content, min_side)
@@ -215,4 +175,4 @@ def _crop_image(
         for method, box in boxes.items():
             crop = gray[box.top : box.bottom, box.left : box.right]
             write_png(inside(folder_out, f"{method}/{row['image_id']}.png"), crop)
-    return _Result(measured.reason, measured.detail, boxes, measured.hash, measured.thumbnail)
+    return measured, boxes

@@ -9,18 +9,12 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
-from nbhelpers.images.contact_sheet import (
-    TILE,
-    grid,
-    row_title,
-    show,
-    shrink,
-    tile_or_blank,
-)
+from nbhelpers.images.contact_sheet import TILE, grid, row_title, show, shrink, tile_or_blank
 from nbhelpers.images.files import read_image
+from nbhelpers.images.masks import Box
 from nbhelpers.runs import Stage
 from nbhelpers.runs.files import inside
-from nbhelpers.style import simulated_note, source_title, two_lines
+from nbhelpers.style import in_lines, simulated_note, source_title
 
 BOX_COLOUR = "#DE8F05"  # orange of the colour-blind-safe palette
 
@@ -28,20 +22,9 @@ BOX_COLOUR = "#DE8F05"  # orange of the colour-blind-safe palette
 def figure_crops(cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, columns: int = 7, seed: int = 0) -> Figure:
     """Before and after: the raw image with the box of its crop drawn in, and below it the crop.
 
-    Crops that keep all of the image are left out, unless no other was asked for.
-
-    Parameters
-    ----------
-    cropped : DataFrame
-        From `crop.crop_sources`.
-    raw_folder : pathlib.Path
-        Holds `<source>/<path>` of the raw images.
-    raw : DataFrame
-        `source, image_id, path` of the raw images.
-    columns : int
-        Images a row.
-    seed : int
-        Chooses which; half of each class.
+    Crops (of `crop.crop_sources`) that keep all of the image are left out, unless no other was asked for. `raw` has
+    `source, image_id, path` of the raw images, which lie in `raw_folder/<source>/<path>`; `seed` chooses which are
+    shown, half of each class.
     """
     fit = cropped[cropped["status"] == "ok"]
     if (fit["crop"] != "none").any():
@@ -54,13 +37,13 @@ def figure_crops(cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, col
         for column, row in enumerate(table.to_dict("records")):
             image = read_image(inside(raw_folder / source, str(row["path_raw"])))
             scale = TILE / max(image.size)
-            left, top, right, bottom = (float(row[side]) * scale for side in ("left", "top", "right", "bottom"))
+            left, top, right, bottom = (float(row[side]) * scale for side in Box._fields)
             tile = shrink(image)
             show(axes[2 * number][column], tile)
             box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=BOX_COLOUR, lw=1.2)
             axes[2 * number][column].add_patch(box)
             show(axes[2 * number + 1][column], tile[round(top) : round(bottom), round(left) : round(right)])
-        row_title(axes[2 * number][0], f"{two_lines(source_title(source))}\nraw")
+        row_title(axes[2 * number][0], f"{in_lines(source_title(source))}\nraw")
         row_title(axes[2 * number + 1][0], f"crop:\n{crop}")
     figure.suptitle("What each crop keeps" + simulated_note(fit["simulated"]), fontsize=9.5)
     return figure

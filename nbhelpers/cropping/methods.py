@@ -19,37 +19,18 @@ def _cut_margins(image: Gray, margins: Sequence[float]) -> Box:
     return Box(round(left * width), round(top * height), width - round(right * width), height - round(bottom * height))
 
 
-def _keep_all(image: Gray, margins: Sequence[float]) -> Box:
-    return Box(0, 0, image.shape[1], image.shape[0])
-
-
 METHODS: dict[str, Callable[[Gray, Sequence[float]], Box]] = {
-    "none": _keep_all,
+    "none": lambda image, margins: _cut_margins(image, (0, 0, 0, 0)),
     "margins": _cut_margins,
     "content": lambda image, margins: find_content(image),
 }
 
 
 def crop_box(image: Gray, method: str = "content", margins: Sequence[float] = MARGINS) -> Box:
-    """The box that a method keeps of an image.
+    """The box, never empty, that a method keeps of an image (uint8, (h, w)).
 
-    Parameters
-    ----------
-    image : uint8 (h, w)
-    method : str
-        `none` keeps all, `margins` takes fixed shares off, `content` looks for the radiograph (`find_content`).
-    margins : sequence of 4 floats
-        Left, top, right, bottom as shares of the image; for `margins` only.
-
-    Returns
-    -------
-    Box
-        Never empty.
-
-    Raises
-    ------
-    UserError
-        For an unknown method, or margins that leave nothing.
+    `none` keeps all, `margins` takes fixed shares off (left, top, right, bottom), `content` looks for the radiograph
+    (`find_content`). An unknown method, or margins that leave nothing, are a `UserError`.
     """
     if method not in METHODS:
         raise UserError(f"unknown crop {method!r}", "arms", suggest(method, METHODS))

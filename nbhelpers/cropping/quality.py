@@ -28,32 +28,18 @@ LUNG_CONTRAST = 0.08  # share of the gray range by which each lung's side is dar
 
 
 class Measures(NamedTuple):
-    """What is measured on one image's radiograph."""
+    """What is measured on one image's radiograph; no hash and no thumbnail where there is nothing to measure."""
 
-    reason: str
-    detail: str
-    hash: NDArray[np.uint64]
-    thumbnail: Gray
+    reason: str  # empty, or a key of `REASONS`
+    detail: str  # the number behind it
+    hash: NDArray[np.uint64] | None = None
+    thumbnail: Gray | None = None
 
 
 def measure(image: Image.Image, gray: Gray, box: Sequence[int], min_side: int) -> Measures:
-    """Judge one image on its own, within the box of its radiograph.
+    """Judge one image on its own (it is never a `near_duplicate`), within the box of its radiograph, in pixels.
 
-    Parameters
-    ----------
-    image : PIL.Image.Image
-        As decoded; only its colours are used.
-    gray : uint8 (h, w)
-        Its luminance.
-    box : left, top, right, bottom
-        The radiograph: a coloured frame is no coloured film.
-    min_side : int
-        Pixels.
-
-    Returns
-    -------
-    Measures
-        `reason` is empty or a key of `REASONS` (never `near_duplicate`), `detail` the number behind it.
+    Of `image` only the colours are used: a coloured frame is no coloured film. `gray` is its luminance.
     """
     left, top, right, bottom = box
     inside = gray[top:bottom, left:right]
@@ -81,7 +67,7 @@ def colourfulness(image: Image.Image, box: Sequence[int]) -> float:
     return float((channels.max(axis=2) - channels.min(axis=2)).mean())
 
 
-def not_a_radiograph(thumbnail: Gray, inside: Gray | None = None) -> str:
+def not_a_radiograph(thumbnail: Gray, inside: Gray) -> str:
     """Why this can be no frontal chest film, or an empty text. Simple on purpose: it stops blunders, not bad films.
 
     1. flat: the 2nd and the 98th percentile lie within `FLAT_RANGE`;
@@ -91,20 +77,14 @@ def not_a_radiograph(thumbnail: Gray, inside: Gray | None = None) -> str:
        gray range.
 
     On the Kermany films (which show chests of children) fewer than 1 in 100 fail; a photograph of something else may
-    pass, and so may an inverted film.
-
-    Parameters
-    ----------
-    thumbnail : uint8 (64, 64)
-        The radiograph, shrunk by area.
-    inside : uint8 (h, w), optional
-        The same at full size, for the tones; the thumbnail is taken when it is missing.
+    pass, and so may an inverted film. `thumbnail` is the radiograph shrunk by area (`thumbnail_of`), `inside` the same
+    at full size, for the tones.
     """
     values = thumbnail.astype(np.float32)
     low, high = np.percentile(values, [2, 98])
     if high - low < FLAT_RANGE:
         return f"flat: {high - low:.0f} gray levels"
-    tones = np.bincount((thumbnail if inside is None else inside).ravel(), minlength=256).astype(np.float64)
+    tones = np.bincount(inside.ravel(), minlength=256).astype(np.float64)
     near = np.convolve(tones, np.ones(13), mode="same")
     first = int(near.argmax())
     others = np.where(np.abs(np.arange(256) - first) > 12, near, 0)

@@ -38,10 +38,10 @@ def film_array(
 ) -> tuple[NDArray[np.uint8], pd.DataFrame]:
     """The films of a set as one array, decoded the first time and mapped from disk from then on.
 
+    Films that cannot be read join the set's `excluded`, with the reason.
+
     Parameters
     ----------
-    film_set : FilmSet
-        Films that cannot be read join its `excluded`, with the reason.
     size : int
         Pixels along a side; the aspect ratio is not kept.
     cache : pathlib.Path, optional
@@ -68,11 +68,7 @@ def film_array(
 
 
 def film_arrays(
-    film_set: FilmSet,
-    sizes: Sequence[int],
-    cache: Path | None = None,
-    workers: int = 0,
-    crop: str = "none",
+    film_set: FilmSet, sizes: Sequence[int], cache: Path | None = None, workers: int = 0, crop: str = "none"
 ) -> tuple[dict[int, NDArray[np.uint8]], pd.DataFrame]:
     """As `film_array` at several sizes, with each film decoded once for all of them that the cache lacks."""
     cache = default_cache() if cache is None else cache

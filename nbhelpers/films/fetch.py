@@ -70,12 +70,7 @@ def fetch(name: str, root: Path | None = None) -> Path:
 
     An interrupted download goes on where it stopped when the command is given again.
 
-    Parameters
-    ----------
-    name : str
-        A key of `RECIPES`.
-    root : pathlib.Path, optional
-        The data root; `runs.data_root()` when None.
+    `name` is a key of `RECIPES`; `root` the data root, `runs.stage.data_root()` when None.
 
     Raises
     ------
@@ -94,7 +89,10 @@ def fetch(name: str, root: Path | None = None) -> Path:
     if target.exists():
         lacking = ", ".join(part for part in recipe.parts if not _has(target, part))
         raise UserError(f"a folder is there, but lacks {lacking}", str(target), "complete it, or move it away")
-    kagglehub = _kagglehub()
+    try:
+        import kagglehub
+    except ImportError:
+        raise UserError("the package kagglehub is missing", "", 'pip install -e ".[data]"') from None
     root.mkdir(parents=True, exist_ok=True)
     free = shutil.disk_usage(root).free / 2**30
     if free < recipe.gibibytes:
@@ -111,14 +109,6 @@ def fetch(name: str, root: Path | None = None) -> Path:
         # On Kaggle and Colab the package gives a folder that is mounted there already.
         target.symlink_to(found, target_is_directory=True)
     return target
-
-
-def _kagglehub() -> Any:
-    try:
-        import kagglehub
-    except ImportError:
-        raise UserError("the package kagglehub is missing", "", 'pip install -e ".[data]"') from None
-    return kagglehub
 
 
 def _download(kagglehub: Any, recipe: Recipe, work: Path) -> Path:

@@ -47,7 +47,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         found = int((films["label"] == label).sum())
         if found != PUBLISHED[label]:
             notes.append(f"{found} {text} films found, {PUBLISHED[label]} published.")
-    missing = [split for split in SPLITS if not films["split"].eq(split).any()]
+    missing = sorted(set(SPLITS) - set(films["split"]), key=SPLITS.index)
     if missing:
         notes.append(f"No films in: {', '.join(missing)}.")
     unknown = int(films["patient_id"].isna().sum())

@@ -1,4 +1,7 @@
-"""Sets of films to validate on: one shape for all of them, found by name. Never for training or model selection."""
+"""Sets of films to validate on: one shape for all of them, found by name. Never for training or model selection.
+
+To add a set: write a module here with `load(parameters, run_folder) -> FilmSet`, and list it in `LOADERS`.
+"""
 
 from __future__ import annotations
 
@@ -24,16 +27,7 @@ LOADERS = {
 
 
 def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
-    """The set of this name.
-
-    Parameters
-    ----------
-    name : str
-        A key of `LOADERS`.
-    parameters : mapping
-        The experiment's parameters; each set reads its own (`folder_films`, `hospital_patients`, ...).
-    run_folder : pathlib.Path
-        `outputs/<run>`; the simulated hospital is drawn there.
+    """The set of this name, a key of `LOADERS`; it reads its own of the experiment's parameters.
 
     Raises
     ------

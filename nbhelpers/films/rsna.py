@@ -48,21 +48,17 @@ HOW_TO_GET = (
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _HEADER_COLUMNS = ("view", "sex", "age", "age_text", "pixel_spacing", "rows", "columns", "photometric", "bits")
+_PAIRS = (("subset_img_id", "img_id"), ("patientId", "nih_file"))  # columns of a cross-reference
 _BATCH = 4096  # films between two writes of the header cache
 
 
 def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     """The films of one cohort, with what their headers say of them.
 
-    Parameters
-    ----------
-    parameters : mapping
-        `rsna_cohort`: `paper` (Normal against Lung Opacity) or `full` (the third class is negative too: the hard
-        negatives). `rsna_patients`: the published cross-reference to NIH file names, JSON or CSV; when None,
-        `CROSS_REFERENCE` in the data set's folder is taken if it lies there. Without it patients are unknown, since the
-        challenge's `patientId` names a film.
-    run_folder : pathlib.Path
-        Not used: what is read from headers is cached for all runs, beside the decoded films.
+    Read are `rsna_cohort`: `paper` (Normal against Lung Opacity) or `full` (the third class is negative too: the hard
+    negatives); and `rsna_patients`: the published cross-reference to NIH file names, JSON or CSV; when None,
+    `CROSS_REFERENCE` in the data set's folder is taken if it lies there. Without it patients are unknown, since the
+    challenge's `patientId` names a film. What is read from headers is cached for all runs, beside the decoded films.
 
     Returns
     -------
@@ -93,7 +89,10 @@ def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
     notes = compare_counts(listed)
     outside = (listed["reason"] == "") & ~listed["class"].isin(COHORTS[cohort])
     listed.loc[outside, "reason"] = "not in the cohort: " + listed.loc[outside, "class"]
-    films, missing = _with_files(listed, root)
+    wanted = listed[listed["reason"] == ""]
+    there = _files(root)
+    present = (wanted["image_id"] + ".dcm").isin(there)
+    films, missing = wanted[present].drop(columns="reason"), wanted[~present].assign(reason="file missing")
     headers = read_headers(films["path"], root, default_cache())
     films = films.reset_index(drop=True).join(headers)
     films["reason"] = ("unreadable: " + films["error"]).fillna("")
@@ -106,7 +105,9 @@ def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
     implausible = int((films["age"].isna() & films["age_text"].fillna("").ne("")).sum())
     if implausible:
         notes.append(f"{implausible:,} films with an age over {dicom.OLDEST} years, or no age at all: age unknown")
-    notes += patient_notes + _not_listed(listed["image_id"], root)
+    notes += patient_notes
+    if extra := there - set(listed["image_id"] + ".dcm"):
+        notes.append(f"{len(extra):,} files in {IMAGES} are in no table and are not used")
     return FilmSet(
         name=name,
         title="RSNA 2018" + (" (all classes)" if cohort == "full" else ""),
@@ -199,27 +200,12 @@ def read_patients(path: Path) -> dict[str, str]:
     return dict(zip(table[names[0]], patients, strict=True))
 
 
-_PAIRS = (("subset_img_id", "img_id"), ("patientId", "nih_file"))
-
-
 def read_headers(paths: Iterable[str], root: Path, cache: Path, workers: int = 8) -> pd.DataFrame:
     """Header fields of films, one row each, in the order of `paths`; a film is read once and then known from a CSV.
 
-    Parameters
-    ----------
-    paths : iterable of str
-        Relative to `root`.
-    root : pathlib.Path
-        Folder of the data set; it is only read.
-    cache : pathlib.Path
-        Folder for the CSV, which holds each film's size and time: a film that has changed is read again.
-    workers : int
-        Threads; they hide a slow disk, the parsing itself is one core's work.
-
-    Returns
-    -------
-    pandas.DataFrame
-        The fields of `dicom.Header`, and `error`: None, or why the header could not be read.
+    The fields of `dicom.Header`, and `error`: None, or why the header could not be read. `paths` count from `root`.
+    The CSV in the folder `cache` holds each film's size and time: a film that has changed is read again. `workers`
+    threads hide a slow disk; the parsing itself is one core's work.
     """
     store = cache / f"rsna_headers_{sha256(str(root.resolve()).encode()).hexdigest()[:12]}.csv"
     wanted = pd.DataFrame({"path": list(paths)})
@@ -268,23 +254,11 @@ def _boxes(labels: pd.DataFrame) -> pd.Series:
     return boxes.groupby(level=0).agg(lambda found: json.dumps(list(found)))
 
 
-def _with_files(listed: pd.DataFrame, root: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    wanted = listed[listed["reason"] == ""].copy()
-    there = _files(root)
-    present = (wanted["image_id"] + ".dcm").isin(there)
-    return wanted[present].drop(columns="reason"), wanted[~present].assign(reason="file missing")
-
-
 def _files(root: Path) -> set[str]:
     try:
         return {entry.name for entry in os.scandir(root / IMAGES) if entry.name.endswith(".dcm")}
     except OSError as error:
         raise UserError(f"the films cannot be read: {error.strerror}", str(root / IMAGES), HOW_TO_GET) from None
-
-
-def _not_listed(image_ids: pd.Series, root: Path) -> list[str]:
-    extra = _files(root) - set(image_ids + ".dcm")
-    return [f"{len(extra):,} files in {IMAGES} are in no table and are not used"] if extra else []
 
 
 def _patients(image_ids: pd.Series, path: str | None, root: Path, cohort: str) -> tuple[pd.Series, list[str]]:
@@ -299,9 +273,9 @@ def _patients(image_ids: pd.Series, path: str | None, root: Path, cohort: str) -
     unknown, n_patients = int(patients.isna().sum()), int(patients.nunique())
     notes = [f"{unknown:,} films are not in the cross-reference: patient unknown"] if unknown else []
     if cohort in PUBLISHED_PATIENTS:
-        same = n_patients == PUBLISHED_PATIENTS[cohort]
-        known = f"{PUBLISHED_PATIENTS[cohort]:,} published"
-        notes.append(f"{n_patients:,} patients, " + ("as published" if same else known))
+        published = PUBLISHED_PATIENTS[cohort]
+        known = "as published" if n_patients == published else f"{published:,} published"
+        notes.append(f"{n_patients:,} patients, {known}")
     return patients, notes
 
 

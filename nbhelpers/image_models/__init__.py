@@ -5,5 +5,7 @@
 - `c2pa`: whether a file carries a signed note of where it comes from
 - `gemini/`: Google's image models, online and in batches
 
+What draws with them for notebook 01 is a source: `prompting.sources`, listed in `prompting.drawing.SOURCES`.
+
 May import `images`, `runs`, `metrics`, `style`, `errors`; never a film.
 """

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 from nbhelpers.errors import UserError
@@ -38,30 +39,14 @@ def now() -> str:
 
 @dataclass
 class Entry:
-    """What the ledger knows of one key.
+    """What the ledger knows of one key."""
 
-    Attributes
-    ----------
-    requests : int
-        Requests noted, whatever became of them.
-    outcomes : dict of str to int
-        How often each outcome came.
-    ok : dict or None
-        The outcome line of the image that arrived.
-    last : dict or None
-        The latest outcome line.
-    open : dict of str to dict
-        Request lines that have no outcome, by request id.
-    costs : dict of str to float
-        What its outcomes cost, by outcome, in US dollars.
-    """
-
-    requests: int = 0
-    outcomes: dict[str, int] = field(default_factory=dict)
-    ok: dict[str, Any] | None = None
-    last: dict[str, Any] | None = None
-    open: dict[str, dict[str, Any]] = field(default_factory=dict)
-    costs: dict[str, float] = field(default_factory=dict)
+    requests: int = 0  # whatever became of them
+    outcomes: Counter[str] = field(default_factory=Counter)  # how often each came
+    ok: dict[str, Any] | None = None  # the outcome line of the image that arrived
+    last: dict[str, Any] | None = None  # the latest outcome line
+    open: dict[str, dict[str, Any]] = field(default_factory=dict)  # requests without an outcome, by request id
+    costs: dict[str, float] = field(default_factory=dict)  # US dollars, by outcome
 
     @property
     def cost_usd(self) -> float:
@@ -69,18 +54,14 @@ class Entry:
         return sum(self.costs.values())
 
 
-class Ledger:
+class Ledger(contextlib.AbstractContextManager["Ledger"]):
     """The ledger of one folder, open for one process alone.
 
     Every line is a JSON object with `event` and `time`: `request` (request_id, key, estimate_usd and what was asked),
     `outcome` (request_id, key, outcome, cost_usd and what came), or another event, which is kept in `events`. Lines are
     appended with one `write`, so that a kill leaves whole lines and at most one torn line at the end, which is passed
-    over; `sync` waits for the disk, one flush serving all threads that wait.
-
-    Raises
-    ------
-    UserError
-        When another process has the folder's ledger open, or the disk refuses a line.
+    over; `sync` waits for the disk, one flush serving all threads that wait. A `UserError` when another process has the
+    folder's ledger open, or the disk refuses a line.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -103,12 +84,9 @@ class Ledger:
         self._flushing = False
         self._failed: OSError | None = None
         self.entries, self.events, self.torn = replay(self.path)
-        if self._ends_torn():
-            self._write(b"\n")
-
-    def _ends_torn(self) -> bool:
         size = os.fstat(self._file).st_size
-        return size > 0 and os.pread(self._file, 1, size - 1) != b"\n"
+        if size > 0 and os.pread(self._file, 1, size - 1) != b"\n":
+            self._write(b"\n")
 
     def _write(self, data: bytes) -> None:
         if self._failed:
@@ -123,10 +101,7 @@ class Ledger:
         self._written += 1
 
     def append(self, *records: Mapping[str, Any], durable: bool = True) -> None:
-        """Append lines, all in one write; with `durable`, return when they are on the disk.
-
-        Safe from any thread. `event` is required; `time` is added.
-        """
+        """Append lines, all in one write, from any thread; with `durable`, return when they are on the disk."""
         stamped = [{"event": record["event"], "time": now(), **record} for record in records]
         text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in stamped)
         data = text.encode(errors="replace")  # a service may send half of a surrogate pair
@@ -165,17 +140,17 @@ class Ledger:
 
     def request(self, key: str, estimate_usd: float, **facts: Any) -> dict[str, Any]:
         """A request line (not yet appended) with a fresh request id."""
-        return {
-            "event": "request",
-            "request_id": uuid.uuid4().hex,
-            "key": key,
-            "estimate_usd": round(estimate_usd, 6),
-            **facts,
-        }
+        fresh = {"event": "request", "request_id": uuid.uuid4().hex}
+        return fresh | {"key": key, "estimate_usd": round(estimate_usd, 6), **facts}
 
     def entry(self, key: str) -> Entry:
         """What is known of `key`; an empty entry when it was never asked for."""
         return self.entries.get(key) or Entry()
+
+    def open_requests(self, batch: str | None = None) -> list[dict[str, Any]]:
+        """Request lines without an outcome: those of a batch job, or those of none."""
+        lines = (line for entry in self.entries.values() for line in entry.open.values())
+        return [line for line in lines if line.get("batch") == batch]
 
     def spent(self) -> float:
         """US dollars counted so far: outcomes at their cost, requests without an outcome at their estimate.
@@ -193,12 +168,7 @@ class Ledger:
                 os.close(self._file)
                 self._file = -1
 
-    def __enter__(self) -> Ledger:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
 
@@ -220,7 +190,7 @@ def _apply(line: dict[str, Any], entries: dict[str, Entry], events: list[dict[st
             kind, cost = line["outcome"], float(line.get("cost_usd") or 0.0)
             entry = entries.setdefault(line["key"], Entry())
             entry.open.pop(line["request_id"], None)
-            entry.outcomes[kind] = entry.outcomes.get(kind, 0) + 1
+            entry.outcomes[kind] += 1
             entry.costs[kind] = entry.costs.get(kind, 0.0) + cost
             entry.last = line
             if kind == "ok":

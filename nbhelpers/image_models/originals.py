@@ -30,12 +30,8 @@ def describe(data: bytes, path: str) -> dict[str, Any]:
 def keep_original(folder: Path, name: str, data: bytes, place: str = "images") -> dict[str, Any]:
     """Write an image's bytes to `<place>/<name>.<what they are>` below `folder`, on the disk when this returns.
 
-    A file that lies there is never replaced: the name gets a number. Gives what `describe` gives.
-
-    Raises
-    ------
-    UserError
-        When the disk takes no more.
+    A file that lies there is never replaced: the name gets a number. Gives what `describe` gives. A `UserError` when
+    the disk takes no more.
     """
     suffix = SUFFIXES.get(sniff_format(data) or "", ".bin")
     path, tries = f"{place}/{name}{suffix}", 0

@@ -42,17 +42,13 @@ _SEXES = {"F": "female", "FEMALE": "female", "M": "male", "MALE": "male"}
 
 @dataclass(frozen=True)
 class Header:
-    """What a film's header says of it; None (or NaN) where it says nothing, or nothing that can be true.
+    """What a film's header says of it; None (or NaN) where it says nothing, or nothing that can be true."""
 
-    `view` is as written (PA, AP, LL, ...), `sex` is `female` or `male`, `age` is in years, `age_text` the age as
-    written, `pixel_spacing` the height of a pixel in mm, `rows` and `columns` are pixels.
-    """
-
-    view: str | None
-    sex: str | None
-    age: float
-    age_text: str
-    pixel_spacing: float
+    view: str | None  # as written (PA, AP, LL, ...)
+    sex: str | None  # `female` or `male`
+    age: float  # years
+    age_text: str  # as written
+    pixel_spacing: float  # height of a pixel in mm
     rows: int
     columns: int
     photometric: str
@@ -78,13 +74,7 @@ def is_dicom(path: Path | str) -> bool:
 
 
 def read_header(path: Path | str) -> Header:
-    """Header fields of one film; the pixels are not read.
-
-    Raises
-    ------
-    UserError
-        When the file is missing, is no DICOM file, or its header is broken.
-    """
+    """Header fields of one film; a missing file, one that is no DICOM, or a broken header is a `UserError`."""
     with open_file(path) as handle, _clear_errors(str(path)):
         dataset = pydicom.dcmread(handle, stop_before_pixels=True, specific_tags=list(_HEADER))
         age = _text(dataset, "PatientAge")
@@ -109,17 +99,8 @@ def read_film(path: Path | str, max_pixels: int = MAX_PIXELS) -> Gray:
     turned round, and the window's whole output range becomes 0 to 255. Films of up to 8 bits that carry neither keep
     their values; deeper ones that carry neither are stretched from their own range, padding left out.
 
-    Parameters
-    ----------
-    path : pathlib.Path or str
-        One DICOM file, with one frame, of 8 or 16 bits allocated, or RGB.
-    max_pixels : int
-        Rows times columns, by the header and by the compressed image's own; a larger film is refused undecoded.
-
-    Raises
-    ------
-    UserError
-        When the file is missing, no DICOM, broken, cut short, too large, or of a kind that is not read here.
+    Read are files of one frame, of 8 or 16 bits allocated, or RGB. One that is missing, no DICOM, broken, cut short, of
+    another kind, or larger than `max_pixels` (by the header, and before it is decoded) is a `UserError`.
     """
     where = str(path)
     with open_file(path) as handle:
@@ -212,7 +193,7 @@ def _windowed(pixels: NDArray[Any], dataset: pydicom.Dataset) -> Gray:
     bits = int(dataset.BitsStored)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
     has_voi = "VOILUTSequence" in dataset or ("WindowCenter" in dataset and "WindowWidth" in dataset)
-    has_modality = "ModalityLUTSequence" in dataset or _rescales(dataset)
+    has_modality = "ModalityLUTSequence" in dataset or _rescale(dataset) != (1.0, 0.0)
     if bits <= 8 and not has_voi and not has_modality and int(dataset.PixelRepresentation) == 0:
         top = 2**bits - 1
         values = (
@@ -232,9 +213,9 @@ def _windowed(pixels: NDArray[Any], dataset: pydicom.Dataset) -> Gray:
     return np.ascontiguousarray(film)
 
 
-def _rescales(dataset: pydicom.Dataset) -> bool:
-    slope, intercept = float(dataset.get("RescaleSlope", 1) or 1), float(dataset.get("RescaleIntercept", 0) or 0)
-    return (slope, intercept) != (1.0, 0.0)
+def _rescale(dataset: pydicom.Dataset) -> tuple[float, float]:
+    """Slope and intercept."""
+    return float(dataset.get("RescaleSlope", 1) or 1), float(dataset.get("RescaleIntercept", 0) or 0)
 
 
 def _output_range(dataset: pydicom.Dataset) -> tuple[float, float]:
@@ -245,7 +226,7 @@ def _output_range(dataset: pydicom.Dataset) -> tuple[float, float]:
         return 0.0, float(2 ** int(dataset.ModalityLUTSequence[0].LUTDescriptor[2]) - 1)
     bits = int(dataset.BitsStored)
     low, high = (0, 2**bits - 1) if int(dataset.PixelRepresentation) == 0 else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
-    slope, intercept = float(dataset.get("RescaleSlope", 1) or 1), float(dataset.get("RescaleIntercept", 0) or 0)
+    slope, intercept = _rescale(dataset)
     ends = sorted((low * slope + intercept, high * slope + intercept))
     return ends[0], ends[1]
 

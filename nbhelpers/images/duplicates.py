@@ -48,17 +48,9 @@ def near_duplicates(
 
     Two images are near-duplicates when at most `distance` of their 256 hash bits differ, and their thumbnails
     correlate by `DUPLICATE_CORRELATION`: films are alike, and a hash alone would take a patient's second film for
-    the first.
-
-    Parameters
-    ----------
-    hashes : uint64 (n, 4)
-        From `perceptual_hash`.
-    thumbnails : uint8 (n, 64, 64)
-    distance : int
-        Bits; under 0 looks for nothing.
-    block : int
-        Rows compared with all earlier ones at a time: n^2 / 2 comparisons, each a few machine instructions.
+    the first. A `distance` under 0 looks for nothing. `hashes` are uint64 (n, 4), of `perceptual_hash`, `thumbnails`
+    uint8 (n, 64, 64); `block` rows are compared with all earlier ones at a time: n^2 / 2 comparisons, each a few
+    machine instructions.
     """
     count = len(hashes)
     twin = np.full(count, -1, dtype=np.int64)

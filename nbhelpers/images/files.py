@@ -30,21 +30,9 @@ def sniff_format(data: bytes) -> str | None:
 
 
 def decode(data: bytes, where: str = "", max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode image bytes completely.
+    """Decode an image file's bytes completely; when they are none, or cut short, a `UserError` that names `where`.
 
-    Parameters
-    ----------
-    data : bytes
-        A whole image file.
-    where : str
-        Named in the error.
-    max_pixels : int
-        Width times height, read from the header; a larger image is refused before decoding.
-
-    Raises
-    ------
-    UserError
-        When the bytes are no image, are cut short, or hold more than `max_pixels`.
+    An image of more than `max_pixels` (width times height, of the header) is refused before it is decoded.
     """
     if sniff_format(data) is None:
         raise UserError("not an image file", where, "PNG, JPEG, WebP, TIFF, BMP and GIF are read")
@@ -74,12 +62,8 @@ def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
 def copy_original(data: bytes, folder: Path, name: str) -> str:
     """Keep an image file's bytes as they came; gives its path below `folder`, `images/<name>.<what the bytes are>`.
 
-    A file that holds these bytes already is left alone.
-
-    Raises
-    ------
-    UserError
-        When the bytes are no image that can be decoded whole, or `name` leaves the folder.
+    A file that holds these bytes already is left alone. A `UserError` when the bytes are no image that can be decoded
+    whole, or `name` leaves the folder.
     """
     decode(data)
     path = f"images/{name}{SUFFIXES[sniff_format(data) or 'png']}"

@@ -28,25 +28,10 @@ CELLS = {
 class Examples:
     """Films of figure 4 of one data set, with every arm's map.
 
-    Attributes
-    ----------
-    dataset, title : str
-        Name of the data set, and what figures call it.
-    films : DataFrame
-        One row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm.
-    images : uint8 array (n, size, size)
-    maps : dict of str to float32 array (n, size, size)
-        Grad-CAM by arm, on the scale of the logit; only arms of whose network a map is found.
-    truth : Truths
-        Lesions, where they are known.
-    missing : list of str
-        Cells without a film.
-    without_map : list of str
-        Backbones of which no spatial feature map is found, and their sizes.
-    titles : dict of str to str
-        What figures call each arm.
-    rule : str
-        Whose score and which threshold made a film a positive.
+    `films` has a row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm. `maps` are Grad-CAM by
+    arm, `(n, size, size)`, on the scale of the logit, only of networks with a spatial feature map; `without_map` names
+    the other backbones and their sizes. `missing` are cells without a film. `rule` tells whose score and which
+    threshold made a film a positive. `title` and `titles` are what figures call the data set and each arm.
     """
 
     dataset: str
@@ -77,16 +62,7 @@ def choose_examples(
     Within a cell films are ordered by score (then by `image_id`), and those nearest to the middle are taken: as many
     films of that cell are surer as are less sure. Nobody picks them.
 
-    Parameters
-    ----------
-    predictions : DataFrame
-        `arm, dataset, image_id, label, score`.
-    dataset, arm : str
-        Whose films, and whose scores decide.
-    threshold : float
-        A score from here on is called pneumonia.
-    per_cell : int
-        How many films of each cell; fewer where there are fewer.
+    A score from `threshold` on is called pneumonia. Each cell gives `per_cell` films, fewer where there are fewer.
 
     Returns
     -------
@@ -122,16 +98,9 @@ def explain_examples(
 ) -> Examples:
     """Grad-CAM of the chosen films by every fine-tuned network, with the grad-cam package.
 
-    Parameters
-    ----------
-    chosen, missing
-        From `choose_examples`.
-    sample : FilmSample
-        Holds the chosen films, in any order.
-    networks : mapping
-        Those that are not fine-tuned are left out: their classifier knows no pneumonia.
-    rule : str
-        How the films were chosen, for the foot of the figure.
+    `chosen, missing` are from `choose_examples`; the sample holds the chosen films in any order. Networks that are not
+    fine-tuned are left out: their classifier knows no pneumonia. `rule` says how the films were chosen, for the foot of
+    the figure.
 
     Raises
     ------

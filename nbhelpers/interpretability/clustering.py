@@ -41,13 +41,6 @@ def _table_of_features(features: ArrayLike) -> NDArray[np.float32]:
     return values
 
 
-def _labels_of(labels: ArrayLike, n: int) -> NDArray[np.int64]:
-    values = np.asarray(labels)
-    if values.shape != (n,) or not np.isin(values, (0, 1)).all():
-        raise UserError(f"labels of shape {values.shape} do not fit {n} films of label 0 or 1")
-    return values.astype(np.int64)
-
-
 def nearest_neighbours(features: ArrayLike, n_neighbours: int = N_NEIGHBOURS) -> Neighbours:
     """Exact Euclidean neighbours: indices and distances, both `(n, k)`, each film its own first neighbour.
 
@@ -59,29 +52,11 @@ def nearest_neighbours(features: ArrayLike, n_neighbours: int = N_NEIGHBOURS) ->
     return indices, distances.astype(np.float32)
 
 
-def embed_umap(
-    features: ArrayLike,
-    seed: int,
-    n_neighbours: int = N_NEIGHBOURS,
-    min_dist: float = 0.1,
-    neighbours: Neighbours | None = None,
-) -> NDArray[np.float32]:
-    """Two coordinates a film by UMAP (McInnes et al. 2018), the same for the same seed.
+def embed_umap(features: ArrayLike, seed: int, neighbours: Neighbours | None = None) -> NDArray[np.float32]:
+    """Two coordinates a film by UMAP (McInnes et al. 2018), float32 `(n, 2)`, the same for the same seed.
 
-    Parameters
-    ----------
-    features : array (n, d)
-        Penultimate features.
-    seed : int
-        Seeds the start and the sampling of UMAP.
-    n_neighbours, min_dist : int, float
-        UMAP's own parameters at its own defaults; fewer neighbours when there are fewer films.
-    neighbours : tuple, optional
-        From `nearest_neighbours` of the same features, to save finding them again for another seed.
-
-    Returns
-    -------
-    array (n, 2) float32
+    UMAP's parameters are at its own defaults; there are fewer neighbours when there are fewer films. `neighbours`, from
+    `nearest_neighbours` of the same features, save finding them again for another seed.
 
     Raises
     ------
@@ -89,7 +64,7 @@ def embed_umap(
         Fewer than four films, or features that are not finite.
     """
     values = _table_of_features(features)
-    indices, distances = neighbours if neighbours is not None else nearest_neighbours(values, n_neighbours)
+    indices, distances = neighbours or nearest_neighbours(values)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", category=ImportWarning)  # no TensorFlow: its part of UMAP is not used
         import umap  # numba compiles for seconds: only who embeds pays
@@ -98,7 +73,6 @@ def embed_umap(
         warnings.filterwarnings("ignore", message="Spectral initiali[sz]ation failed", module="umap")
         reducer = umap.UMAP(
             n_neighbors=indices.shape[1],
-            min_dist=min_dist,
             init="spectral" if len(values) >= _SPECTRAL_FROM else "random",
             random_state=seed,
             n_jobs=1,
@@ -113,27 +87,17 @@ def best_matching(labels: ArrayLike, assignments: ArrayLike) -> tuple[dict[int, 
     The Hungarian algorithm on the contingency table; clusters may carry any integers. With two clusters the share is
     0.5 at least, and with unequal classes one large cluster alone reaches the share of the larger class.
     """
-    truth, clusters = np.asarray(labels), np.asarray(assignments)
-    names, rows = np.unique(clusters, return_inverse=True)
-    classes, columns = np.unique(truth, return_inverse=True)
-    counts = np.zeros((len(names), len(classes)), dtype=np.int64)
-    np.add.at(counts, (rows, columns), 1)
-    matched = linear_sum_assignment(counts, maximize=True)
-    matching = {int(names[row]): int(classes[column]) for row, column in zip(*matched, strict=True)}
-    return matching, float(counts[matched].sum() / len(truth))
+    counts = pd.crosstab(np.asarray(assignments), np.asarray(labels))
+    rows, columns = linear_sum_assignment(counts, maximize=True)
+    matching = {int(counts.index[row]): int(counts.columns[column]) for row, column in zip(rows, columns, strict=True)}
+    return matching, float(counts.to_numpy()[rows, columns].sum() / counts.to_numpy().sum())
 
 
 def cluster(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Clustering:
     """K-means with k = 2, and how well its groups are the labels.
 
-    Parameters
-    ----------
-    features : array (n, d)
-        What is clustered: penultimate features, or their UMAP coordinates.
-    labels : array (n,)
-        0 or 1; used for scoring alone.
-    seed : int
-        Seeds the ten starts of K-means.
+    `features` `(n, d)` are penultimate features or their UMAP coordinates; `labels`, 0 or 1, serve for scoring alone;
+    `seed` is of the ten starts of K-means.
 
     Returns
     -------
@@ -147,7 +111,9 @@ def cluster(features: ArrayLike, labels: ArrayLike, seed: int = 0) -> Clustering
         Fewer than four films, features that are not finite, or labels other than 0 and 1.
     """
     values = _table_of_features(features)
-    truth = _labels_of(labels, len(values))
+    truth = np.asarray(labels)
+    if truth.shape != (len(values),) or not np.isin(truth, (0, 1)).all():
+        raise UserError(f"labels of shape {truth.shape} do not fit {len(values)} films of label 0 or 1")
     raw = KMeans(n_clusters=2, n_init=10, random_state=seed).fit_predict(values)
     matching, accuracy = best_matching(truth, raw)
     # With one class only, one cluster has no label left: it takes the other number.
@@ -182,12 +148,7 @@ def cluster_seeds(features: ArrayLike, labels: ArrayLike, seeds: Sequence[int]) 
 def summarise_seeds(table: pd.DataFrame, space: str = "umap") -> pd.DataFrame:
     """Mean and spread over the seeds: one row per arm and data set.
 
-    Parameters
-    ----------
-    table : DataFrame
-        `arm, dataset, n, prevalence, space, seed, accuracy, ari`.
-    space : str
-        Which clustering is summarised: `umap` or `features`.
+    `table` holds `arm, dataset, n, prevalence, space, seed, accuracy, ari`; `space` is `umap` or `features`.
 
     Returns
     -------

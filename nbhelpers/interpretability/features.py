@@ -34,12 +34,17 @@ def take_films(
 
 def sample_table(samples: Mapping[str, FilmSample]) -> pd.DataFrame:
     """One row a data set: `dataset, title, simulated, films, taken, prevalence` (of what was taken)."""
-    rows = []
-    for name, sample in samples.items():
-        row = {"dataset": name, "title": sample.title, "simulated": sample.film_set.simulated}
-        rows.append(
-            row | {"films": len(sample.film_set.kept()), "taken": len(sample.films), "prevalence": sample.labels.mean()}
-        )
+    rows = [
+        {
+            "dataset": name,
+            "title": sample.title,
+            "simulated": sample.film_set.simulated,
+            "films": len(sample.film_set.kept()),
+            "taken": len(sample.films),
+            "prevalence": sample.labels.mean(),
+        }
+        for name, sample in samples.items()
+    ]
     return pd.DataFrame(rows)
 
 
@@ -54,17 +59,10 @@ def extract(
 class Clusters(NamedTuple):
     """What `cluster_all` found.
 
-    Attributes
-    ----------
-    seeds : DataFrame
-        One row per network, data set, space and seed: `arm, dataset, n, prevalence, space, seed, accuracy, ari`.
-    summary : DataFrame
-        Mean and spread over the seeds in the chosen space: `clustering.summarise_seeds`.
-    spaces : DataFrame
-        The means in both spaces side by side: `clustering.compare_spaces`.
-    embedding : DataFrame
-        One row per network and film, of the first seed: `arm, dataset, image_id, label, umap_1, umap_2, cluster`, the
-        cluster being that of K-means in the chosen space, numbered by the label that it matches best.
+    `seeds` has a row per network, data set, space and seed: `arm, dataset, n, prevalence, space, seed, accuracy, ari`;
+    `summary` is `clustering.summarise_seeds` of it in the chosen space, `spaces` its `clustering.compare_spaces`.
+    `embedding` has a row per network and film, of the first seed: `arm, dataset, image_id, label, umap_1, umap_2,
+    cluster`, the cluster being that of K-means in the chosen space, numbered by the label that it matches best.
     """
 
     seeds: pd.DataFrame
@@ -101,19 +99,9 @@ def cluster_all(
         table, shown = cluster_seeds(values, sample.labels, seeds)
         about = {"arm": network.name, "dataset": dataset, "n": len(values), "prevalence": sample.labels.mean()}
         clusterings.append(pd.DataFrame(about, index=table.index).join(table))
-        embeddings.append(
-            pd.DataFrame(
-                {
-                    "arm": network.name,
-                    "dataset": dataset,
-                    "image_id": sample.films["image_id"],
-                    "label": sample.labels,
-                    "umap_1": shown["coordinates"][:, 0],
-                    "umap_2": shown["coordinates"][:, 1],
-                    "cluster": shown[space],
-                }
-            )
-        )
+        umap_1, umap_2 = shown["coordinates"].T
+        films = {"arm": network.name, "dataset": dataset, "image_id": sample.films["image_id"], "label": sample.labels}
+        embeddings.append(pd.DataFrame({**films, "umap_1": umap_1, "umap_2": umap_2, "cluster": shown[space]}))
     found = pd.concat(clusterings, ignore_index=True)
     return Clusters(
         found, summarise_seeds(found, space), compare_spaces(found), pd.concat(embeddings, ignore_index=True)

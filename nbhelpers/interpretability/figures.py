@@ -22,10 +22,9 @@ from nbhelpers.interpretability.grad_cam import resize_maps
 from nbhelpers.interpretability.localisation import BASELINES, SCORES
 from nbhelpers.metrics.wording import interval
 from nbhelpers.runs import Stage
-from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, panels, two_lines
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, in_lines, panels
 
 _BOX_COLOUR = "#56e0ff"
-
 _MARKERS = {"normal": "o", "pneumonia": "^"}
 
 
@@ -34,19 +33,8 @@ def draw_clusters(
 ) -> Figure:
     """UMAP of every network on every data set: two rows a set, films by true label and by K-means cluster.
 
-    Parameters
-    ----------
-    embedding : DataFrame
-        `arm, dataset, label, cluster, umap_1, umap_2`.
-    clusters : DataFrame
-        From `clustering.summarise_seeds`: accuracy and ARI, mean and range over the seeds, and the majority's share.
-    network_titles, set_titles : mapping
-        What arms and data sets are called; they also give the order of columns and rows.
-
-    Returns
-    -------
-    Figure
-        Colour and marker both tell the class, so that it reads without colour too.
+    `embedding` and `clusters` are of `features.Clusters`, the latter its `summary`. The titles also give the order of
+    columns and rows. Colour and marker both tell the class, so that it reads without colour too.
     """
     arms, datasets = list(network_titles), list(set_titles)
     figure, axes = panels(2 * len(datasets), len(arms), 0.55 + 3.5 * len(datasets))
@@ -59,7 +47,7 @@ def draw_clusters(
             _scatter(grouped, here, "cluster")
             row = found[arm, dataset]
             if number == 0:
-                truth.set_title(two_lines(network_titles[arm]).replace(", ", "\n", 1), fontsize=9)
+                truth.set_title(in_lines(network_titles[arm]).replace(", ", "\n", 1), fontsize=9)
             grouped.set_title(f"{_of_seeds(row, 'accuracy', 'acc.')}\n{_of_seeds(row, 'ari', 'ARI')}", fontsize=8)
             if column == 0:
                 truth.set_ylabel(f"{set_titles[dataset]}\ntrue label\nUMAP 2", fontsize=8)
@@ -67,7 +55,11 @@ def draw_clusters(
                 grouped.set_ylabel(f"K-means, nearest label\n{share}\nUMAP 2", fontsize=8)
             if number == len(datasets) - 1:
                 grouped.set_xlabel("UMAP 1", fontsize=8)
-    figure.legend(handles=_legend(), loc="outside lower center", ncols=2)
+    handles = [
+        Line2D([], [], ls="", marker=marker, color=LABEL_COLOURS[name], markersize=5, label=name)
+        for name, marker in _MARKERS.items()
+    ]
+    figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
 
 
@@ -80,23 +72,10 @@ def _scatter(axes: Axes, films: pd.DataFrame, name: str) -> None:
     # In the table's own order, so that neither class hides the other.
     for value, (label, marker) in enumerate(_MARKERS.items()):
         shown = films[films[name] == value]
-        look: dict[str, Any] = {
-            "c": LABEL_COLOURS[label],
-            "marker": marker,
-            "alpha": 0.75,
-            "linewidths": 0,
-            "rasterized": True,
-        }
-        axes.scatter(shown["umap_1"], shown["umap_2"], s=size, **look)
+        look: dict[str, Any] = {"c": LABEL_COLOURS[label], "marker": marker, "alpha": 0.75, "linewidths": 0}
+        axes.scatter(shown["umap_1"], shown["umap_2"], s=size, rasterized=True, **look)
     axes.set_xticks([])
     axes.set_yticks([])
-
-
-def _legend() -> list[Line2D]:
-    return [
-        Line2D([], [], ls="", marker=marker, color=LABEL_COLOURS[name], markersize=5, label=name)
-        for name, marker in _MARKERS.items()
-    ]
 
 
 def heat() -> ListedColormap:
@@ -104,12 +83,6 @@ def heat() -> ListedColormap:
     colours = plt.get_cmap("inferno")(np.linspace(0.25, 1, 256))
     colours[:, 3] = 0.75 * np.linspace(0, 1, 256) ** 0.6
     return ListedColormap(colours, "heat")
-
-
-def shared_scale(examples: Sequence[Examples]) -> Normalize:
-    """One scale for all maps: from zero to the largest value that any of them holds."""
-    largest = max((float(maps.max()) for shown in examples for maps in shown.maps.values() if maps.size), default=0.0)
-    return Normalize(0.0, largest or 1.0)
 
 
 def draw_examples(examples: Sequence[Examples]) -> Figure:
@@ -127,7 +100,9 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
     panel = (PAGE_WIDTH - 1.45) / (1 + len(arms))  # what row labels and colour bar leave
     foot = 0.25 * len(notes)
     figure, axes = panels(n_rows, 1 + len(arms), 0.3 + n_rows * (panel + 0.22) + foot)
-    scale, colours = shared_scale(examples), heat()
+    # One scale for all maps: from zero to the largest value that any of them holds.
+    largest = max((float(maps.max()) for shown in examples for maps in shown.maps.values() if maps.size), default=0.0)
+    scale, colours = Normalize(0.0, largest or 1.0), heat()
     row = 0
     for shown in examples:
         for number, film in enumerate(shown.films.to_dict("records")):
@@ -138,7 +113,7 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
                 if column:
                     map_ = resize_maps(shown.maps[name][number : number + 1], size)[0]
                     here.imshow(map_, cmap=colours, norm=scale)
-                title = two_lines(shown.titles[name]) if column else "original"
+                title = in_lines(shown.titles[name]) if column else "original"
                 heading = f"{title}\n" if row == 0 else ""
                 here.set_title(
                     heading + (f"p = {film[f'score_{name}']:.2f}" if column else film["image_id"]), fontsize=8
@@ -197,17 +172,8 @@ def draw_scores(
 ) -> Figure | None:
     """How well each arm's Grad-CAM meets lesion and lungs, beside maps that know nothing: means with 95 % intervals.
 
-    Parameters
-    ----------
-    summary : DataFrame
-        From `localisation.summarise_scores`.
-    set_titles, network_titles : mapping
-        What data sets and networks are called.
-
-    Returns
-    -------
-    Figure or None
-        A row a data set, a column a score that is known there; None when nothing is known anywhere.
+    `summary` is from `localisation.summarise_scores`. A row a data set, a column a score that is known there; None when
+    nothing is known anywhere.
     """
     shown = summary[summary["metric"].isin(list(SCORES))]
     datasets = [name for name in set_titles if name in set(shown["dataset"])]

@@ -55,14 +55,8 @@ def find_layer(model: nn.Module, channels: int, size: int) -> MapLayer | None:
 
     It is the last convolutional map before pooling; else, in a network of tokens (vision transformer, Swin, MLP mixer),
     the norm that opens the last block, as the grad-cam package advises: behind it only the class token may still count.
-    Both are found by running the network once, so that they hold for any backbone of timm.
-
-    Parameters
-    ----------
-    model : torch.nn.Module
-        A classifier of square images.
-    channels, size : int
-        Of the images it takes.
+    Both are found by running the network once on an image of these `channels` and `size`, so that they hold for any
+    backbone of timm.
     """
     name = convolutional_layer(model, channels, size)
     return MapLayer(name) if name else _norm_of_last_block(model, channels, size)
@@ -84,7 +78,7 @@ def convolutional_layer(model: nn.Module, channels: int, size: int) -> str | Non
     """Name of the module that gives the last convolutional map: the last one `(n, c, h, w)` before pooling.
 
     None when the network goes on in tokens or in another layout, or when the map is one single position at this image
-    size. Parameters as for `find_layer`.
+    size.
     """
     seen: list[tuple[str, tuple[int, ...]]] = []
     convolving: list[int] = []
@@ -201,27 +195,15 @@ def grad_cam(
     tensors : torch.Tensor
         `(n, c, s, s)` float, prepared for the network.
     layer : MapLayer, optional
-        Where to look; `map_layer` finds it when not given.
+        Where to look; `map_layer` finds it, or raises, when not given.
     batch_size : int
         Films at a time; 16 keeps the maps of a 2-core CPU within its cache.
     upsample : bool
-        Bring the maps to the films' size; else the layer's own grid is given.
+        Bring the maps to the films' size `(n, s, s)`; else the layer's own grid `(n, h, w)` is given.
     scaled : bool
         Stretch each map to 0..1 as the grad-cam package does, to compare with it: then no two maps share a scale.
 
-    Returns
-    -------
-    array float32
-        `(n, s, s)`, or `(n, h, w)` of the layer; zero or more, in units of the logit.
-
-    Raises
-    ------
-    UserError
-        From `map_layer`.
-
-    References
-    ----------
-    Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2.
+    Selvaraju et al., Grad-CAM, ICCV 2017, equations 1 and 2. Maps are float32, zero or more, in units of the logit.
     """
     channels, size = tensors.shape[1], tensors.shape[-1]
     layer = layer or map_layer(model, channels, size)
@@ -279,19 +261,7 @@ class _UnscaledGradCam(GradCAM):
 def grad_cam_by_package(
     model: nn.Module, tensors: torch.Tensor, layer: MapLayer | None = None, scaled: bool = False
 ) -> Maps:
-    """Grad-CAM of the pneumonia logit by the grad-cam package, one film at a time.
-
-    Parameters
-    ----------
-    model, tensors, layer
-        As for `grad_cam`.
-    scaled : bool
-        As the package gives them, each map stretched to 0..1; else on the scale of the logit, as `grad_cam`.
-
-    Returns
-    -------
-    array (n, s, s) float32
-    """
+    """Grad-CAM of the pneumonia logit by the grad-cam package, one film at a time: as `grad_cam`, `(n, s, s)`."""
     size = tensors.shape[-1]
     layer = layer or map_layer(model, tensors.shape[1], size)
     target = model.get_submodule(layer.name)

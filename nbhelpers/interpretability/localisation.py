@@ -13,7 +13,7 @@ from nbhelpers.interpretability.grad_cam import MapLayer, Maps, find_layer, grad
 from nbhelpers.interpretability.sampling import FilmSample, Truths, sample_films, truth_of
 from nbhelpers.metrics.bootstrap import bootstrap_means, group_codes
 from nbhelpers.metrics.intervals import wilson
-from nbhelpers.metrics.overlap import Floats, energy_inside, iou, pointing_game, rank_similarity
+from nbhelpers.metrics.overlap import energy_inside, iou, pointing_game, rank_similarity
 from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.networks.trained import Network, untrained
 from nbhelpers.runs.progress import progress
@@ -40,12 +40,6 @@ def centre_prior(n: int, size: int) -> Maps:
     return np.broadcast_to(bell[:, None] * bell[None, :], (n, size, size))
 
 
-def random_maps(n: int, grid: int, size: int, seed: int) -> Maps:
-    """Maps of uniform noise, as coarse as Grad-CAM's: a `grid` of numbers brought to `size`; float32."""
-    noise = np.random.default_rng([seed, grid]).random((n, grid, grid), dtype=np.float32)
-    return resize_maps(noise, size)
-
-
 def localise(
     networks: Mapping[str, Network],
     sample: FilmSample,
@@ -60,18 +54,8 @@ def localise(
     backbone and transform (size, channels, standardisation) share these controls; those of the second such kind are
     called `centre_prior_2` and so on. A network that keeps no map of places is left out.
 
-    Parameters
-    ----------
-    networks : mapping
-        From `trained.load_networks`.
-    sample : FilmSample
-        Films without any truth give no row.
-    seed : int
-        Of noise and randomised weights.
-    threshold : float
-        For `iou`.
-    batch_size : int
-        Films at a time.
+    `networks` are from `trained.load_networks`; films without any truth give no row. `seed` is of noise and randomised
+    weights, `threshold` for `iou`.
 
     Returns
     -------
@@ -162,7 +146,8 @@ def _control_maps(randomised: list[Maps], size: int, seed: int) -> Iterator[tupl
     prior, noise, weights = BASELINES
     n, grid = randomised[0].shape[0], randomised[0].shape[-1]
     yield prior, None, centre_prior(n, size)
-    yield noise, None, random_maps(n, grid, size, seed)
+    coarse = np.random.default_rng([seed, grid]).random((n, grid, grid), dtype=np.float32)  # as Grad-CAM's
+    yield noise, None, resize_maps(coarse, size)
     for draw, grids in enumerate(randomised, start=1):
         yield weights, draw, resize_maps(grids, size)
 
@@ -184,12 +169,7 @@ def _score(maps: Maps, truth: Truths, sample: FilmSample, threshold: float) -> p
 def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """Mean of every score by data set and map, and how far each arm is from what knows nothing, with 95 % intervals.
 
-    Parameters
-    ----------
-    films : DataFrame
-        From `localise`.
-    n_resamples, seed : int
-        Of the bootstrap: patients are drawn where they are known, else films; maps of a set share the resamples.
+    `films` is from `localise`. Patients are drawn where they are known, else films; maps of a set share the resamples.
 
     Returns
     -------
@@ -214,7 +194,7 @@ def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
             own = {
                 (name, control): control + endings[name]
                 for name in map(str, wide)
-                for control in (() if _is_baseline(name) else BASELINES)
+                for control in (() if name.startswith(BASELINES) else BASELINES)
                 if control + endings[name] in wide
             }
             less = {key: wide[key[0]] - wide[control] for key, control in own.items()}
@@ -228,7 +208,8 @@ def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
                 columns=pd.Index([*wide.columns, *less], tupleize_cols=False),
             )
             spread = {name: _between_networks(here[here["map"] == name], metric) for name in map(str, wide)}
-            noise = _network_noise(n_resamples, seed)
+            # What a resample adds for the networks that were drawn, in standard errors: Student's t, as they are few.
+            noise = np.random.default_rng([seed, 11]).standard_t(RANDOM_NETWORKS - 1, n_resamples)
             certain = {name: _wilson_if_certain(wide[name], patients) for name in map(str, wide)}
             lowest = -1 if metric == SIMILARITY else 0
             ends = {
@@ -238,7 +219,12 @@ def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0
             for name, (low, high) in ends.items():
                 known = wide[name].notna()
                 row: dict[str, Any] = {"dataset": dataset, "map": name, "metric": metric, "value": wide[name].mean()}
-                row |= {"ci_low": low, "ci_high": high, "n": int(known.sum()), "n_patients": _count(patients[known])}
+                row |= {
+                    "ci_low": low,
+                    "ci_high": high,
+                    "n": int(known.sum()),
+                    "n_patients": patients[known].nunique() or None,
+                }
                 row |= {"sd_networks": spread[name].sd, "empty": float(here.loc[here["map"] == name, "empty"].mean())}
                 for (arm, baseline), control in own.items():
                     difference = less[arm, baseline]
@@ -275,11 +261,6 @@ def _between_networks(rows: pd.DataFrame, metric: str) -> _Spread:
     return _Spread(sd, sd / np.sqrt(len(means)) if len(means) > 1 else 0.0)
 
 
-def _network_noise(n_resamples: int, seed: int) -> Floats:
-    """What a resample adds for the networks that were drawn, in standard errors: Student's t, since they are few."""
-    return np.random.default_rng([seed, 11]).standard_t(RANDOM_NETWORKS - 1, n_resamples)
-
-
 def _wilson_if_certain(values: pd.Series, patients: pd.Series) -> tuple[float, float] | None:
     """Wilson's interval of a score that is 0, or 1, on all films: there every resample is alike, and tells nothing.
 
@@ -301,20 +282,11 @@ def _of_difference(
     return float(difference - low), float(difference + high)
 
 
-def _is_baseline(name: str) -> bool:
-    return name.startswith(BASELINES)
-
-
 def _interval(values: pd.Series) -> tuple[float, float]:
     if values.isna().all():
         return float("nan"), float("nan")
     low, high = np.nanquantile(values, [0.025, 0.975])
     return float(low), float(high)
-
-
-def _count(patients: pd.Series) -> int | None:
-    known = patients.dropna()
-    return int(known.nunique()) if len(known) else None
 
 
 def similarities(summary: pd.DataFrame) -> pd.DataFrame:

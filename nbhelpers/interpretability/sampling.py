@@ -19,19 +19,7 @@ Images = NDArray[np.uint8]
 
 @dataclass(frozen=True)
 class FilmSample:
-    """Some films of a set.
-
-    Attributes
-    ----------
-    film_set : FilmSet
-        Where they are from.
-    films : DataFrame
-        Their rows, numbered from 0.
-    images : dict of int to uint8 array (n, size, size)
-        Their pixels at each size that a network takes.
-    crop : str
-        The crop that was applied before resizing.
-    """
+    """Some films of a set: their rows, numbered from 0, and their pixels at each size that a network takes."""
 
     film_set: FilmSet
     films: pd.DataFrame
@@ -70,22 +58,8 @@ def sample_films(
 ) -> FilmSample:
     """At most `n` films of a set, drawn without looking at labels, in the set's order.
 
-    Parameters
-    ----------
-    film_set : FilmSet
-        Films that cannot be read join its `excluded`.
-    sizes : iterable of int
-        Pixels along a side.
-    n : int
-        How many; 0 takes all.
-    seed : int
-        The same seed draws the same films, whatever the sizes.
-    crop : str
-        A method of `cropping`.
-    workers : int
-        Threads that decode what is not cached.
-    only : Series, optional
-        The `image_id` to draw from; a name that the set lacks is ignored.
+    `sizes`, `crop` and `workers` are as in `films.cache.film_array`; `n` of 0 takes all. The same seed draws the same
+    films, whatever the sizes. `only` holds the `image_id` to draw from; a name that the set lacks is ignored.
     """
     arrays, kept = film_arrays(film_set, tuple(sizes), None, workers, crop)
     rows = np.arange(len(kept)) if only is None else np.flatnonzero(kept["image_id"].isin(only))
@@ -98,12 +72,8 @@ def sample_films(
 def truth_of(sample: FilmSample, size: int) -> Truths:
     """Lesions and lungs of a sample's films where they are known, as the network sees them.
 
-    What is true goes through the crop that the films went through (`FilmSet.truth`).
-
-    Returns
-    -------
-    Truths
-        On films with pneumonia alone is a lesion known; of other sets nothing is.
+    What is true goes through the crop that the films went through (`FilmSet.truth`). On films with pneumonia alone is a
+    lesion known; of sets without truth nothing is.
     """
     n = len(sample.films)
     lesion, lungs = (np.zeros((n, size, size), dtype=bool) for _ in range(2))

@@ -10,13 +10,11 @@ What the library promises stands here: it is handed on from the modules.
 """
 
 from nbhelpers.metrics.bootstrap import bootstrap_distribution, resample_weights
-from nbhelpers.metrics.delong import holm
+from nbhelpers.metrics.delong import delong_ci, delong_test, holm
 from nbhelpers.metrics.discrimination import (
     auroc,
     average_precision,
     bootstrap_ci,
-    delong_ci,
-    delong_test,
     paired_bootstrap,
     prevalence,
 )

@@ -218,12 +218,7 @@ def bootstrap_distribution(
 
 
 def distributions(
-    y_true: ArrayLike,
-    scores: Sequence[ArrayLike],
-    groups: ArrayLike | None,
-    method: str,
-    n_resamples: int = 2000,
-    seed: int = 0,
+    y_true: ArrayLike, scores: Sequence[ArrayLike], groups: ArrayLike | None, method: str, n_resamples: int, seed: int
 ) -> list[Distribution]:
     """`bootstrap_distribution` with what `interval_groups` gives; NaN where that is `too_few`."""
     if method == "too_few":
@@ -231,11 +226,11 @@ def distributions(
     return bootstrap_distribution(y_true, scores, groups, n_resamples, seed)
 
 
-def weighted_metrics(y_true: ArrayLike, y_score: ArrayLike, weights: Any = None) -> tuple[float, float]:
-    """AUROC and average precision of one score, each film counted as often as its whole-number weight says."""
+def metrics_of(y_true: ArrayLike, y_score: ArrayLike) -> tuple[float, float]:
+    """AUROC and average precision of one score on all films."""
     labels = checked_labels(y_true)
-    counted = np.ones(len(labels), np.int64) if weights is None else np.asarray(weights, np.int64)
-    found = Ranking.of(labels, checked_scores(y_score, len(labels))).metrics(counted[None])
+    ranking = Ranking.of(labels, checked_scores(y_score, len(labels)))
+    found = ranking.metrics(np.ones((1, len(labels)), np.int64))
     return float(found.auroc[0]), float(found.aupr[0])
 
 
@@ -244,13 +239,8 @@ def bootstrap_means(
 ) -> NDArray[np.float64]:
     """Bootstrap distributions of column means: `(n_resamples, columns)`, all columns on the same resamples.
 
-    Parameters
-    ----------
-    values : array (n, columns)
-        NaN does not count; a resample without any value of a column is NaN there.
-    groups : sequence, optional
-        Whole groups (patients) are drawn; a film without one is a group of its own.
-    n_resamples, seed : int
+    Of `values` `(n, columns)` NaN does not count; a resample without any value of a column is NaN there. With `groups`
+    whole groups (patients) are drawn; a film without one is a group of its own.
     """
     table = np.asarray(values, dtype=np.float64)
     codes = group_codes(groups, len(table))

@@ -124,15 +124,9 @@ def calibration_ci(
     The slope is b in `logit P(y) = a + b logit(s)`; the intercept is a with b held at 1 (calibration in the large). See
     Van Calster et al., BMC Medicine 17 (2019) 230. The Brier score is the mean squared error of the probability.
 
-    Parameters
-    ----------
-    y, s : array of shape (n,)
-        Labels 0/1, and probabilities.
-    groups : array of shape (n,), optional
-        Patients, drawn whole.
-
-    Where the classes are separated by the score, the slope has no finite value and is NaN; resamples in which they are
-    are left out of its interval, and `dropped` tells their share. Films of one single patient give no interval.
+    With `groups` whole patients are drawn. Where the classes are separated by the score, the slope has no finite value
+    and is NaN; resamples in which they are are left out of its interval, and `dropped` tells their share. Films of one
+    single patient give no interval.
     """
     labels = checked_labels(y)
     scores = checked_scores(s, len(labels), "s")
@@ -153,10 +147,9 @@ def calibration_ci(
     spread = np.concatenate([np.empty((3, 0)), *(three(block) for block in blocks)], axis=1)
     found, dropped = [], {}
     for name, value, resampled in zip(VALUES, values, spread, strict=True):
-        known = resampled[np.isfinite(resampled)]
-        ends = percentile_interval(known) if known.size and np.isfinite(value) else (np.nan, np.nan)
+        ends = percentile_interval(resampled) if np.isfinite(value) else (np.nan, np.nan)
         found.append(Interval(float(value), *ends))
-        dropped[name] = 1 - known.size / resampled.size if resampled.size else 0.0
+        dropped[name] = 1 - np.isfinite(resampled).sum() / resampled.size if resampled.size else 0.0
     intercept, slope, brier = found
     return Calibration(intercept, slope, brier, dropped)
 

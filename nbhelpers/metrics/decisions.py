@@ -19,18 +19,10 @@ RATES = ("sensitivity", "specificity", "ppv", "npv")
 def choose_threshold(y: ArrayLike, s: ArrayLike, sensitivity: float | None = None) -> float:
     """The score at or above which a film is called pneumonia.
 
-    Parameters
-    ----------
-    y, s : array of shape (n,)
-        Labels and scores of synthetic validation images; never those of the films that are then judged.
-    sensitivity : float, optional
-        The highest threshold that reaches this sensitivity. When None, the one with the largest sensitivity plus
-        specificity (Youden, Cancer 3 (1950) 32-35); among equals, the one in the middle.
-
-    Returns
-    -------
-    float
-        Half way between two neighbouring scores, so that rounding decides nothing.
+    `y, s` are of synthetic validation images, never of the films that are then judged. The highest threshold that
+    reaches `sensitivity`; when None, the one with the largest sensitivity plus specificity (Youden, Cancer 3 (1950)
+    32-35), among equals the one in the middle. It lies half way between two neighbouring scores, so that rounding
+    decides nothing.
     """
     labels = checked_labels(y)
     scores = checked_scores(s, len(labels), "s")
@@ -92,12 +84,11 @@ def rates_ci(
     spread = np.concatenate([np.empty((4, 0)), *(_rates(labels, called, block) for block in blocks)], axis=1)
     found = {}
     for name, value, resampled, n in zip(RATES, values, spread, numbers, strict=True):
-        known = resampled[np.isfinite(resampled)]
         ends = float("nan"), float("nan")
         if n > 1 and value in (0.0, 1.0):
             ends = wilson(float(value) * n, n)
-        elif n > 1 and known.size and np.isfinite(value):
-            ends = percentile_interval(known)
+        elif n > 1 and np.isfinite(value):
+            ends = percentile_interval(resampled)
         found[name] = Interval(float(value), *ends)
     return found
 

@@ -12,10 +12,11 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr, ndtri
+from scipy.stats import rankdata
 
 from nbhelpers.errors import UserError
 from nbhelpers.metrics.bootstrap import checked_labels, checked_scores
-from nbhelpers.metrics.intervals import Difference
+from nbhelpers.metrics.intervals import Difference, Interval
 
 Floats = NDArray[np.float64]
 
@@ -28,17 +29,6 @@ class Components(NamedTuple):
     v01: Floats
 
 
-def midranks(values: Floats) -> Floats:
-    """Ranks from 1, ties sharing the mean of theirs."""
-    order = np.argsort(values, kind="stable")
-    ranked = values[order]
-    starts = np.flatnonzero(np.r_[True, ranked[1:] != ranked[:-1]])
-    ends = np.r_[starts[1:], len(values)]
-    ranks = np.empty(len(values))
-    ranks[order] = np.repeat((starts + ends + 1) / 2, ends - starts)
-    return ranks
-
-
 def components(labels: NDArray[np.int64], scores: Floats) -> Components:
     """AUROC and its structural components; labels 0/1 and finite scores, both of shape `(n,)`.
 
@@ -46,10 +36,10 @@ def components(labels: NDArray[np.int64], scores: Floats) -> Components:
     the share of positives that score above it. The rank among all less the rank among its own counts exactly these.
     """
     positive = labels == 1
-    ranks = midranks(scores)
+    ranks = rankdata(scores)
     m, n = int(positive.sum()), int((~positive).sum())
-    v10 = (ranks[positive] - midranks(scores[positive])) / n
-    v01 = 1 - (ranks[~positive] - midranks(scores[~positive])) / m
+    v10 = (ranks[positive] - rankdata(scores[positive])) / n
+    v01 = 1 - (ranks[~positive] - rankdata(scores[~positive])) / m
     return Components(float(v10.mean()), v10, v01)
 
 
@@ -61,21 +51,23 @@ def covariance(parts: list[Components]) -> Floats:
     return np.atleast_2d(np.cov(v10)) / v10.shape[1] + np.atleast_2d(np.cov(v01)) / v01.shape[1]
 
 
-def auroc_interval(y: ArrayLike, s: ArrayLike, level: float = 0.95) -> tuple[float, float, float]:
-    """AUROC and its normal interval with DeLong's variance, cut off at 0 and 1.
+def delong_ci(y: ArrayLike, s: ArrayLike) -> Interval:
+    """AUROC with DeLong's 95 % interval (normal, cut off at 0 and 1), films taken as independent.
 
-    At an AUROC of exactly 0 or 1 the variance is 0 and so is the interval's length: with few films, no assurance.
+    Errors as in `auroc`; each class needs two films. At an AUROC of exactly 0 or 1 the variance is 0 and so is the
+    interval's length: with few films, no assurance.
     """
     labels = checked_labels(y)
     part = components(labels, checked_scores(s, len(labels), "s"))
-    half = float(ndtri((1 + level) / 2)) * float(np.sqrt(covariance([part])[0, 0]))
-    return part.auroc, max(part.auroc - half, 0.0), min(part.auroc + half, 1.0)
+    half = float(ndtri(0.975)) * float(np.sqrt(covariance([part])[0, 0]))
+    return Interval(part.auroc, max(part.auroc - half, 0.0), min(part.auroc + half, 1.0))
 
 
-def auroc_difference(y: ArrayLike, s_a: ArrayLike, s_b: ArrayLike, level: float = 0.95) -> Difference:
-    """AUROC of `s_a` less that of `s_b` on the same films, with DeLong's interval and p value.
+def delong_test(y: ArrayLike, s_a: ArrayLike, s_b: ArrayLike) -> Difference:
+    """AUROC of `s_a` less that of `s_b` on the same films: DeLong's paired test, its 95 % interval and p value.
 
-    Two scores that rank all films alike differ by nothing: p is then 1.
+    Films are taken as independent. Two scores that rank all films alike differ by nothing: p is then 1. Errors as in
+    `auroc`; each class needs two films.
     """
     labels = checked_labels(y)
     parts = [components(labels, checked_scores(s, len(labels), name)) for s, name in ((s_a, "s_a"), (s_b, "s_b"))]
@@ -86,7 +78,7 @@ def auroc_difference(y: ArrayLike, s_a: ArrayLike, s_b: ArrayLike, level: float 
     if variance <= 1e-15:
         return Difference(value, value, value, 1.0 if abs(value) < 1e-12 else 0.0)
     error = float(np.sqrt(variance))
-    half = float(ndtri((1 + level) / 2)) * error
+    half = float(ndtri(0.975)) * error
     return Difference(value, value - half, value + half, float(2 * ndtr(-abs(value) / error)))
 
 

@@ -2,28 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from numpy.typing import ArrayLike
 
-from nbhelpers.metrics.bootstrap import bootstrap_distribution, checked_labels, resample_weights, weighted_metrics
-from nbhelpers.metrics.delong import auroc_difference, auroc_interval, holm
+from nbhelpers.metrics.bootstrap import bootstrap_distribution, checked_labels, distributions, metrics_of
 from nbhelpers.metrics.intervals import Difference, Differences, Interval, Intervals, percentile_interval
-
-__all__ = [
-    "Difference",
-    "Differences",
-    "Interval",
-    "Intervals",
-    "auroc",
-    "average_precision",
-    "bootstrap_ci",
-    "bootstrap_distribution",
-    "delong_ci",
-    "delong_test",
-    "holm",
-    "paired_bootstrap",
-    "prevalence",
-    "resample_weights",
-]
 
 METRICS = ("auroc", "aupr")
 
@@ -43,7 +27,7 @@ def auroc(y_true: ArrayLike, y_score: ArrayLike) -> float:
     UserError
         For NaN or infinite scores, one class only, labels other than 0 and 1, or lengths that differ.
     """
-    return weighted_metrics(y_true, y_score)[0]
+    return metrics_of(y_true, y_score)[0]
 
 
 def average_precision(y_true: ArrayLike, y_score: ArrayLike) -> float:
@@ -51,7 +35,7 @@ def average_precision(y_true: ArrayLike, y_score: ArrayLike) -> float:
 
     Arguments and errors as in `auroc`. A score that knows nothing reaches the prevalence.
     """
-    return weighted_metrics(y_true, y_score)[1]
+    return metrics_of(y_true, y_score)[1]
 
 
 def prevalence(y_true: ArrayLike) -> float:
@@ -91,35 +75,23 @@ def bootstrap_ci(
     UserError
         As `auroc`, and when all films belong to one patient.
     """
-    values = weighted_metrics(y_true, y_score)
-    (found,) = bootstrap_distribution(y_true, [y_score], groups, n_resamples, seed)
-    return Intervals(
-        {
-            name: Interval(value, *percentile_interval(spread))
-            for name, value, spread in zip(METRICS, values, found, strict=True)
-        }
-    )
+    return intervals_of_each(y_true, [y_score], groups, "", n_resamples, seed)[0]
 
 
-def delong_ci(y: ArrayLike, s: ArrayLike) -> Interval:
-    """AUROC with DeLong's 95 % interval (normal, cut off at 0 and 1), films taken as independent.
-
-    Errors as in `auroc`; each class needs two films. See `nbhelpers.metrics.delong` for the formulas.
-    """
-    return Interval(*auroc_interval(y, s))
-
-
-def delong_test(y: ArrayLike, s_a: ArrayLike, s_b: ArrayLike) -> Difference:
-    """AUROC of `s_a` less that of `s_b` on the same films: DeLong's paired test.
-
-    Returns
-    -------
-    Difference
-        `value, low, high` (95 %, normal) and `p_value` (two-sided). Films are taken as independent.
-
-    Errors as in `auroc`; each class needs two films.
-    """
-    return auroc_difference(y, s_a, s_b)
+def intervals_of_each(
+    y_true: ArrayLike, scores: Sequence[ArrayLike], groups: ArrayLike | None, method: str, n_resamples: int, seed: int
+) -> list[Intervals]:
+    """`bootstrap_ci` of several scores on the same resamples, without interval where `interval_groups` says so."""
+    spreads = distributions(y_true, scores, groups, method, n_resamples, seed)
+    return [
+        Intervals(
+            {
+                name: Interval(value, *percentile_interval(resampled))
+                for name, value, resampled in zip(METRICS, metrics_of(y_true, score), spread, strict=True)
+            }
+        )
+        for score, spread in zip(scores, spreads, strict=True)
+    ]
 
 
 def paired_bootstrap(
@@ -141,12 +113,12 @@ def paired_bootstrap(
         percentile interval, and the p value that belongs to it, twice the smaller share of resamples on either side of
         no difference, (1 + count) / (1 + n_resamples), at most 1.
     """
-    values = [weighted_metrics(y, score) for score in (s_a, s_b)]
+    values = zip(metrics_of(y, s_a), metrics_of(y, s_b), strict=True)
     a, b = bootstrap_distribution(y, [s_a, s_b], groups, n_resamples, seed)
     found = Differences()
-    for index, name in enumerate(METRICS):
-        spread = a[index] - b[index]
+    for name, of_a, of_b, (value_a, value_b) in zip(METRICS, a, b, values, strict=True):
+        spread = of_a - of_b
         below, above = int((spread <= 0).sum()), int((spread >= 0).sum())
         p_value = min(2 * (1 + min(below, above)) / (1 + n_resamples), 1.0)
-        found[name] = Difference(values[0][index] - values[1][index], *percentile_interval(spread), p_value)
+        found[name] = Difference(value_a - value_b, *percentile_interval(spread), p_value)
     return found

@@ -63,16 +63,23 @@ class Differences(dict[str, Difference]):
 
 
 def percentile_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float]:
-    """The central `level` of a bootstrap distribution: its `(1 - level) / 2` and `(1 + level) / 2` quantiles."""
-    low, high = np.quantile(np.asarray(values, dtype=np.float64), [(1 - level) / 2, (1 + level) / 2])
+    """The central `level` of a bootstrap distribution: its `(1 - level) / 2` and `(1 + level) / 2` quantiles.
+
+    Resamples without a finite value do not count; NaN where none has one.
+    """
+    resampled = np.asarray(values, dtype=np.float64)
+    known = resampled[np.isfinite(resampled)]
+    if not known.size:
+        return float("nan"), float("nan")
+    low, high = np.quantile(known, [(1 - level) / 2, (1 + level) / 2])
     return float(low), float(high)
 
 
-def wilson(successes: float, n: int, level: float = 0.95) -> tuple[float, float]:
-    """Wilson's score interval of a share (JASA 22 (1927) 209-212); NaN when `n` is 0."""
+def wilson(successes: float, n: int) -> tuple[float, float]:
+    """Wilson's 95 % score interval of a share (JASA 22 (1927) 209-212); NaN when `n` is 0."""
     if n == 0:
         return float("nan"), float("nan")
-    z = float(ndtri((1 + level) / 2))
+    z = float(ndtri(0.975))
     share = successes / n
     centre = (share + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * np.sqrt(share * (1 - share) / n + z**2 / (4 * n**2))

@@ -1,1 +1,12 @@
-"""networks: TODO."""
+"""Any timm network: built, read from its folder, and asked for scores and features of images.
+
+May import `images` (files to arrays), `runs`, `style` and `errors`.
+
+- `models`: a timm network with one logit, and the checkpoint that holds all that is needed to rebuild it.
+- `weights`: where first weights come from, a file or timm's own.
+- `preprocessing`: from image files to what a network sees, one transform kept with the checkpoint.
+- `scoring`: scores and features, a film's the same in any company.
+- `checkpoints`: where networks lie; knows nothing of torch.
+- `trained`: `Network`, and the one loader of arms, their further seeds and the user's own checkpoints.
+- `own_checkpoint`: a user's weights file as a checkpoint.
+"""

@@ -25,6 +25,7 @@ def folders(arms: Iterable[str], checkpoints: Mapping[str, str], run_folder: Pat
     UserError
         When a name is in both, or a folder lacks `model.json` or `checkpoint.safetensors`.
     """
+    checkpoints = checkpoints or {}
     found = {name: run_folder / "03_training" / name for name in arms}
     for name, given in checkpoints.items():
         if name in found:

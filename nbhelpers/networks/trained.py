@@ -48,7 +48,7 @@ def load_arms(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
 
     Files are noted as inputs of the stage. A missing one is a `UserError` that says what to run.
     """
-    own = stage.parameters.get("checkpoints") or {}
+    arms, own = list(arms), stage.parameters.get("checkpoints") or {}
     for name in (*arms, *own):
         if name.startswith(NOT_FINE_TUNED):
             raise UserError(f"an arm cannot be called {name!r}", "arms", "the name is kept for the untrained network")

@@ -2,5 +2,5 @@
 
 `command` brings one experiment up to date through Snakemake; `plan` is what the Snakefile asks (files, commands, what a
 result depends on); `checks` is what can be known before anything runs; `notebooks` runs one notebook by papermill and
-keeps its copy and HTML.
+keeps its copy and HTML; `engine` is what papermill itself loads.
 """

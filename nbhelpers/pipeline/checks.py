@@ -1,8 +1,8 @@
-"""What can be known before anything runs: names, settings, checkpoints, and that films are there."""
+"""What can be known before anything runs: settings, names, networks, checkpoints, and that films are there."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,66 +11,102 @@ from nbhelpers.networks import checkpoints
 from nbhelpers.runs import parameters
 from nbhelpers.runs.stage import outputs_root
 
+FEWEST_FILMS = 4  # of a data set: clustering needs as many
 
-def check_names(values: Mapping[str, Any], where: str) -> None:
-    """Check that sources, crops, data sets and backbone are known, before anything is drawn or paid for.
 
-    Raises
-    ------
-    UserError
-        For the first unknown name, with a "did you mean".
-    """
-    import timm
-
+def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
+    """Every source, crop, data set and backbone that is not known, each with a "did you mean"."""
     from nbhelpers.cropping import methods
     from nbhelpers.films import registry
+    from nbhelpers.networks import models
     from nbhelpers.prompting import drawing
-    from nbhelpers.segmentation import datasets as segmentation
-    from nbhelpers.segmentation import omnimodel, specialists
 
-    def check(kind: str, name: str, known: Any) -> None:
-        if name not in known:
-            raise UserError(f"unknown {kind} {name!r}", where, parameters.suggest(name, known))
-
+    named: list[tuple[str, Any, Any]] = [("data set", name, registry.LOADERS) for name in values["datasets"]]
     for arm, entry in values["arms"].items():
-        check(f"source in arm {arm!r}:", entry["source"], drawing.SOURCES)
-        check(f"crop in arm {arm!r}:", entry["crop"], methods.METHODS)
-    for name in values["datasets"]:
-        check("data set", name, registry.LOADERS)
-    for name in values["segmentation_data"]:
-        check("segmentation data", name, segmentation.DATASETS)
-    specialists.check_route(values["specialist"], "specialist")
-    specialists.check_route(values["third_model"] or "train", "third_model")
-    specialists.check_route(values["omnimodel"], "omnimodel", omnimodel.ROUTES)
-    if not timm.is_model(values["backbone"]):
+        named.append((f"source in arm {arm!r}:", entry.get("source"), drawing.SOURCES))
+        named.append((f"crop in arm {arm!r}:", entry.get("crop"), methods.METHODS))
+    named.append(("film_crop", values["film_crop"], methods.METHODS))
+    faults = [
+        UserError(f"unknown {kind} {name!r}", where, parameters.suggest(name, known))
+        for kind, name, known in named
+        if name not in known
+    ]
+    return faults + _faults_of((models.check_backbone, values[name]) for name in ("backbone", "diversity_backbone"))
+
+
+def _faults_of(checks: Iterable[tuple[Any, ...]]) -> list[UserError]:
+    """Call each check with its arguments, and gather what they raise."""
+    faults = []
+    for check, *arguments in checks:
+        try:
+            check(*arguments)
+        except UserError as fault:
+            faults.append(fault)
+    return faults
+
+
+def check_network(values: Mapping[str, Any], prefix: str = "") -> None:
+    """Build the network once: its weights are to be had, and it takes images of the size that is asked for."""
+    from nbhelpers.networks import models, preprocessing
+
+    size, channels = (values["diversity_size"], 1) if prefix else (values["image_size"], values["channels"])
+    backbone = values[f"{prefix}backbone"]
+    model = models.build(backbone, values[f"{prefix}init"], channels, image_size=size)
+    models.check_fits(model, preprocessing.Transform(size, channels), backbone)
+
+
+def check_films(name: str, values: Mapping[str, Any], folder: Path) -> None:
+    """Find a data set, with films of both classes and enough of them; the simulated hospital is drawn, not found."""
+    from nbhelpers.films import registry
+
+    if name == "simulated_hospital":
+        return
+    labels = registry.load(name, values, folder).kept()["label"]
+    if len(labels) < FEWEST_FILMS or labels.nunique() < 2:
+        found = f"{len(labels)} films that are there, {int(labels.sum())} of them with pneumonia"
         raise UserError(
-            f"unknown backbone {values['backbone']!r}",
-            where,
-            parameters.suggest(values["backbone"], timm.list_models()),
+            f"data set {name!r} has {found}", "datasets", f"{FEWEST_FILMS} films and both classes are needed"
         )
 
 
-def check_inputs(parameter_file: Path | str) -> None:
-    """Check all that can be known beforehand: names, the sources' own settings, checkpoints, and that films are there.
+def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
+    """Check all that can be known beforehand, with the one table of everything that is wrong.
+
+    Parameters
+    ----------
+    parameter_file : path
+        The experiment.
+    here : bool
+        Whether it will run on this machine: only then is the device looked for.
 
     Raises
     ------
     UserError
-        For the first thing that would stop the run later, perhaps after hours or money.
+        For all that would stop the run later, perhaps after hours or money.
     """
+    from nbhelpers.cropping import methods
     from nbhelpers.films import registry
     from nbhelpers.prompting import drawing
-    from nbhelpers.segmentation import datasets as segmentation
+    from nbhelpers.runs.devices import pick_device
+    from nbhelpers.segmentation import drawing as masks
 
-    values = parameters.load(parameter_file)
+    where = str(parameter_file)
+    values, faults = parameters.read(parameter_file)
+    wrong_names = name_faults(values, where)
     folder = outputs_root().absolute() / values["run"]
-    check_names(values, str(parameter_file))
-    checkpoints.folders([], values.get("checkpoints") or {}, folder)
-    for source in dict.fromkeys(arm["source"] for arm in values["arms"].values()):
-        drawing.make_source(source, values)
-    for name in values["datasets"] if values["arms"] or values.get("checkpoints") else ():
-        if name != "simulated_hospital":  # which is not found but drawn
-            registry.load(name, values, folder)
-    for name in values["segmentation_data"]:
-        if not name.startswith("simulated"):
-            segmentation.load(name, values, folder)
+    sources = dict.fromkeys(arm.get("source") for arm in values["arms"].values())
+    own = values.get("checkpoints") or {}
+    films = values["datasets"] if "04_external_validation" in parameters.stages(values) else []
+    faults += wrong_names + _faults_of(
+        (
+            (methods.check_margins, values["crop_margins"]),
+            *((checkpoints.folders, [], {name: given}, folder) for name, given in own.items()),
+            *((drawing.make_source, name, values) for name in sources if name in drawing.SOURCES),
+            *((check_films, name, values, folder) for name in films if name in registry.LOADERS),
+            *((check_network, values, prefix) for prefix in ("", "diversity_") if values["arms"] and not wrong_names),
+            *masks.wanted(values, folder),
+            *((pick_device, name) for name in [values["device"]] if here and parameters.DEVICE.fullmatch(name)),
+        )
+    )
+    if faults:
+        raise UserError.of(faults)

@@ -22,6 +22,8 @@ from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root
 
+ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}  # Snakemake's: other machines may do the work
+DRY = {"-n", "--dry-run", "--dryrun"}  # Snakemake's: say what would be run
 FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake's: run again what is up to date
 
 
@@ -67,6 +69,12 @@ def only_run(folder: Path) -> Iterator[None]:
 
 def run(parameter_file: Path | str, options: list[str]) -> int:
     """Check an experiment, bring its run up to date through Snakemake, and name the report; returns the exit code."""
+    parameters.read_yaml(parameter_file)
+    # In a process of its own: what it imports would stay in memory beside every notebook.
+    elsewhere = [] if ELSEWHERE.isdisjoint(options) else ["--elsewhere"]
+    checked = subprocess.run([sys.executable, "-m", "nbhelpers", "check", str(parameter_file), *elsewhere])
+    if checked.returncode:
+        return checked.returncode
     values = parameters.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
     with only_run(folder):
@@ -74,10 +82,6 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         frozen = folder / "parameters.yaml"
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         if not frozen.is_file() or frozen.read_text(encoding="utf-8") != text:
-            # In a process of its own: what it imports would stay in memory beside every notebook.
-            checked = subprocess.run([sys.executable, "-m", "nbhelpers", "check", str(parameter_file)])
-            if checked.returncode:
-                return checked.returncode
             write_bytes(frozen, text.encode())
         os.environ[OWNER] = f"{socket.gethostname()}:{os.getpid()}"
         # This library, whatever else is installed: notebooks run in other folders than this one.
@@ -88,12 +92,16 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         before = report.stat().st_mtime_ns if report.is_file() else None
         # In three calls, since Snakemake plans by what may change: only with the images, and then the scores, there
         # does it see that they are what they were, and leaves be what depends on them.
-        forced = not FORCED.isdisjoint(options)
-        for target in ("all",) if forced else ("images", "scores", "all"):
+        dry = not DRY.isdisjoint(options)
+        at_once = dry or not FORCED.isdisjoint(options)
+        for target in ("all",) if at_once else ("images", "scores", "all"):
             more = ["--forcerun", "prompting"] if target == "images" and may_still_come(folder) else []
             code = snakemake(frozen, target, [*options, *more])
             if code:
                 return code
+        if dry:
+            say(values["run"], "a dry run: nothing was run")
+            return 0
         if report.is_file() and before == report.stat().st_mtime_ns:
             say(values["run"], "everything was up to date")
         print(f"report: {report}")
@@ -120,7 +128,7 @@ def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
         # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
         *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
         *("--max-checksum-file-size", "500MB"),
-        *("--quiet", "all"),
+        *(("--quiet", "all") if DRY.isdisjoint(options) else ()),
         *local,
         *options,
     ]

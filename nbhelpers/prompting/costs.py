@@ -21,13 +21,9 @@ from nbhelpers.prompting.drawing import make_source, sources_of
 def expected_cost(
     arms: Mapping[str, Mapping[str, str]], design: pd.DataFrame, parameters: Mapping[str, Any], folder: Path
 ) -> pd.DataFrame:
-    """What each source that the arms need would still draw, and for how much; nothing is sent.
+    """What each source that the arms need would still draw, and for how much, one row a source; nothing is sent.
 
-    Returns
-    -------
-    DataFrame
-        One row a source: `source, model, images, here, given_up, still_wanted, usd_per_image, estimate_usd, spent_usd,
-        budget_usd`. Sources that cost nothing have empty prices.
+    The columns are those below; sources that cost nothing have empty prices.
     """
     rows = []
     for name in sources_of(arms):
@@ -44,13 +40,9 @@ def expected_cost(
 
 
 def check_affordable(plan: pd.DataFrame) -> str:
-    """`affordable: ok` and for how much, before the first request.
+    """`affordable: ok` and for how much, before anything is sent, and before any other source spends time.
 
-    Raises
-    ------
-    UserError
-        When an estimate is more than what is left of its budget, or when a paid source has no key: before anything is
-        sent, and before any other source spends time.
+    A `UserError` when an estimate is more than what is left of its budget, or when a paid source has no key.
     """
     paid = plan[plan["still_wanted"].fillna(0) + plan["in_batch_jobs"].fillna(0) > 0]
     for row in paid.to_dict("records"):
@@ -61,13 +53,9 @@ def check_affordable(plan: pd.DataFrame) -> str:
 
 
 def request_outcomes(images: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """What the requests of each source came to.
+    """What the requests of each source came to: `source, simulated, outcome, requests, usd, meaning`.
 
-    Returns
-    -------
-    DataFrame
-        `source, simulated, outcome, requests, usd, meaning`: from the ledger where a source keeps one (all its
-        requests, of earlier runs too), else from the table's statuses.
+    From the ledger where a source keeps one (all its requests, of earlier runs too), else from the table's statuses.
     """
     rows = []
     for source, table in images.groupby("source", sort=False):
@@ -94,19 +82,10 @@ def request_outcomes(images: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def check_complete(images: pd.DataFrame, partial: bool = False) -> str:
-    """`complete: ok`, or what is missing: run again for the images that may still come, or go on without them.
+    """`complete: ok`, or what is missing of the images of `drawing.draw_all`.
 
-    Parameters
-    ----------
-    images : DataFrame
-        From `generation.draw_all`.
-    partial : bool
-        Go on although images are missing that a later run may bring.
-
-    Raises
-    ------
-    UserError
-        When images may still come and `partial` is false. Images that were given up are told and stop nothing.
+    A `UserError` when images may still come with a later run, unless `partial` says to go on without them. Images that
+    were given up are told and stop nothing.
     """
     missing = images[images["status"] != "ok"]
     told = "; ".join(f"{count} x {status}" for status, count in missing["status"].value_counts().items())

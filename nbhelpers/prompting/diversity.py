@@ -18,13 +18,10 @@ from nbhelpers.images import duplicates
 from nbhelpers.images.files import resize_gray
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.preprocessing import Transform, load_images
+from nbhelpers.prompting.prompts import LEVELS
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import LABELS
 
-ATTRIBUTES = (
-    *("sex", "age_group", "view", "position", "habitus", "devices", "exposure"),
-    *("pattern", "side", "lobe", "extent"),
-)
 LEAST = 4  # images of a class under which nothing is measured
 LAYOUT_SIDE = 16  # pixels along a side of the thumbnails that tell left from right
 DUPLICATE_BITS = 6  # of 256: hash distance at or under which two images may be near-duplicates
@@ -32,42 +29,24 @@ DUPLICATE_BITS = 6  # of 256: hash distance at or under which two images may be 
 
 @dataclass(frozen=True)
 class Embedding:
-    """Images as numbers.
+    """Images as numbers."""
 
-    Attributes
-    ----------
-    features : float32 (n, d)
-        Pooled penultimate features of a timm backbone.
-    layout : float32 (n, 256)
-        16 x 16 thumbnails, each with mean 0: where things are, which pooling forgets.
-    twins : int64 (n,)
-        Index of an earlier near-duplicate of the same source (`quality.near_duplicates`), or -1.
-    """
-
-    features: NDArray[np.float32]
-    layout: NDArray[np.float32]
-    twins: NDArray[np.int64]
+    features: NDArray[np.float32]  # (n, d), pooled penultimate features of a timm backbone
+    layout: NDArray[np.float32]  # (n, 256), 16 x 16 thumbnails of mean 0: where things are, which pooling forgets
+    twins: NDArray[np.int64]  # (n,), index of an earlier near-duplicate of the same source, or -1
 
 
 def coverage(images: pd.DataFrame) -> pd.DataFrame:
-    """What was asked of each source and what came, attribute by attribute and class by class.
+    """What was asked of each source and what came (`drawing.draw_all`), attribute by attribute and class by class.
 
-    Parameters
-    ----------
-    images : DataFrame
-        From `generation.draw_all`: one row a wanted image.
-
-    Returns
-    -------
-    DataFrame
-        `source, label, attribute, levels` (asked for), `came` (of these levels, how many have an image),
-        `effective_asked` and `effective_came` (the exponential of the Shannon entropy over levels: k when k levels are
-        equally frequent, 1 when all are one), `kept` (their ratio) and `missing` (levels without an image).
+    `source, label, attribute, levels` (asked for), `came` (of these levels, how many have an image), `effective_asked`
+    and `effective_came` (the exponential of the Shannon entropy over levels: k when k levels are equally frequent, 1
+    when all are one), `kept` (their ratio) and `missing` (levels without an image).
     """
     rows = []
     for (source, label), wanted in images.groupby(["source", "label"], sort=False):
         arrived = wanted[wanted["status"] == "ok"]
-        for name in ATTRIBUTES:
+        for name in LEVELS:
             if name not in wanted:
                 continue
             asked, came = (_levels(table[name]) for table in (wanted, arrived))
@@ -123,16 +102,10 @@ def embed(
     device: str = "auto",
     workers: int = 0,
 ) -> Embedding:
-    """Embed images with a timm backbone.
+    """Embed the images of `sample` (`folder/<source>/<path>`) with a timm backbone, `size` pixels along a side.
 
-    Parameters
-    ----------
-    chosen : DataFrame
-        From `sample`; `folder` holds `<source>/<path>`.
-    backbone, init : str
-        As for training: `imagenet` weights tell most; `random` ones need no download, and tell coarse differences.
-    size : int
-        Pixels along a side that the backbone sees.
+    `backbone` and `init` are as for training: `imagenet` weights tell most; `random` ones need no download, and tell
+    coarse differences.
     """
     if chosen.empty:
         return Embedding(np.zeros((0, 1), np.float32), np.zeros((0, LAYOUT_SIDE**2), np.float32), np.zeros(0, np.int64))
@@ -188,14 +161,10 @@ def _unit(features: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def spread(chosen: pd.DataFrame, embedding: Embedding) -> pd.DataFrame:
-    """Diversity of each source and class.
+    """Diversity of each source and class: the columns below.
 
-    Returns
-    -------
-    DataFrame
-        `source, simulated, label, images, near_duplicates, vendi, mean_distance`, and `vendi_centred`, after taking
-        off the mean of all images in `chosen`: all radiographs are alike, and what they share hides how they differ.
-        It compares within one table, not between runs.
+    `vendi_centred` is measured after taking off the mean of all images in `chosen`: all radiographs are alike, and what
+    they share hides how they differ. It compares within one table, not between runs.
     """
     features = np.asarray(embedding.features, dtype=np.float64)
     centred = features - features.mean(axis=0, keepdims=True) if len(features) else features
@@ -218,18 +187,14 @@ def visibility(chosen: pd.DataFrame, embedding: Embedding, folds: int = 5) -> pd
 
     A linear classifier on features and layout, cross-validated with pairs kept together, guesses each attribute's
     level. An attribute that it guesses no better than chance came out less diverse than asked, as far as this backbone
-    and this number of images can tell: the source draws its levels alike.
-
-    Returns
-    -------
-    DataFrame
-        `source, simulated, attribute, levels, images, told` (balanced accuracy scaled so that 0 is chance and 1 is
-        always right), `chance_95` (what chance reaches in one of twenty cases) and `comes_out`.
+    and this number of images can tell: the source draws its levels alike. Columns are `source, simulated, attribute,
+    levels, images, told` (balanced accuracy scaled so that 0 is chance and 1 is always right), `chance_95` (what chance
+    reaches in one of twenty cases) and `comes_out`.
     """
     features = np.hstack([embedding.features, embedding.layout])
     rows = []
     for source in chosen["source"].unique():
-        for name in ("label", *ATTRIBUTES):
+        for name in ("label", *LEVELS):
             if name not in chosen:
                 continue
             text = chosen[name].astype("string").fillna("")

@@ -27,40 +27,21 @@ from nbhelpers.runs.tables import LABELS, write_table
 class Source(Protocol):
     """Where images come from.
 
-    Attributes
-    ----------
-    name : str
-        Its key in `SOURCES`; its images lie in the folder of this name.
-    simulated : bool
-        True when no general image model and no patient stands behind the images; shown wherever they show.
-    model : str
-        What draws, as precisely as it is known: goes into the column `model` where the source gives none itself.
+    One whose images exist already has `design() -> DataFrame` too: `image_id`, `label` and what else its table knows of
+    each image, wanted in place of the prompt design. One that costs has `plan(design, folder) -> dict`.
     """
 
-    name: str
-    simulated: bool
-    model: str
+    name: str  # its key in `SOURCES`, and the folder of its images
+    simulated: bool  # no general image model and no patient stands behind the images; shown wherever they show
+    model: str  # what draws, as precisely as it is known; for the column `model` where the source gives none itself
 
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
         """Draw what `folder` does not hold yet, into `folder/images/`.
 
-        An `image_id` names its request: the same one always asks for the same picture.
-
-        Returns
-        -------
-        DataFrame
-            One row an image of `design`: `image_id`, `path` (relative to `folder`, empty when there is no file),
-            `status` (`ok`, or why there is no image) and any further columns (truth, cost, ...).
+        An `image_id` names its request: the same one always asks for the same picture. One row an image of `design`:
+        `image_id`, `path` (relative to `folder`, empty when there is no file), `status` (`ok`, or why there is no
+        image) and any further columns (truth, cost, ...).
         """
-        ...
-
-
-@runtime_checkable
-class BringsItsOwnDesign(Protocol):
-    """A source whose images exist already: what is wanted is what its table lists, not the prompt design."""
-
-    def design(self) -> pd.DataFrame:
-        """The rows that this source offers: `image_id`, `label`, and what else is known of each image."""
         ...
 
 
@@ -85,11 +66,8 @@ def sources_of(arms: Mapping[str, Mapping[str, str]]) -> list[str]:
 def make_source(name: str, parameters: Mapping[str, Any]) -> Source:
     """The source of this name, made from the experiment's parameters.
 
-    Raises
-    ------
-    UserError
-        For an unknown name, for a package that the source needs and that is not installed, or for what the source
-        itself finds missing (a key, a table).
+    A `UserError` for an unknown name, for a package that the source needs and that is not installed, or for what the
+    source itself finds missing (a key, a table).
     """
     _check_known(name)
     module, _, maker = SOURCES[name].partition(":")
@@ -106,29 +84,13 @@ def _check_known(name: str) -> None:
 
 
 def draw_images(source: Source, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Let a source draw a design, and write `folder/images.csv`.
+    """Let a source draw a design (`prompts.design`) into its own folder, and write `folder/images.csv`.
 
-    Parameters
-    ----------
-    source : Source
-        From `make_source`. One that brings its own design ignores `design`.
-    design : DataFrame
-        From `prompts.design`.
-    folder : pathlib.Path
-        The source's own folder; made when missing. Images that it holds already are kept.
-
-    Returns
-    -------
-    DataFrame
-        The design's columns, the source's, and `source, simulated, model, sha256, width, height, status`: one row a
-        wanted image, also those that did not come. `status` is `ok` or the reason.
-
-    Raises
-    ------
-    UserError
-        When nothing usable came of a class. The table is written first, so its `status` column tells why.
+    What the folder holds already is kept. The table has the design's columns, the source's, and `source, simulated,
+    model, sha256, width, height, status`: one row a wanted image, also those that did not come; `status` is `ok` or the
+    reason. When nothing usable came of a class, it is written, and a `UserError` is raised: `status` tells why.
     """
-    wanted = source.design() if isinstance(source, BringsItsOwnDesign) else design
+    wanted = source.design() if hasattr(source, "design") else design
     folder.mkdir(parents=True, exist_ok=True)
     drawn = source.draw(wanted, folder)
     missing = {"image_id", "path", "status"} - set(drawn.columns)
@@ -144,7 +106,13 @@ def draw_images(source: Source, design: pd.DataFrame, folder: Path) -> pd.DataFr
         images[name] = images[name].fillna(default) if name in images else default
     images = _describe_files(images, folder)
     write_table(images, folder / "images.csv", "images")
-    check_drawn(images, str(folder / "images.csv"))
+    fit = images["status"] == "ok"
+    empty = [label for label in LABELS if label not in images.loc[fit, "label"].to_numpy()]
+    if empty:
+        reasons = images.loc[~fit, "status"].value_counts().head(3)
+        told = "; ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "none was asked for"
+        what, do = f"no usable image of class {' and '.join(empty)}", f"both classes are needed ({told})"
+        raise UserError(what, str(folder / "images.csv"), do)
     return images
 
 
@@ -157,17 +125,6 @@ def draw_all(
     """
     sources = [make_source(name, parameters) for name in sources_of(arms)]
     return pd.concat([draw_images(source, design, folder / source.name) for source in sources], ignore_index=True)
-
-
-def check_drawn(images: pd.DataFrame, where: str) -> None:
-    """Raise a `UserError` when a class has no image with status `ok`: nothing could be trained on the rest."""
-    counts = images.loc[images["status"] == "ok", "label"].value_counts()
-    empty = [label for label in LABELS if counts.get(label, 0) == 0]
-    if not empty:
-        return
-    reasons = images.loc[images["status"] != "ok", "status"].value_counts().head(3)
-    told = "; ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "none was asked for"
-    raise UserError(f"no usable image of class {' and '.join(empty)}", where, f"both classes are needed ({told})")
 
 
 def outcomes(images: pd.DataFrame) -> pd.DataFrame:
@@ -187,21 +144,12 @@ def matched_after_drawing(images: pd.DataFrame) -> pd.DataFrame:
         counts = table["label"].value_counts()
         # Side by side with others, a source has their columns too, empty.
         matching = matching_table(table.dropna(axis="columns", how="all"))
-        worst = matching.sort_values("auroc").iloc[-1] if len(matching) else None
-        rows.append(
-            {
-                "source": source,
-                "pneumonia": int(counts.get("pneumonia", 0)),
-                "normal": int(counts.get("normal", 0)),
-                "worst_attribute": "none known"
-                if worst is None
-                else worst["attribute"]
-                if worst["auroc"] > 0.5
-                else "",
-                "auroc": np.nan if worst is None else round(float(worst["auroc"]), 3),
-            }
-        )
-    return pd.DataFrame(rows)
+        name, auroc = "none known", np.nan
+        if len(matching):
+            worst = matching.sort_values("auroc").iloc[-1]
+            name, auroc = worst["attribute"] if worst["auroc"] > 0.5 else "", round(float(worst["auroc"]), 3)
+        rows.append((source, int(counts.get("pneumonia", 0)), int(counts.get("normal", 0)), name, auroc))
+    return pd.DataFrame(rows, columns=["source", "pneumonia", "normal", "worst_attribute", "auroc"])
 
 
 def source_facts(images: pd.DataFrame) -> dict[str, dict[str, Any]]:
@@ -219,7 +167,7 @@ def source_facts(images: pd.DataFrame) -> dict[str, dict[str, Any]]:
 def _describe_files(images: pd.DataFrame, folder: Path) -> pd.DataFrame:
     """Add `sha256, width, height` from the files; a file that is missing or is no image changes its row's status."""
     images["path"] = images["path"].fillna("")
-    digests, widths, heights, statuses = [], [], [], []
+    found = []
     rows = zip(images["path"], images["status"], strict=True)
     for path, status in progress(rows, desc="hashing", total=len(images), unit="image"):
         digest, width, height = "", np.nan, np.nan
@@ -233,8 +181,6 @@ def _describe_files(images: pd.DataFrame, folder: Path) -> pd.DataFrame:
                 status = "unreadable" if status == "ok" else status
         elif status == "ok":
             status = "not drawn"
-        digests.append(digest)
-        widths.append(width)
-        heights.append(height)
-        statuses.append(status)
-    return images.assign(sha256=digests, width=widths, height=heights, status=statuses)
+        found.append((digest, width, height, status))
+    columns = ["sha256", "width", "height", "status"]
+    return images.assign(**pd.DataFrame(found, columns=columns, index=images.index))

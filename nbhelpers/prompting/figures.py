@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from nbhelpers.images.contact_sheet import grid, load_tile, row_title, show
 from nbhelpers.runs.files import inside
-from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, marked, simulated_note, source_title, two_lines
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, in_lines, marked, simulated_note, source_title
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 _GOOD, _LOST, _CHANCE = _PALETTE[2], _PALETTE[3], "#999999"
@@ -58,7 +58,7 @@ def figure_diversity(spread: pd.DataFrame, visible: pd.DataFrame) -> Figure:
     upper.set_title("How different are the images?")
     lower.set_xticks(
         np.arange(spread["source"].nunique()),
-        [two_lines(_title(row)) for row in spread.drop_duplicates("source").to_dict("records")],
+        [in_lines(_title(row)) for row in spread.drop_duplicates("source").to_dict("records")],
     )
     if not visible.empty:
         _told(figure.add_subplot(grid[:, 1]), visible)
@@ -102,23 +102,14 @@ def _told(axis: Axes, visible: pd.DataFrame) -> None:
 def figure_1(images: pd.DataFrame, folder: Path, columns: int = 7, seed: int = 0) -> Figure:
     """Figure 1: images as drawn, one row a source and class; where pairs are known, a column shows one pair.
 
-    Parameters
-    ----------
-    images : DataFrame
-        From `drawing.draw_all`.
-    folder : pathlib.Path
-        Holds `<source>/<path>`.
-    columns : int
-        Images a row.
-    seed : int
-        Chooses which.
+    `images` are those of `drawing.draw_all`, with their files in `folder/<source>/<path>`; `seed` chooses which.
     """
     rows: list[tuple[str, list[Path]]] = []
     for source, table in images[images["status"] == "ok"].groupby("source", sort=False):
         chosen = _choose(table, columns, seed)
         for label, group in chosen.items():
             paths = [inside(folder / str(source), path) for path in group["path"]]
-            rows.append((f"{two_lines(source_title(str(source)))}\n{label}", paths))
+            rows.append((f"{in_lines(source_title(str(source)))}\n{label}", paths))
     figure, axes = grid(len(rows), columns)
     for line, (title, paths) in zip(axes, rows, strict=True):
         for axis, path in zip(line, paths, strict=False):

@@ -18,23 +18,16 @@ from sklearn.metrics import roc_auc_score
 from nbhelpers.errors import UserError
 from nbhelpers.runs.parameters import read_yaml, suggest
 from nbhelpers.runs.stage import user_path
+from nbhelpers.simulator.film import CHOICES, DISEASE
 
 PACKAGED_TEMPLATES = Path(__file__).with_name("prompt_templates.yaml")
 
+# What the simulator can draw is what is asked of every source.
 LEVELS: dict[str, tuple[str, ...]] = {
-    "sex": ("female", "male"),
-    "age_group": ("child", "adult", "older"),
-    "view": ("PA", "AP"),
-    "position": ("erect", "supine"),
-    "habitus": ("slim", "average", "large"),
+    **{name: CHOICES[name] for name in ("sex", "age_group", "view", "position", "habitus")},
     "devices": ("none", "ecg_leads", "endotracheal_tube", "nasogastric_tube", "central_line", "pacemaker"),
-    "exposure": ("under", "normal", "over"),
-    "pattern": ("lobar", "bronchopneumonia", "interstitial"),
-    "side": ("left", "right", "both"),
-    "lobe": ("upper", "middle", "lower", "diffuse"),
-    "extent": ("mild", "moderate", "severe"),
+    **{name: CHOICES[name] for name in ("exposure", *DISEASE)},
 }
-DISEASE = ("pattern", "side", "lobe", "extent")
 # Whatever is listed here must not tell a pneumonia from a normal.
 NUISANCE = ("sex", "age_group", "age", "view", "position", "habitus", "devices", "exposure", "template")
 AGES = {"child": (1, 16), "adult": (18, 65), "older": (65, 91)}  # years, upper end exclusive
@@ -101,11 +94,8 @@ class Templates:
 def load_templates(path: str | Path | None = None) -> Templates:
     """Wording from a YAML file; None takes the packaged `prompt_templates.yaml`, which explains the format.
 
-    Raises
-    ------
-    UserError
-        When the file is missing or no YAML, when a section, level or placeholder is missing or unknown: an attribute
-        that a wording leaves out would stand in the table without having been asked for.
+    A `UserError` when the file is missing or no YAML, or when a section, level or placeholder is missing or unknown: an
+    attribute that a wording leaves out would stand in the table without having been asked for.
     """
     path = user_path(str(path)) if path else PACKAGED_TEMPLATES
     if not path.is_file():
@@ -135,23 +125,9 @@ def design(images_per_class: int, seed: int, templates: Templates) -> pd.DataFra
     the number. Each attribute is dealt from shuffled decks (permuted blocks), so its levels differ by one at most over
     any number of pairs, as far as anatomy and practice let it (see `balance_table`). The first rows of a larger design
     are the smaller one of the same seed, and an identifier holds a digest of its row: a raised number draws only what
-    is new, and a changed wording or attribute never meets the image of an older one.
-
-    Parameters
-    ----------
-    images_per_class : int
-        Pairs, 1 or more.
-    seed : int
-        0 or more; the same seed gives the same table.
-    templates : Templates
-        From `load_templates`.
-
-    Returns
-    -------
-    DataFrame
-        `image_id, pair_id, label, sex, age_group, age` (years)`, view, position, habitus, devices` (joined by `;`, or
-        `none`)`, exposure, pattern, side, lobe, extent` (these four empty for normal)`, template, finding_template,
-        seed, pair_seed, prompt`; a pair's rows follow each other.
+    is new, and a changed wording or attribute never meets the image of an older one. The same seed (0 or more) gives
+    the same table: the columns below, `age` in years, `devices` joined by `;` or `none`, `pattern` to `extent` empty
+    for normal; a pair's rows follow each other.
     """
     if images_per_class < 1:
         raise UserError(f"images_per_class = {images_per_class}", "parameters", "ask for 1 image a class or more")
@@ -220,14 +196,11 @@ def balance_table(design: pd.DataFrame) -> pd.DataFrame:
 
 
 def matching_table(design: pd.DataFrame) -> pd.DataFrame:
-    """How well each attribute that is not the disease tells the label, and all of them together.
+    """How well each attribute that is not the disease tells the label, and all of them together: a row an attribute.
 
-    Returns
-    -------
-    DataFrame
-        One row an attribute: `largest_difference` (images, over its levels, between the classes), `effect`
-        (Cramer's V; for age the standardised mean difference), `auroc` (of the best score that the attribute allows
-        on this very table: the share of pneumonia at its level; 0.5 tells nothing) and `matched`.
+    `largest_difference` (images, over its levels, between the classes), `effect` (Cramer's V; for age the standardised
+    mean difference), `auroc` (of the best score that the attribute allows on this very table: the share of pneumonia at
+    its level; 0.5 tells nothing) and `matched`.
     """
     label = (design["label"] == "pneumonia").to_numpy()
     rows = []
@@ -261,9 +234,8 @@ def check_matched(design: pd.DataFrame) -> str:
             "give each pneumonia a normal of the same attributes, or a network learns the attribute",
         )
     counts = design["label"].value_counts()
-    return (
-        f"matched between classes: ok ({counts['pneumonia']} + {counts['normal']} images, {len(NUISANCE)} attributes)"
-    )
+    told = f"{counts['pneumonia']} + {counts['normal']} images, {len(NUISANCE)} attributes"
+    return f"matched between classes: ok ({told})"
 
 
 def example_text(design: pd.DataFrame, pairs: int = 3, width: int = 110) -> str:

@@ -61,13 +61,7 @@ def _answer(item: Mapping[str, Any], facts: RunFacts) -> dict[str, Any]:
 
 
 def write(run_folder: Path | str) -> Path:
-    """Write the filled checklists of a run into `outputs/<run>/checklists/`.
-
-    Returns
-    -------
-    pathlib.Path
-        `checklists.html`; beside it lie `claim2024.csv` and `tripod_ai.csv`.
-    """
+    """Write the filled checklists of a run into its `checklists/`: CSV tables, and the page, whose path is returned."""
     facts = run_facts.read(run_folder)
     table = fill(facts)
     folder = facts.folder / FOLDER

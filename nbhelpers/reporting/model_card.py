@@ -26,23 +26,14 @@ OPEN = (
 
 
 def write(run_folder: Path | str) -> Path:
-    """Write `model_card.md` into the run's folder, and the same as `model_card.html`.
+    """Write `model_card.md` into the run's folder, and the same as `model_card.html`; returns the path of the first."""
+    from nbconvert.filters.markdown import markdown2html
 
-    Returns
-    -------
-    pathlib.Path
-        `outputs/<run>/model_card.md`.
-
-    Raises
-    ------
-    UserError
-        When the folder holds no run.
-    """
     facts = run_facts.read(run_folder)
     text = markdown(facts)
     path = facts.folder / "model_card.md"
     write_bytes(path, text.encode())
-    pages.write_page(path.with_suffix(".html"), "model_card.html", run=facts.name, body=_html(text))
+    pages.write_page(path.with_suffix(".html"), "model_card.html", run=facts.name, body=str(markdown2html(text)))
     return path
 
 
@@ -54,11 +45,15 @@ def markdown(facts: RunFacts) -> str:
         ("## Intended use", _said(facts, "intended_use", "poor_input", "user_skill")),
         ("## Training data", _said(facts, "training_sources", "preprocessing", "partitions", "disjoint")),
         ("## Evaluation data", _table(_datasets(facts)) + _said(facts, "reference_standard", "missing_data")),
-        ("## Results", _table(_results(facts)) + _said(facts, "uncertainty")),
+        ("## Results", _table(_wide(facts, facts.overall("auroc", "aupr"), films=True)) + _said(facts, "uncertainty")),
         ("## Arms against each other", _table(_pairs(facts))),
         ("## Beside trivial baselines", _said(facts, "interpretation")),
         ("## Subgroups", _table(_subgroups(facts))),
-        ("## Operating point and calibration", _table(_calibration(facts)) + _said(facts, "operating_point", "output")),
+        (
+            "## Operating point and calibration",
+            _table(_wide(facts, facts.table("calibration"), "probabilities"))
+            + _said(facts, "operating_point", "output"),
+        ),
         ("## Robustness", _said(facts, "robustness")),
         ("## Limitations", _bullets(limitations.of_run(facts))),
         ("## Where images and films went", _table(_flow(facts))),
@@ -69,13 +64,6 @@ def markdown(facts: RunFacts) -> str:
         ),
     ]
     return "\n".join(f"{heading}\n\n{body or NOTHING}" for heading, body in sections)
-
-
-def _html(text: str) -> str:
-    """Markdown as HTML; `markdown` has made what comes from the run harmless."""
-    from nbconvert.filters.markdown import markdown2html
-
-    return str(markdown2html(text))
 
 
 def _summary(facts: RunFacts) -> str:
@@ -128,17 +116,9 @@ def _datasets(facts: RunFacts) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _results(facts: RunFacts) -> pd.DataFrame:
-    return _wide(facts, facts.overall("auroc", "aupr"), films=True)
-
-
 def _subgroups(facts: RunFacts) -> pd.DataFrame:
     table = run_facts.primary(facts.table("metrics", metric=["auroc", "aupr"]))
     return _wide(facts, table[table["subgroup"] != "all"], "subgroup", films=True) if len(table) else table
-
-
-def _calibration(facts: RunFacts) -> pd.DataFrame:
-    return _wide(facts, facts.table("calibration"), "probabilities")
 
 
 def _wide(facts: RunFacts, table: pd.DataFrame, *more: str, films: bool = False) -> pd.DataFrame:

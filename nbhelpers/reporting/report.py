@@ -140,7 +140,7 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
         ]
         own = facts.table("baselines", dataset=name)
         others: list[dict[str, Any]] = [
-            {"name": str(title), "uses_labels": bool(run_facts.flags(part["uses_labels"]).iloc[0]), **_metrics(part)}
+            {"name": str(title), "uses_labels": bool(part["uses_labels"].iloc[0]), **_metrics(part)}
             for title, part in (own.groupby("title", sort=False) if len(own) else ())
         ]
         others.sort(key=lambda row: row["auroc"].value if row["auroc"] else 0.0, reverse=True)
@@ -246,13 +246,13 @@ def _segmentation(facts: RunFacts) -> list[dict[Hashable, Any]]:
     if table is None or sets is None:
         return []
     known = sets.set_index("dataset")
-    stand_in = bool(run_facts.flags(facts.segmentation["models"]["stand_in"]).any())
+    stand_in = bool(facts.segmentation["models"]["stand_in"].any())
     rows = table[table["selection"].isin(["all", "specialist"])].to_dict("records")
     return [
         row
         | {
             "title": _plain(known.loc[row["dataset"], "title"]),
-            "simulated": bool(run_facts.flags(known["simulated"])[row["dataset"]]),
+            "simulated": bool(known["simulated"][row["dataset"]]),
             "omnimodel": "stand-in (no omnimodel)" if stand_in else "omnimodel",
             "p": wording.p_text(row["swap_p"]),
         }
@@ -285,7 +285,7 @@ def _figures(facts: RunFacts) -> list[dict[str, str]]:
 def _badge(facts: RunFacts, figure: str) -> str:
     """What a figure's mark says of simulation; empty where nothing in it is simulated."""
     if figure == "figure_6":
-        simulated = run_facts.flags(facts.segmentation["datasets"]["simulated"])
+        simulated = flags(facts.segmentation["datasets"]["simulated"])
         return "simulated" if simulated.all() else "in part simulated" if simulated.any() else ""
     training = figure.startswith("training_")
     arms = [figure.removeprefix("training_")] if training else list(facts.scored_arms)

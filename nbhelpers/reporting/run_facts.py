@@ -100,7 +100,7 @@ class RunFacts:
     def source_is_simulated(self, source: str) -> bool:
         """Whether a source of training images is a simulator, by its table or by the networks trained on it."""
         if source in self.images:
-            return bool(flags(self.images[source]["simulated"]).all())
+            return bool(self.images[source]["simulated"].all())
         return any(model.get("simulated") and _arm(model)["source"] == source for model in self.models.values())
 
     def is_simulated(self, arm: str) -> bool:
@@ -137,7 +137,7 @@ class RunFacts:
     def simulated_datasets(self) -> list[str]:
         """Names of the data sets that no patient stands behind."""
         table = self.table("datasets")
-        return [] if table.empty else list(table.loc[flags(table["simulated"]), "dataset"])
+        return [] if table.empty else list(table.loc[table["simulated"], "dataset"])
 
 
 def read(run_folder: Path | str) -> RunFacts:
@@ -215,15 +215,10 @@ def _parameters(stages: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     return merged
 
 
-def flags(column: pd.Series) -> pd.Series:
-    """A column of yes and no from a CSV as booleans, however they are spelled there."""
-    return column.astype(str).str.lower().isin(("true", "1", "1.0"))
-
-
 def primary(table: pd.DataFrame) -> pd.DataFrame:
     """The rows whose interval is the primary one; one row each where a table of metrics marks none."""
     if "primary" in table:
-        return table[flags(table["primary"])]
+        return table[table["primary"]]
     return table.drop_duplicates(["arm", "dataset", "subgroup", "metric"]) if len(table) else table
 
 

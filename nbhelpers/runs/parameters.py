@@ -8,12 +8,15 @@ import io
 import json
 import re
 import tokenize
+import types
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
+import annotated_types
 import yaml
+from pydantic import ConfigDict, PydanticUserError, TypeAdapter, ValidationError
 
 from nbhelpers.errors import UserError
 
@@ -26,15 +29,29 @@ STAGES = (
 # Stages that run only where a file names this parameter, whatever the notebook's own default.
 ASKED_BY = {"07_segmentation": "segmentation_data"}
 
-_TYPES: dict[str, type] = {"int": int, "float": float, "str": str, "bool": bool, "list": list, "dict": dict}
+# What a parameters cell may import, to say what its annotations mean.
+TYPES_FROM = ("typing", "annotated_types", "pydantic")
+DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+_STRICT = ConfigDict(strict=True, allow_inf_nan=False)
+_WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_LIMITS: dict[type, str] = {
+    annotated_types.Ge: "{} or more",
+    annotated_types.Gt: "more than {}",
+    annotated_types.Le: "{} or less",
+    annotated_types.Lt: "less than {}",
+    annotated_types.MultipleOf: "a multiple of {}",
+    annotated_types.MinLen: "{} or more of them",
+    annotated_types.MaxLen: "{} of them at most",
+}
 
 
 @dataclass(frozen=True)
 class Declaration:
-    """One parameter as a notebook declares it: `name: annotation = default  # help`."""
+    """One parameter as a notebook declares it, `name: annotation = default  # help`; `type`: the annotation's value."""
 
     name: str
     annotation: str
+    type: Any
     default: Any
     help: str
     notebook: str
@@ -68,24 +85,33 @@ def declared(path: Path | str) -> dict[str, Declaration]:
         if token.type == tokenize.COMMENT
     }
     found: dict[str, Declaration] = {}
+    known: dict[str, Any] = {}
     for node in ast.parse(source).body:
+        if isinstance(node, ast.ImportFrom) and node.module in TYPES_FROM:
+            exec(compile(ast.Module([node], []), path.name, "exec"), known)
+            continue
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
             raise UserError(
                 "a parameters cell holds something else than `name: type = literal  # help`",
                 f"{path.name}, line {node.lineno}",
                 "declare parameters only",
             )
+        name, annotation = node.target.id, ast.unparse(node.annotation)
         try:
             default = ast.literal_eval(node.value)
         except ValueError:
-            raise UserError(f"default of {node.target.id} is no literal", path.name, "write a literal") from None
-        found[node.target.id] = Declaration(
-            node.target.id,
-            ast.unparse(node.annotation),
-            default,
-            comments.get(node.end_lineno or node.lineno, ""),
-            path.stem,
-        )
+            raise UserError(f"default of {name} is no literal", path.name, "write a literal") from None
+        try:
+            kind = eval(annotation, known)
+            TypeAdapter(kind, config=_STRICT)
+        except (NameError, AttributeError, TypeError, PydanticUserError) as error:
+            raise UserError(
+                f"annotation {annotation!r} of {name} is not understood: {error}",
+                path.name,
+                f"use plain types, or import it in the cell from {', '.join(TYPES_FROM)}",
+            ) from None
+        help_text = comments.get(node.end_lineno or node.lineno, "")
+        found[name] = Declaration(name, annotation, kind, default, help_text, path.stem)
     return found
 
 
@@ -98,30 +124,47 @@ def all_declared(notebooks: Path = NOTEBOOKS) -> dict[str, list[Declaration]]:
     return merged
 
 
-def matches(value: Any, annotation: str) -> bool:
-    """Whether `value` fits an annotation built from int, float, str, bool, list, dict, None, `|` and `[...]`."""
+def fault(name: str, value: Any, declaration: Declaration, where: str) -> UserError | None:
+    """What is wrong with a value by its declared type, range or choices, checked by pydantic in strict mode; or None.
 
-    def fits(item: Any, node: ast.expr) -> bool:
-        match node:
-            case ast.BinOp(left=left, op=ast.BitOr(), right=right):
-                return fits(item, left) or fits(item, right)
-            case ast.Constant(value=None):
-                return item is None
-            case ast.Name(id="float"):
-                return isinstance(item, (int, float)) and not isinstance(item, bool)
-            case ast.Name(id="int"):
-                return isinstance(item, int) and not isinstance(item, bool)
-            case ast.Name(id="Any"):
-                return True
-            case ast.Name(id=name) if name in _TYPES:
-                return isinstance(item, _TYPES[name])
-            case ast.Subscript(value=ast.Name(id="list"), slice=element):
-                return isinstance(item, list) and all(fits(entry, element) for entry in item)
-            case ast.Subscript(value=ast.Name(id="dict"), slice=ast.Tuple(elts=[key, entry])):
-                return isinstance(item, dict) and all(fits(k, key) and fits(v, entry) for k, v in item.items())
-        raise UserError(f"annotation {annotation!r} is not understood", "parameters cell", "use plain types")
+    Strict, so that no text is read as a number; an int where a float is declared is the one exception. NaN and
+    infinity are no numbers here.
+    """
+    try:
+        read = TypeAdapter(declaration.type, config=_STRICT).validate_python(value)
+    except ValidationError:
+        pass
+    else:
+        # `Literal` compares with ==, which holds for True and 1, and for 1.0 and 1.
+        if type(read) is type(value) or isinstance(read, float):
+            return None
+    return UserError(f"{name} = {value!r}", where, f"use {in_words(declaration.type)}")
 
-    return fits(value, ast.parse(annotation, mode="eval").body)
+
+def in_words(kind: Any) -> str:
+    """A declared type as a sentence names it: `a whole number, 1 or more`, `auto, cpu, cuda or mps`."""
+    parts = get_args(kind)
+    match get_origin(kind):
+        case None:
+            return str(_WORDS.get(kind) or getattr(kind, "__name__", kind))
+        case origin if origin is Annotated:
+            limits = [one for part in parts[1:] for one in (part if hasattr(part, "__iter__") else [part])]
+            said = " and ".join(_LIMITS[type(one)].format(*astuple(one)) for one in limits if type(one) in _LIMITS)
+            return ", ".join(filter(None, (in_words(parts[0]), said)))
+        case origin if origin is Literal:
+            return _either(map(str, parts))
+        case origin if origin in (Union, types.UnionType):
+            return _either("nothing (null)" if part is types.NoneType else in_words(part) for part in parts)
+        case origin if origin is list:
+            return f"a list, each {in_words(parts[0])}"
+        case origin if origin is dict:
+            return f"a mapping of names, each to {in_words(parts[1])}"
+    return str(kind)
+
+
+def _either(words: Iterable[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 class _Loader(yaml.SafeLoader):
@@ -175,30 +218,39 @@ def suggest(name: object, known: Iterable[str]) -> str:
     return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(names)}"
 
 
+def read(path: Path | str, notebooks: Path = NOTEBOOKS) -> tuple[dict[str, Any], list[UserError]]:
+    """All parameters of an experiment, the file's over the notebooks' defaults, and all that is wrong with the file.
+
+    Where a value is wrong its default stands, so that what follows can be checked too. A file that cannot be read as
+    YAML is a `UserError`.
+    """
+    given, declarations, where = read_yaml(path), all_declared(notebooks), str(path)
+    values = {name: entries[0].default for name, entries in declarations.items()}
+    values |= {name: type(values[name])() for name in ASKED_BY.values() if name in values}
+    faults = []
+    for name, value in given.items():
+        if name not in declarations:
+            faults.append(UserError(f"unknown parameter {name!r}", where, suggest(name, declarations)))
+        elif found := fault(name, value, declarations[name][0], where):
+            faults.append(found)
+        else:
+            values[name] = value
+    return values, [*faults, *experiment_faults(values, where)]
+
+
 def load(path: Path | str, notebooks: Path = NOTEBOOKS) -> dict[str, Any]:
     """All parameters of an experiment: the file's values over the notebooks' defaults.
 
     Raises
     ------
     UserError
-        For an unknown name (with "did you mean"), a wrong type, a duplicate key, or an arm that is not well formed.
+        For unknown names (with "did you mean"), values that are not as declared, duplicate keys, and arms that are not
+        well formed: all of them at once.
     """
-    values = read_yaml(path)
-    declarations = all_declared(notebooks)
-    for name, value in values.items():
-        if name not in declarations:
-            raise UserError(f"unknown parameter {name!r}", str(path), suggest(name, declarations))
-        for declaration in declarations[name]:
-            if not matches(value, declaration.annotation):
-                raise UserError(
-                    f"{name} = {value!r} is not of type {declaration.annotation}",
-                    str(path),
-                    f"{declaration.help} (default {declaration.default!r})",
-                )
-    unasked = {name: type(declarations[name][0].default)() for name in ASKED_BY.values() if name in declarations}
-    merged = {name: entries[0].default for name, entries in declarations.items()} | unasked | values
-    check_experiment(merged, str(path))
-    return merged
+    values, faults = read(path, notebooks)
+    if faults:
+        raise UserError.of(faults)
+    return values
 
 
 def stages(values: Mapping[str, Any]) -> list[str]:
@@ -209,17 +261,26 @@ def stages(values: Mapping[str, Any]) -> list[str]:
     return [stage for stage in STAGES if wanted[stage]]
 
 
-def check_experiment(values: Mapping[str, Any], where: str) -> None:
-    """Check what types alone cannot: the run's name, the arms' shape, and names that become folders."""
+def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
+    """What types alone cannot tell: the run's name, the arms' shape, names that become folders, and the device."""
     safe = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-    checkpoints = values.get("checkpoints") or {}
-    for name in (values["run"], *values["arms"], *checkpoints, *values["datasets"]):
-        if not safe.fullmatch(str(name)):
-            raise UserError(f"{name!r} cannot name a folder", where, "use letters, digits, '_', '-' and '.'")
+    arms, checkpoints, datasets = values["arms"], values.get("checkpoints") or {}, values["datasets"]
+    faults = [
+        UserError(f"{name!r} cannot name a folder", where, "use letters, digits, '_', '-' and '.'")
+        for name in dict.fromkeys((values["run"], *arms, *checkpoints, *datasets))
+        if not safe.fullmatch(str(name))
+    ]
     if not stages(values):
-        raise UserError("no arm is named", where, "give at least one, e.g. cropped: {source: simulator, crop: content}")
-    for name in set(values["arms"]) & set(checkpoints):
-        raise UserError(f"{name!r} is an arm and a checkpoint", where, "give one of them another name")
-    for name, arm in values["arms"].items():
+        example = "give at least one, e.g. cropped: {source: simulator, crop: content}"
+        faults.append(UserError("no arm is named", where, example))
+    for name in arms.keys() & checkpoints.keys():
+        faults.append(UserError(f"{name!r} is an arm and a checkpoint", where, "give one of them another name"))
+    for name, arm in arms.items():
         if not isinstance(arm, dict) or set(arm) != {"source", "crop"}:
-            raise UserError(f"arm {name!r} is {arm!r}", where, "an arm is {source: ..., crop: ...}")
+            faults.append(UserError(f"arm {name!r} is {arm!r}", where, "an arm is {source: ..., crop: ...}"))
+    device = values.get("device", "auto")
+    if not DEVICE.fullmatch(device):
+        faults.append(UserError(f"device = {device!r}", where, "use auto, cpu, cuda, mps, or one of several as cuda:1"))
+    if len(set(datasets)) < len(datasets):
+        faults.append(UserError(f"datasets = {datasets!r}", where, "name each once"))
+    return faults

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.metadata
 import os
 import platform
@@ -17,12 +18,12 @@ import numpy as np
 
 from nbhelpers import __version__
 from nbhelpers.errors import UserError
+from nbhelpers.runs import parameters
 from nbhelpers.runs.files import atomic_path, sha256_file, write_json
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-from nbhelpers.runs.parameters import NOTEBOOKS, ROOT, declared, matches
 
 PACKAGES = (
     *("torch", "timm", "scikit-learn", "numpy", "pandas", "opencv-python-headless"),
@@ -33,17 +34,17 @@ SHOWN = ("python", "torch", "timm", "scikit-learn")
 
 def outputs_root() -> Path:
     """Folder that holds the runs: `NBHELPERS_OUTPUTS`, or `outputs/` of the project."""
-    return Path(os.environ.get("NBHELPERS_OUTPUTS") or ROOT / "outputs")
+    return Path(os.environ.get("NBHELPERS_OUTPUTS") or parameters.ROOT / "outputs")
 
 
 def data_root() -> Path:
     """Folder that holds the data sets: `NBHELPERS_DATA`, or `data/` of the project."""
-    return Path(os.environ.get("NBHELPERS_DATA") or ROOT / "data")
+    return Path(os.environ.get("NBHELPERS_DATA") or parameters.ROOT / "data")
 
 
 def user_path(path: str) -> Path:
     """A path from a parameter: `~` is expanded, and what is relative counts from the project's root."""
-    return ROOT / Path(path).expanduser()
+    return parameters.ROOT / Path(path).expanduser()
 
 
 def versions() -> dict[str, str]:
@@ -62,7 +63,7 @@ def git_commit() -> str | None:
 
     def git(*words: str) -> str:
         return subprocess.run(
-            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True, timeout=20
+            ["git", "-C", str(parameters.ROOT), *words], capture_output=True, text=True, check=True, timeout=20
         ).stdout.strip()
 
     try:
@@ -172,20 +173,24 @@ def open_stage(name: str, namespace: Mapping[str, Any], part: str | None = None)
     Raises
     ------
     UserError
-        When a declared parameter is missing, or is of another type than declared.
+        When a declared parameter is missing or not as declared, or papermill set one that no notebook declares.
     """
     from nbhelpers.runs.devices import pick_device
 
-    declarations = declared(NOTEBOOKS / f"{name}.ipynb")
-    values: dict[str, Any] = {}
-    for key, declaration in declarations.items():
-        if key not in namespace:
-            raise UserError(f"parameter {key!r} is not set", f"{name}.ipynb", "run the parameters cell first")
-        values[key] = namespace[key]
-        if not matches(values[key], declaration.annotation):
-            raise UserError(
-                f"{key} = {values[key]!r} is not of type {declaration.annotation}", f"{name}.ipynb", declaration.help
-            )
+    notebook = f"{name}.ipynb"
+    declarations = parameters.declared(parameters.NOTEBOOKS / notebook)
+    missing = [key for key in declarations if key not in namespace]
+    if missing:
+        raise UserError(f"parameter {missing[0]!r} is not set", notebook, "run the parameters cell first")
+    values = {key: namespace[key] for key in declarations}
+    found = (parameters.fault(key, values[key], declarations[key], notebook) for key in declarations)
+    faults = [fault for fault in found if fault]
+    for key in sorted(set_by_papermill(namespace) - declarations.keys()):
+        known = parameters.all_declared(parameters.NOTEBOOKS)
+        if key not in known:  # a whole experiment's file may be given to one notebook
+            faults.append(UserError(f"unknown parameter {key!r}", notebook, parameters.suggest(key, known)))
+    if faults:
+        raise UserError.of(faults)
     run_folder = outputs_root() / values["run"]
     folder = run_folder / name / part if part else run_folder / name
     try:
@@ -196,6 +201,13 @@ def open_stage(name: str, namespace: Mapping[str, Any], part: str | None = None)
         ) from None
     seed_everything(int(values.get("seed", 0)))
     return Stage(name, folder, run_folder, values, str(pick_device(values.get("device", "auto"))))
+
+
+def set_by_papermill(namespace: Mapping[str, Any]) -> set[str]:
+    """Names that papermill set in this kernel: in a cell of its own, which begins with a comment that tells it."""
+    cells = [text for text in namespace.get("In", ()) if text.startswith("# Parameters\n")]
+    assigned = (node for text in cells for node in ast.parse(text).body if isinstance(node, ast.Assign))
+    return {target.id for node in assigned for target in node.targets if isinstance(target, ast.Name)}
 
 
 def seed_everything(seed: int) -> None:

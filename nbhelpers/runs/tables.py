@@ -14,6 +14,9 @@ from nbhelpers.runs.files import atomic_path
 LABELS = ("normal", "pneumonia")
 _LABEL_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "normal": 0, "pneumonia": 1}
 
+# Columns of true and false, in whatever table.
+FLAGS = ("simulated", "primary", "uses_labels", "comes_out", "stand_in")
+
 _text = pa.Column(str, coerce=True)
 _optional_text = pa.Column(str, coerce=True, nullable=True)
 _whole = pa.Column(float, coerce=True, nullable=True)
@@ -143,6 +146,8 @@ def read_table(path: Path | str, kind: str | None = None) -> pd.DataFrame:
         "prompt_id",
         "arm",
         "dataset",
+        "case",
+        "group",
         "subgroup",
         "label_text",
         "sha256",
@@ -162,7 +167,13 @@ def read_table(path: Path | str, kind: str | None = None) -> pd.DataFrame:
         raise UserError(
             f"not readable as CSV: {error}", str(path), "correct the file, or run its stage again"
         ) from None
+    table = table.assign(**{name: flags(table[name]) for name in FLAGS if name in table})
     return check_table(table, kind, str(path)) if kind else table
+
+
+def flags(column: pd.Series) -> pd.Series:
+    """A column of true and false as bool, however a CSV holds it: `True`, `true`, `1`, `1.0`; empty is false."""
+    return column.astype("str").str.lower().isin(("true", "1", "1.0"))
 
 
 def write_table(table: pd.DataFrame, path: Path | str, kind: str | None = None) -> Path:

@@ -173,11 +173,16 @@ def fitted(mask: Mask, shape: tuple[int, ...], path: Path, resize: bool) -> Mask
     return np.asarray(grown > 0.5)
 
 
-def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
-    """The data set of this name; an unknown or missing one is a `UserError` that says where it is looked for."""
+def known(name: str) -> str:
+    """The whole name of the function that lists a data set; an unknown one is a `UserError`."""
     if name not in DATASETS:
         raise UserError(f"unknown segmentation data {name!r}", "segmentation_data", suggest(name, DATASETS))
-    module, _, function = DATASETS[name].partition(":")
+    return DATASETS[name]
+
+
+def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+    """The data set of this name; an unknown or missing one is a `UserError` that says where it is looked for."""
+    module, _, function = known(name).partition(":")
     reader: Callable[..., SegmentationSet] = getattr(importlib.import_module(module), function)
     found = reader(parameters, run_folder)
     found.resize_masks = bool(parameters.get("segmentation_resize_masks", False))

@@ -16,6 +16,21 @@ def load_sets(parameters: Mapping[str, Any], run_folder: Path) -> dict[str, Segm
     return {name: datasets.load(name, parameters, run_folder) for name in parameters["segmentation_data"]}
 
 
+def wanted(parameters: Mapping[str, Any], run_folder: Path) -> list[tuple[Any, ...]]:
+    """Checks before anything runs, each a function and its arguments, of the sets and models that are asked for."""
+    sets = parameters["segmentation_data"]
+    if not sets:
+        return []
+    loads = [(datasets.load, name, parameters, run_folder) for name in sets if not name.startswith("simulated")]
+    return [
+        *loads,
+        *((datasets.known, name) for name in sets),
+        (specialists.check_route, parameters["specialist"], "specialist"),
+        (specialists.check_route, parameters["third_model"] or "train", "third_model"),
+        (specialists.check_route, parameters["omnimodel"], "omnimodel", omnimodel.ROUTES),
+    ]
+
+
 def draw_all(
     sets: Mapping[str, SegmentationSet], parameters: Mapping[str, Any], folder: Path
 ) -> dict[str, list[Answers]]:

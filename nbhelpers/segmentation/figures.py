@@ -18,7 +18,7 @@ from nbhelpers.segmentation.answers import NO_MASK, Answers
 from nbhelpers.segmentation.datasets import Mask, Pixels, SegmentationSet
 from nbhelpers.segmentation.evaluation import PAPER_THRESHOLD, wide
 from nbhelpers.segmentation.published import PUBLISHED, TASK_OF, TITLES
-from nbhelpers.style import PAGE_WIDTH, two_lines
+from nbhelpers.style import PAGE_WIDTH, in_lines
 
 # Dark and light differ, and so do the colours to every kind of eye; the extra ones are drawn last.
 A_COLOUR, B_COLOUR, NULL_COLOUR = "#1f4e79", "#e08214", "#777777"
@@ -59,7 +59,7 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str)
             here.set_xticks([0, 1], [f"hardest {count}", f"easiest {count}"])
             if line == 0:
                 here.set_ylim(0, 1.25)
-                here.set_title(two_lines(names[name]))
+                here.set_title(in_lines(names[name]))
             if column == 0:
                 here.set_ylabel("mean Dice" if line == 0 else "mean HD95 (px)")
     handles: list[Any] = [
@@ -97,7 +97,7 @@ def paired_scatter(
         here.scatter(a, b, s=12, color=B_COLOUR, alpha=0.6, linewidths=0)
         here.plot(a.mean(), b.mean(), "P", ms=9, color="black")
         here.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Dice, specialist", aspect="equal")
-        here.set_title(f"{two_lines(names[name])}\nabove the line: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
+        here.set_title(f"{in_lines(names[name])}\nabove the line: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
     axes[0, 0].set_ylabel(f"Dice, {omnimodel}")
     return figure
 
@@ -124,7 +124,7 @@ def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
             labels.append(f"{row['extreme']}\nby {row['chosen by'].replace(' ', chr(10))}")
         here.set_xticks(range(len(labels)), labels, fontsize=7.5)
         here.set_ylim(0, 1.25)
-        here.set_title(two_lines(names[name]))
+        here.set_title(in_lines(names[name]))
     axes[0, 0].set_ylabel("mean Dice")
     handles: list[Any] = [Patch(color=A_COLOUR, label="first seed"), Patch(color="#6fa0cf", label="other seed")]
     figure.suptitle("The same network, two seeds")
@@ -153,7 +153,7 @@ def difficulty_curve(curve: pd.DataFrame, names: Mapping[str, str], omnimodel: s
             label = "Dice of the third model" if measures[place] == "third" else measures[place].replace("_", " ")
             panel.set_xlabel(label, fontsize=8)
             panel.set_ylim(0, 1.03)
-        axes[line, 0].set_ylabel(f"{two_lines(names[name])}\nmean Dice", fontsize=8)
+        axes[line, 0].set_ylabel(f"{in_lines(names[name])}\nmean Dice", fontsize=8)
     handles = [
         Line2D([], [], marker="o", color=A_COLOUR, label="specialist"),
         Line2D([], [], marker="s", ls="--", color=B_COLOUR, label=omnimodel),
@@ -173,7 +173,7 @@ def threshold_sweep(sweep: pd.DataFrame, names: Mapping[str, str], model_names: 
         here.axvline(PAPER_THRESHOLD, color="0.5", lw=0.8)
         here.text(PAPER_THRESHOLD - 3, 0.02, "> 240", rotation=90, ha="right", fontsize=7.5, color="0.35")
         here.set(ylim=(0, 1.03), xlabel="grey level over which is foreground")
-        here.set_title(two_lines(title))
+        here.set_title(in_lines(title))
     axes[0, 0].set_ylabel("mean Dice")
     shown = dict.fromkeys(sweep["model"])
     handles = [
@@ -217,7 +217,7 @@ def worst_and_best(
             here.set(xticks=[], yticks=[])
             if column == 0:
                 here.imshow(image)
-                here.set_ylabel(f"{two_lines(names[name])}\n{case}", fontsize=7.5)
+                here.set_ylabel(f"{in_lines(names[name])}\n{case}", fontsize=7.5)
                 continue
             drawn = next(entry for entry in answers[name] if entry.name == model)
             kind = drawn.kinds[case]
@@ -227,7 +227,7 @@ def worst_and_best(
             row = scores[(scores["case"] == case) & (scores["dataset"] == name) & (scores["model"] == model)]
             value = row[row["threshold"] == threshold]["dice"].iloc[0]
             note = "" if kind == "mask" else f", {kind.replace('_', ' ')}"
-            here.set_title(f"{two_lines(model_names[model])}\nDice {value:.2f}{note}", fontsize=8)
+            here.set_title(f"{in_lines(model_names[model])}\nDice {value:.2f}{note}", fontsize=8)
     handles = [Patch(color=c, label=label) for c, label in ((HIT, "hit"), (MISSED_COLOUR, "missed"), (EXTRA, "extra"))]
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
@@ -253,7 +253,7 @@ def answer_kinds(kinds: pd.DataFrame, names: Mapping[str, str], omnimodel: str) 
             hatch = "" if rows["mask"].iloc[0] else "///"
             axes.barh(line, count, 0.6, left=left, color=colour, hatch=hatch, edgecolor="white")
             left += count
-    axes.set_yticks(range(len(names)), [two_lines(title) for title in names.values()])
+    axes.set_yticks(range(len(names)), [in_lines(title) for title in names.values()])
     axes.invert_yaxis()
     axes.set(xlabel="test cases", title=f"Answers of the {omnimodel}")
     handles = [

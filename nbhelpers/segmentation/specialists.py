@@ -20,6 +20,7 @@ from nbhelpers.segmentation.datasets import Pixels, SegmentationSet
 
 ROUTES = ("train", "smp", "mask2former", "masks", "annotator_2")
 OWN_DEFAULT = {True: "fine_unet", False: "small_unet"}  # of `train` alone, for what is thin and for what is not
+GRAY = 4  # mean range over the channels, grey levels, under which a picture is one of greys
 CROP = 96  # pixels a side of the squares that a network for vessels is trained on
 
 
@@ -94,7 +95,10 @@ def _trained(
     found: SegmentationSet, network: str, size: int, parameters: Mapping[str, Any], seed: int, device: Device, desc: str
 ) -> segmenters.Segmenter:
     training = found.part("train")
-    colour = "green" if found.thin else "gray" if found.simulated else "rgb"
+    images = [found.image(case) for case in training]
+    masks = [found.truth(case) for case in training]
+    gray = all(np.ptp(image.astype(np.int16), axis=2).mean() < GRAY for image in images)
+    colour = "green" if found.thin else "gray" if gray else "rgb"
     segmenter = segmenters.build(network, colour, 0 if found.thin else size, seed)
     settings = FitSettings(
         epochs=int(parameters["specialist_epochs"]),
@@ -103,8 +107,6 @@ def _trained(
         crop=CROP if found.thin else 0,
         upright=found.target in ("lungs", "lesion"),
     )
-    images = [found.image(case) for case in training]
-    masks = [found.truth(case) for case in training]
     segmenters.fit(segmenter, images, masks, settings, seed, device, desc)
     return segmenter
 

@@ -392,13 +392,13 @@ def _spine(patient: Patient, canvas: Canvas, spacing: float, rng: np.random.Gene
     level = (np.arange(-10, 22) + rng.random()) * spacing
     middle = np.stack([bow * np.sin(level * 1.5) + patient.rotation * 0.1, level], 1)[:, None]
     square = np.array([(-1, -1), (1, -1), (1, 1), (-1, 1)], float)
-    canvas.fill_apart(gaps, middle + square * [width, 0.016])
+    canvas.fill(gaps, middle + square * [width, 0.016])
     turn = np.linspace(0, 2 * np.pi, 12)[:-1]
     pedicle = 0.2 * width * np.stack([np.cos(turn), 1.4 * np.sin(turn)], 1)
     process = np.array([(0.9, 0.28), (1.9, 0.22), (1.9, 0.42), (0.9, 0.55)]) * [width, spacing]
     for side in (RIGHT, LEFT):
-        canvas.fill_apart(layer, middle + pedicle + [side * 0.6 * width, 0.35 * spacing])
-        canvas.fill_apart(layer, middle + process * [side, 1], 120)
+        canvas.fill(layer, middle + pedicle + [side * 0.6 * width, 0.35 * spacing])
+        canvas.fill(layer, middle + process * [side, 1], 120)
     strength = rng.uniform(0.05, 0.20)
     column = layer - np.minimum(gaps, layer) * np.float32(0.6)
     return canvas.blur(column, rng.uniform(0.010, 0.025)) * np.float32(strength / 255)
@@ -432,13 +432,13 @@ def _shoulder_girdle(patient: Patient, canvas: Canvas, rng: np.random.Generator)
     ]
     mirror = np.array([[[RIGHT, 1]], [[LEFT, 1]]], float)
     outlines = (curve(corners, 40) + rng.normal(0, 0.02, (2, 1, 2))) * mirror
-    canvas.fill_apart(blades, outlines, 150)
+    canvas.fill(blades, outlines, 150)
     canvas.lines(blades, outlines, 0.018, 240)
     head = np.array([inner + rng.uniform(0.5, 0.6), top + 0.14])
     shafts = curve(head + np.array([(0.0, 0.0), (0.12, 0.5), (0.16, 1.2)]), 12) * mirror
     canvas.ribbons(humeri, shafts, 0.15, 180)
     circle = np.linspace(0, 2 * np.pi, 24)
-    canvas.fill_apart(humeri, (head + np.stack([0.13 * np.cos(circle), 0.14 * np.sin(circle)], 1)) * mirror, 210)
+    canvas.fill(humeri, (head + np.stack([0.13 * np.cos(circle), 0.14 * np.sin(circle)], 1)) * mirror, 210)
     bone = clavicles * np.float32(rng.uniform(0.10, 0.20) / 255)
     bone += blades * np.float32(rng.uniform(0.04, 0.12) / 255)
     bone += humeri * np.float32(rng.uniform(0.12, 0.3) / 255)

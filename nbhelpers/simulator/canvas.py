@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 Map = NDArray[np.floating[Any]]  # float32 by use: a map of doubles would cost twice the time
-Mask = NDArray[np.bool_]
 
 # What random fields cover, in body units: more than any film shows.
 _FIELD_LEFT, _FIELD_TOP, _FIELD_SPAN = -2.4, -1.6, 4.8
@@ -47,22 +46,12 @@ def curve(points: ArrayLike, count: int = 48) -> NDArray[np.float64]:
 
 @dataclass
 class Canvas:
-    """A film's pixel grid and the affine map (2, 3) from the body frame to it.
-
-    Attributes
-    ----------
-    height, width : int
-        Pixels.
-    matrix : float64 (2, 3)
-        Body to pixel coordinates.
-    scale : float
-        Pixels to a body unit (geometric mean of both axes).
-    """
+    """A film's pixel grid, and the affine map from the body frame to it."""
 
     height: int
     width: int
-    matrix: NDArray[np.float64]
-    scale: float = field(init=False)
+    matrix: NDArray[np.float64]  # (2, 3), body to pixel coordinates
+    scale: float = field(init=False)  # pixels to a body unit, the geometric mean of both axes
 
     def __post_init__(self) -> None:
         linear = self.matrix[:, :2]
@@ -102,8 +91,9 @@ class Canvas:
         return np.rint(np.minimum(np.maximum(mapped, -4096), 8192) * (1 << _SHIFT)).astype(np.int32)
 
     def fill(self, layer: NDArray[np.uint8], points: ArrayLike, value: float = 255) -> None:
-        """Fill one polygon (n, 2), anti-aliased."""
-        cv2.fillPoly(layer, [self.pixels(points)], int(value), cv2.LINE_AA, _SHIFT)
+        """Fill a polygon (n, 2), or several (m, n, 2) that do not overlap, anti-aliased."""
+        outlines = self.pixels(points)
+        cv2.fillPoly(layer, list(outlines.reshape(-1, *outlines.shape[-2:])), int(value), cv2.LINE_AA, _SHIFT)
 
     def polygon(self, points: ArrayLike, softness: float = 0.0) -> Map:
         """A filled polygon as 0 to 1, its edge blurred by `softness` body units."""
@@ -119,10 +109,6 @@ class Canvas:
         outlines = self.pixels(np.concatenate([left, right[:, ::-1]], 1))
         for outline, value in zip(outlines, np.broadcast_to(values, len(outlines)).tolist(), strict=True):
             cv2.fillPoly(layer, [outline], value, cv2.LINE_AA, _SHIFT)
-
-    def fill_apart(self, layer: NDArray[np.uint8], outlines: NDArray[np.float64], value: float = 255) -> None:
-        """Fill polygons (m, n, 2) that do not overlap, at once."""
-        cv2.fillPoly(layer, list(self.pixels(outlines)), int(value), cv2.LINE_AA, _SHIFT)
 
     def lines(self, layer: NDArray[np.uint8], paths: ArrayLike, width: float, value: float = 255) -> None:
         """Thin lines (n, k, 2) of `width` body units; below a pixel they fade instead of getting thinner."""

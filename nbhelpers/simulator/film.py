@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
-from nbhelpers.images.masks import Box, mask_box
+from nbhelpers.images.masks import Box, Mask, mask_box
 from nbhelpers.simulator.acquisition import PHYSICS, draw_devices, expose, frame_patient
 from nbhelpers.simulator.anatomy import build_patient, draw_chest
 from nbhelpers.simulator.lesions import draw_lesion
@@ -32,7 +32,6 @@ from nbhelpers.simulator.overlays import choose_field, draw_overlays
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-Mask = NDArray[np.bool_]
 Result = TypeVar("Result")
 
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -56,42 +55,26 @@ _CHUNK = 8  # films to a task: small enough for an even end, large enough to hid
 
 @dataclass
 class Film:
-    """One simulated film and its truth.
+    """One simulated film and its truth, all of one size (h, w).
 
-    Attributes
-    ----------
-    image : uint8 (h, w)
-        The film as its source would deliver it.
-    lungs : bool (h, w)
-        The visible lung field: both lungs, consolidated parts too, without what lies behind the heart, the mediastinum
-        or the domes of the diaphragm.
-    lesion : bool (h, w)
-        Where, within `lungs`, at least 15 % of the air is replaced; empty on a normal film.
-    overlay : bool (h, w)
-        Frame, captions, side markers and watermark.
-    field, watermark, lesion_box : Box or None
-        The radiograph within the image, the sparkle, and the lesion: (left, top, right, bottom), right and bottom
-        exclusive.
+    `lungs` is the visible lung field: both lungs, consolidated parts too, without what lies behind the heart, the
+    mediastinum or the domes of the diaphragm.
     """
 
-    image: NDArray[np.uint8]
+    image: NDArray[np.uint8]  # the film as its source would deliver it
     lungs: Mask
-    lesion: Mask
-    overlay: Mask
-    field: Box
-    watermark: Box | None
+    lesion: Mask  # where, within `lungs`, at least 15 % of the air is replaced; empty on a normal film
+    overlay: Mask  # frame, captions, side markers and watermark
+    field: Box  # the radiograph within the image
+    watermark: Box | None  # the sparkle
     lesion_box: Box | None
 
 
 def complete_attributes(attributes: Mapping[str, Any], pair_seed: int, seed: int) -> dict[str, Any]:
     """The attributes with every gap filled: what a patient needs from `pair_seed`, what a lesion needs from `seed`.
 
-    Missing, None, NaN and empty text count as gaps. `devices` becomes a set.
-
-    Raises
-    ------
-    UserError
-        For a value that is not among `CHOICES` or `DEVICES`, and for an age outside 0 to 120.
+    Missing, None, NaN and empty text count as gaps. `devices` becomes a set. A value that is not among `CHOICES` or
+    `DEVICES`, and an age outside 0 to 120, are a `UserError`.
     """
     patient, disease = np.random.default_rng([int(pair_seed), 11]), np.random.default_rng([int(seed), 12])
     full: dict[str, Any] = {}
@@ -131,26 +114,12 @@ def _is_gap(value: Any) -> bool:
 def draw_film(
     attributes: Mapping[str, Any], pair_seed: int, seed: int, physics: str = "nano_banana", size: int = 256
 ) -> Film:
-    """Draw one simulated chest X-ray and its truth.
+    """Draw one simulated chest X-ray and its truth, `size` (64 to 2048) pixels along a side.
 
-    Parameters
-    ----------
-    attributes : mapping
-        `label` and any of `CHOICES`, `age` (years) and `devices` (joined by ";", or "none"); gaps are drawn.
-    pair_seed : int
-        The patient: the same one gives the same anatomy.
-    seed : int
-        The opacities and the acquisition. With both seeds equal, a normal and a pneumonia film differ by the opacity
-        alone.
-    physics : str
-        A key of `PHYSICS`: `nano_banana` (watermark, captions, frames), `roentgen` (clean), `hospital_a`, `hospital_b`.
-    size : int
-        Pixels along a side, 64 to 2048.
-
-    Raises
-    ------
-    UserError
-        For an unknown physics or attribute value, or a size out of range.
+    `attributes` are any of `CHOICES`, `age` (years) and `devices` (joined by ";", or "none"); gaps are drawn.
+    `pair_seed` is the patient: the same one gives the same anatomy. `seed` is the opacities and the acquisition: with
+    both seeds equal, a normal and a pneumonia film differ by the opacity alone. `physics` is a key of `PHYSICS`. What
+    is unknown or out of range is a `UserError`.
     """
     if physics not in PHYSICS:
         raise UserError(f"no physics named {physics!r}", "physics", f"use one of: {', '.join(PHYSICS)}")
@@ -172,7 +141,7 @@ def draw_film(
     film, overlay, watermark = draw_overlays(film, field, shade, source, full, seed)
     lungs = chest.lungs > 0.5
     inside = np.zeros_like(lungs)
-    inside[field[1] : field[3], field[0] : field[2]] = True
+    inside[field.top : field.bottom, field.left : field.right] = True
     lungs &= inside
     lesion_mask &= lungs
     return Film(film, lungs, lesion_mask, overlay, field, watermark, mask_box(lesion_mask))
@@ -183,30 +152,20 @@ def draw_films(design: DataFrame, physics: str = "nano_banana", size: int = 256,
 
     `design` needs the columns `pair_seed` and `seed`, and what `draw_film` reads.
     """
-    yield from map_rows(partial(_film_of_row, physics=physics, size=size), design_rows(design), workers)
+    yield from map_rows(partial(film_of_row, physics=physics, size=size), design_rows(design), workers)
 
 
 def design_rows(design: DataFrame) -> list[dict[str, Any]]:
-    """The design as one dictionary a row, its seeds checked.
-
-    Raises
-    ------
-    UserError
-        When `pair_seed` or `seed` is missing.
-    """
+    """The design as one dictionary a row; a `UserError` when `pair_seed` or `seed` is missing."""
     missing = {"pair_seed", "seed"} - set(design.columns)
     if missing:
         raise UserError(f"the design has no column {sorted(missing)[0]!r}", "simulator", "use prompts.design")
     return [{str(key): value for key, value in row.items()} for row in design.to_dict("records")]
 
 
-def _film_of_row(row: Mapping[str, Any], physics: str, size: int) -> Film:
+def film_of_row(row: Mapping[str, Any], physics: str, size: int) -> Film:
+    """The film of one row of a design; see `draw_film`."""
     return draw_film(row, int(row["pair_seed"]), int(row["seed"]), physics, size)
-
-
-def _cores() -> int:
-    # What this process may use, which in a container is fewer than the machine has.
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _run_chunk(function: Callable[[Mapping[str, Any]], Result], rows: Sequence[Mapping[str, Any]]) -> list[Result]:
@@ -231,7 +190,9 @@ def map_rows(
 
     Processes are spawned, not forked: a fork of a process that holds torch's threads may hang.
     """
-    workers = workers or _cores()
+    # What this process may use, which in a container is fewer than the machine has.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    workers = workers or cores
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     if workers == 1 or len(chunks) < 4:
         for row in rows:

@@ -14,8 +14,9 @@ from typing import Any
 
 import numpy as np
 
+from nbhelpers.images.masks import Mask
 from nbhelpers.simulator.anatomy import LEFT, RIGHT, Chest
-from nbhelpers.simulator.canvas import Canvas, Map, Mask, ramp
+from nbhelpers.simulator.canvas import Canvas, Map, ramp
 
 # Share of the lobe that is opaque; "diffuse" counts the whole lung as the lobe.
 EXTENT_SHARES = {"mild": (0.28, 0.42), "moderate": (0.50, 0.66), "severe": (0.76, 0.95)}

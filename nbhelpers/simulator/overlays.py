@@ -9,11 +9,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from nbhelpers.images.masks import Box
+from nbhelpers.images.masks import Box, Mask, mask_box
 from nbhelpers.simulator.acquisition import Physics
 
 Film = NDArray[np.uint8]
-Mask = NDArray[np.bool_]
 
 _FONTS = (cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_PLAIN, cv2.FONT_HERSHEY_COMPLEX)
 _CAPTIONS = (
@@ -47,14 +46,7 @@ def draw_overlays(
 ) -> tuple[Film, Mask, Box | None]:
     """Put frame, collimation, markers, captions and watermark on a film.
 
-    Returns
-    -------
-    film : uint8 (h, w)
-        A new array.
-    overlay : bool (h, w)
-        Pixels of the frame, the captions, the markers and the watermark.
-    watermark : Box or None
-        Left, top, right, bottom of the sparkle; None where the physics adds none.
+    Gives a new film, the pixels of all these but the collimation, and the sparkle's box (None where there is none).
     """
     rng = np.random.default_rng([int(seed), 808])
     film = film.copy()
@@ -155,7 +147,7 @@ def _caption(film: Film, overlay: Mask, field: Box, attributes: Mapping[str, Any
     _write(film, overlay, text, (x, y), font, scale, max(1, round(size / 320)), value)
 
 
-def _sparkle(film: Film, overlay: Mask, rng: np.random.Generator) -> Box:
+def _sparkle(film: Film, overlay: Mask, rng: np.random.Generator) -> Box | None:
     # A four-pointed star with concave sides, half transparent, near the lower right corner.
     size = film.shape[0]
     radius = rng.uniform(0.026, 0.045) * size
@@ -171,7 +163,7 @@ def _sparkle(film: Film, overlay: Mask, rng: np.random.Generator) -> Box:
     patch = film[top:bottom, left:right].astype(np.float32)
     value = 255.0 if patch.mean() < 175 else rng.uniform(60, 120)  # it must stand out from what it lies on
     film[top:bottom, left:right] = np.clip(patch + (value - patch) * strength, 0, 255).astype(np.uint8)
-    drawn = strength > 0.05
-    overlay[top:bottom, left:right] |= drawn
-    rows, columns = np.nonzero(drawn.any(1))[0], np.nonzero(drawn.any(0))[0]
-    return Box(left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1)
+    drawn = np.zeros(film.shape, bool)
+    drawn[top:bottom, left:right] = strength > 0.05
+    overlay |= drawn
+    return mask_box(drawn)

@@ -8,7 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from nbhelpers.images.files import read_gray
-from nbhelpers.simulator.film import Film, Mask
+from nbhelpers.images.masks import Mask
+from nbhelpers.simulator.film import Film
 
 LUNGS_BIT, LESION_BIT, OVERLAY_BIT = 1, 2, 4
 

@@ -80,7 +80,7 @@ def draw_history(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
     Parameters
     ----------
     history : DataFrame
-        `epoch, train_loss, val_loss, train_auroc, val_auroc` and `best` (bool), as `training.history_table` gives it.
+        `epoch, train_loss, val_loss, train_auroc, val_auroc` and `best` (bool), as `train.history_table` gives it.
     title : str
         Heads the figure; `(simulated)` follows it where the images are.
     simulated : bool

@@ -206,7 +206,7 @@ def train_arm(
     device: Device | str = "auto",
     simulated: bool = False,
 ) -> Trained:
-    """Train a classifier on an arm's images.
+    """Train a classifier on an arm's images; gives the best epoch's network in evaluation mode.
 
     Writes `checkpoint.safetensors`, `model.json`, `history.csv` (after every epoch), `split.csv` and `validation.csv`
     (scores of the validation images) into `folder`. A training of the same settings and images that was interrupted
@@ -219,25 +219,11 @@ def train_arm(
     split : DataFrame
         From `splits.split_groups`: `image_id, pair_id, label, group, split`, one row an image.
     images : uint8 array, shape (n, size, size)
-        In the order of `split`.
-    arm : mapping
-        `name`, `source` and `crop`; kept in `model.json`.
-    backbone, init : str
-        As `models.build` takes them.
-    transform : Transform
-        Its size must be the images'.
-    settings : Settings
-        The training itself.
+        In the order of `split`, of the size of `transform`.
+    arm, simulated
+        `name`, `source` and `crop`, and whether the images came from a simulator; kept in `model.json`.
     seed : int
         Of weights, order and augmentation: the same seed gives the same weights on the same machine.
-    device : Device or str
-        `auto`, or a torch device name.
-    simulated : bool
-        Whether the images came from a simulator; kept in `model.json`.
-
-    Returns
-    -------
-    Trained, with the best epoch's network in evaluation mode.
 
     Raises
     ------
@@ -253,67 +239,94 @@ def train_arm(
     chosen = pick_device(device) if isinstance(device, str) else device
     split = split.reset_index(drop=True)
     counts = splits.check_split(split)
-    labels = split["label"].to_numpy(np.int64)
-    validating = np.flatnonzero(split["split"] == splits.VALIDATION)
-    training = np.flatnonzero(split["split"] == splits.TRAIN)
-    pairs = training[splits.pairs(split.iloc[training])]
+    parts = _parts(split)
 
     model = models.build(backbone, init, transform.channels, seed, transform.size)
     models.check_fits(model, transform, backbone)
-    model = model.to(chosen.torch).to(memory_format=torch.channels_last)
-    groups = timm.optim.param_groups_weight_decay(model, settings.weight_decay)
-    state = State(
-        model,
-        torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True),
-        torch.amp.GradScaler(chosen.torch.type, enabled=chosen.autocast == torch.float16),
-        [],
-        {},
-    )
+    state = _fresh_state(model, settings, chosen)
     made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen)
-    resumed = load_resume(folder / RESUME_FILE, state, made_of)
+    if load_resume(folder / RESUME_FILE, state, made_of):
+        print(f"an interrupted training goes on after epoch {len(state.history)}")
     done = len(state.history)
-    if resumed:
-        print(f"an interrupted training goes on after epoch {done}")
     write_table(split, folder / "split.csv")
 
-    n_steps = len(epoch_batches(pairs, settings.batch_size, seed, 1))
+    n_steps = len(epoch_batches(parts.pairs, settings.batch_size, seed, 1))
     name = arm.get("name", "training")
     bar = progress(desc=f"{name} {done}/{settings.epochs}", total=n_steps * (settings.epochs - done), unit="step")
     with _reproducible(chosen), torch.random.fork_rng(), bar:
         while not _finished(state.history, settings):
-            epoch = len(state.history) + 1
-            batches = epoch_batches(pairs, settings.batch_size, seed, epoch)
-            row: dict[str, Any] = {"epoch": epoch}
-            row |= _train_epoch(state, images, labels, batches, transform, settings, seed, chosen, bar)
-            scores = scoring.predict(state.model, images[validating], transform, chosen)
-            row["val_loss"] = balanced_log_loss(labels[validating], scores)
-            row["val_auroc"] = float(roc_auc_score(labels[validating], scores))
-            state.history.append(row)
-            if best_epoch(state.history) == epoch:
-                state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
-            save_resume(folder / RESUME_FILE, state, made_of)
-            write_table(history_table(state.history), folder / "history.csv", "history")
-            bar.set_description(f"{name} {epoch}/{settings.epochs}", refresh=False)
+            row = _one_epoch(state, images, parts, transform, settings, seed, chosen, bar)
+            _keep_epoch(folder, state, row, made_of)
+            bar.set_description(f"{name} {row['epoch']}/{settings.epochs}", refresh=False)
             bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
 
     state.model.load_state_dict(state.best)
     state.model.eval()
-    scores = scoring.predict(state.model, images[validating], transform, chosen)
-    validation = split.iloc[validating][["image_id", "pair_id", "label"]].assign(score=scores).reset_index(drop=True)
+    scores = scoring.predict(state.model, images[parts.validating], transform, chosen)
+    validated = split.iloc[parts.validating][["image_id", "pair_id", "label"]]
+    validation = validated.assign(score=scores).reset_index(drop=True)
+    kept = {"best_epoch": best_epoch(state.history), "images": counts.set_index("split")["images"].to_dict()}
+    told = asdict(settings) | kept | {"data_sha256": data_hash(split, images)}
+    area = float(roc_auc_score(validation["label"], validation["score"]))
+    description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, area)
+    return _write(folder, state, description, validation, done)
+
+
+class _Parts(NamedTuple):
+    """Labels of all images, and which of them validate, and train as pairs `(n, 2)`."""
+
+    labels: NDArray[np.int64]
+    validating: NDArray[np.intp]
+    pairs: NDArray[np.int64]
+
+
+def _parts(split: pd.DataFrame) -> _Parts:
+    training = np.flatnonzero(split["split"] == splits.TRAIN)
+    validating = np.flatnonzero(split["split"] == splits.VALIDATION)
+    return _Parts(split["label"].to_numpy(np.int64), validating, training[splits.pairs(split.iloc[training])])
+
+
+def _one_epoch(
+    state: State,
+    images: NDArray[np.uint8],
+    parts: _Parts,
+    transform: Transform,
+    settings: Settings,
+    seed: int,
+    device: Device,
+    bar: Any,
+) -> dict[str, Any]:
+    """Train for the next epoch, score the validation images, and give the epoch's row of the history."""
+    row: dict[str, Any] = {"epoch": len(state.history) + 1}
+    batches = epoch_batches(parts.pairs, settings.batch_size, seed, row["epoch"])
+    row |= _train_epoch(state, images, parts.labels, batches, transform, settings, seed, device, bar)
+    scores, labels = scoring.predict(state.model, images[parts.validating], transform, device), parts.labels
+    row["val_loss"] = balanced_log_loss(labels[parts.validating], scores)
+    row["val_auroc"] = float(roc_auc_score(labels[parts.validating], scores))
+    return row
+
+
+def _fresh_state(model: nn.Module, settings: Settings, device: Device) -> State:
+    """The state before the first epoch, the network on its device."""
+    model = model.to(device.torch).to(memory_format=torch.channels_last)
+    groups = timm.optim.param_groups_weight_decay(model, settings.weight_decay)
+    optimizer = torch.optim.AdamW(groups, lr=settings.learning_rate, fused=True)
+    scaler = torch.amp.GradScaler(device.torch.type, enabled=device.autocast == torch.float16)
+    return State(model, optimizer, scaler, [], {})
+
+
+def _keep_epoch(folder: Path, state: State, row: dict[str, Any], made_of: str) -> None:
+    """Add an epoch to the history, keep its weights where they are the best yet, and write what a resume needs."""
+    state.history.append(row)
+    if best_epoch(state.history) == row["epoch"]:
+        state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
+    save_resume(folder / RESUME_FILE, state, made_of)
+    write_table(history_table(state.history), folder / "history.csv", "history")
+
+
+def _write(folder: Path, state: State, description: ModelDescription, validation: pd.DataFrame, done: int) -> Trained:
+    """Write a finished training, its checkpoint last but for the resume file."""
     history = history_table(state.history)
-    best = best_epoch(state.history)
-    description = ModelDescription(
-        backbone=backbone,
-        init=init,
-        transform=transform,
-        seed=seed,
-        arm=dict(arm),
-        simulated=simulated,
-        training=asdict(settings)
-        | {"best_epoch": best, "images": counts.set_index("split")["images"].to_dict()}
-        | {"data_sha256": data_hash(split, images)},
-        val_auroc=float(roc_auc_score(validation["label"], validation["score"])),
-    )
     write_table(validation, folder / "validation.csv")
     write_table(history, folder / "history.csv", "history")
     description = models.save_checkpoint(folder, state.model, description)

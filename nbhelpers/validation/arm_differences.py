@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from nbhelpers import metrics
-from nbhelpers.metrics import discrimination
-from nbhelpers.metrics.bootstrap import interval_groups
+from nbhelpers.metrics.bootstrap import interval_groups, metrics_of
+from nbhelpers.metrics.discrimination import METRICS
+from nbhelpers.validation.rows import side_by_side
 
 
 def compare_arms(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -28,18 +28,16 @@ def compare_arms(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int =
     """
     rows: list[dict[str, Any]] = []
     for dataset, part in predictions.groupby("dataset", sort=False):
-        arms = list(dict.fromkeys(part["arm"]))
-        films = part[part["arm"] == arms[0]]
+        score, films = side_by_side(part)
         label = films["label"].to_numpy()
-        score = {
-            arm: part[part["arm"] == arm].set_index("image_id")["score"].loc[films["image_id"]].to_numpy()
-            for arm in arms
-        }
         groups, how_drawn = interval_groups(films["patient_id"])
         method = how_drawn if how_drawn == "too_few" else f"paired_{how_drawn}"
-        for a, b in combinations(arms, 2):
+        for a, b in combinations(score, 2):
             if method == "too_few":
-                found = _without_interval(label, score[a], score[b])
+                values = zip(METRICS, metrics_of(label, score[a]), metrics_of(label, score[b]), strict=True)
+                found = metrics.Differences(
+                    {name: metrics.Difference(of_a - of_b, np.nan, np.nan, np.nan) for name, of_a, of_b in values}
+                )
             else:
                 found = metrics.paired_bootstrap(label, score[a], score[b], groups, n_resamples, seed)
             told = [(name, difference, method) for name, difference in found.items()]
@@ -58,11 +56,3 @@ def compare_arms(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int =
     for _, family in found_rows[found_rows["p_value"].notna()].groupby(["dataset", "metric", "method"]):
         found_rows.loc[family.index, "p_holm"] = metrics.holm(family["p_value"])
     return found_rows
-
-
-def _without_interval(label: NDArray[np.int64], a: NDArray[np.float64], b: NDArray[np.float64]) -> metrics.Differences:
-    nothing = (float("nan"),) * 3
-    measures = zip(discrimination.METRICS, (metrics.auroc, metrics.average_precision), strict=True)
-    return metrics.Differences(
-        {name: metrics.Difference(measure(label, a) - measure(label, b), *nothing) for name, measure in measures}
-    )

@@ -18,9 +18,8 @@ from sklearn.preprocessing import StandardScaler
 
 from nbhelpers import metrics
 from nbhelpers.films.film_set import FilmSet
-from nbhelpers.metrics import discrimination
-from nbhelpers.metrics.bootstrap import distributions, group_codes, interval_groups, weighted_metrics
-from nbhelpers.metrics.intervals import percentile_interval
+from nbhelpers.metrics.bootstrap import group_codes, interval_groups
+from nbhelpers.metrics.discrimination import intervals_of_each
 from nbhelpers.networks.preprocessing import load_images
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.tables import read_table
@@ -42,9 +41,8 @@ STATISTICS = {
 }
 # Which value points to pneumonia where the synthetic images, matched between classes, cannot tell.
 METADATA = {"view": "view (AP)", "age": "age (older)", "sex": "sex (male)"}
-SPACING = (
-    "pixel_spacing"  # mm, from DICOM headers: no way round is plausible beforehand, so it is used in the fit alone
-)
+# mm, from DICOM headers: no way round is plausible beforehand, so it is used in the fit alone.
+SPACING = "pixel_spacing"
 
 
 @dataclass(frozen=True)
@@ -239,15 +237,12 @@ def baselines_table(
     Columns: `dataset, baseline, title, metric, value, ci_low, ci_high, n, n_patients, prevalence, ci_method,
     direction, direction_from, kind, uses_labels`.
     """
-    label = films["label"].to_numpy()
     patients, method = interval_groups(films["patient_id"])
     columns = [baselines.scores[name].to_numpy() for name in baselines.scores]
-    spreads = distributions(label, columns, patients, method, n_resamples, seed)
     rows = []
-    for facts, score, spread in zip(baselines.facts.to_dict("records"), columns, spreads, strict=True):
-        for metric, value, values in zip(discrimination.METRICS, weighted_metrics(label, score), spread, strict=True):
-            about = {"dataset": dataset, "baseline": facts["baseline"], "title": facts["title"]}
-            more = {name: facts[name] for name in ("direction", "direction_from", "kind", "uses_labels")}
-            found = metrics.Interval(value, *percentile_interval(values))
-            rows.append(metric_row(about, metric, films, found, method, **more))
+    found = intervals_of_each(films["label"], columns, patients, method, n_resamples, seed)
+    for facts, intervals in zip(baselines.facts.to_dict("records"), found, strict=True):
+        about = {"dataset": dataset, "baseline": facts["baseline"], "title": facts["title"]}
+        more = {name: facts[name] for name in ("direction", "direction_from", "kind", "uses_labels")}
+        rows += [metric_row(about, metric, films, value, method, **more) for metric, value in intervals.items()]
     return pd.DataFrame(rows)

@@ -8,18 +8,16 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers import metrics
-from nbhelpers.errors import UserError
-from nbhelpers.metrics import Interval, discrimination
+from nbhelpers.metrics import Interval
 from nbhelpers.metrics.bootstrap import distributions, interval_groups
+from nbhelpers.metrics.discrimination import METRICS, intervals_of_each
 from nbhelpers.metrics.intervals import percentile_interval
 from nbhelpers.validation import baselines
-from nbhelpers.validation.rows import metric_row
+from nbhelpers.validation.rows import metric_row, side_by_side
 from nbhelpers.validation.scores import Films
 
 
-def metrics_table(
-    predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0, subgroup: str = "all"
-) -> pd.DataFrame:
+def metrics_table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """AUROC and AUPR of every arm on every set, with 95 % percentile intervals.
 
     Columns are those of `metrics.csv`. `ci_method` is `bootstrap_image` and, where patients are known, also
@@ -28,31 +26,25 @@ def metrics_table(
     """
     rows: list[dict[str, Any]] = []
     for dataset, part in predictions.groupby("dataset", sort=False):
-        wide, films = _side_by_side(part)
-        label = films["label"].to_numpy()
+        wide, films = side_by_side(part)
+        label, scores = films["label"].to_numpy(), list(wide.to_numpy().T)
         patients, primary = interval_groups(films["patient_id"])
-        methods = {"bootstrap_image": None} | ({} if patients is None else {primary: patients})
-        for method, groups in methods.items():
-            spreads = distributions(label, list(wide.to_numpy().T), groups, method, n_resamples, seed)
-            for arm, spread in zip(wide.columns, spreads, strict=True):
-                values = (metrics.auroc(label, wide[arm]), metrics.average_precision(label, wide[arm]))
-                for metric, value, resampled in zip(discrimination.METRICS, values, spread, strict=True):
-                    found = Interval(value, *percentile_interval(resampled))
-                    about = {"arm": str(arm), "dataset": dataset, "subgroup": subgroup}
-                    rows.append(metric_row(about, metric, films, found, method, primary=method == primary))
+        groups = {"bootstrap_image": None} | ({} if patients is None else {primary: patients})
+        found: dict[str, list[dict[str, Interval]]] = {
+            method: [*intervals_of_each(label, scores, drawn, method, n_resamples, seed)]
+            for method, drawn in groups.items()
+        }
         if min(label.sum(), (1 - label).sum()) > 1:
-            for arm in wide.columns:
-                found = metrics.delong_ci(label, wide[arm])
-                about = {"arm": str(arm), "dataset": dataset, "subgroup": subgroup}
-                rows.append(metric_row(about, "auroc", films, found, "delong", primary=False))
-    table = pd.DataFrame(rows)
-    order = {name: place for place, name in enumerate(discrimination.METRICS)}
-    return table.sort_values(
-        ["dataset", "metric", "arm"],
-        key=lambda column: column.map(order) if column.name == "metric" else pd.factorize(column)[0],
-        kind="stable",
-        ignore_index=True,
-    )
+            found["delong"] = [{"auroc": metrics.delong_ci(label, score)} for score in scores]
+        for metric in METRICS:
+            for place, arm in enumerate(wide):
+                about = {"arm": str(arm), "dataset": dataset, "subgroup": "all"}
+                rows += [
+                    metric_row(about, metric, films, intervals[place][metric], method, primary=method == primary)
+                    for method, intervals in found.items()
+                    if metric in intervals[place]
+                ]
+    return pd.DataFrame(rows)
 
 
 def joined(*tables_of_metrics: pd.DataFrame) -> pd.DataFrame:
@@ -89,7 +81,7 @@ def compare_with_baselines(
     """
     rows = []
     for dataset, part in predictions.groupby("dataset", sort=False):
-        wide, films = _side_by_side(part)
+        wide, films = side_by_side(part)
         label, found = films["label"].to_numpy(), known[str(dataset)]
         groups, method = interval_groups(films["patient_id"])
         facts = found.facts.assign(auroc=[metrics.auroc(label, found.scores[name]) for name in found.facts["baseline"]])
@@ -127,14 +119,3 @@ def patients_table(predictions: pd.DataFrame) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows).convert_dtypes()
-
-
-def _side_by_side(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Scores of one set, one column an arm, and its films in the same order."""
-    arms = list(dict.fromkeys(part["arm"]))
-    films = part[part["arm"] == arms[0]].reset_index(drop=True)
-    by_arm = {arm: part[part["arm"] == arm].set_index("image_id")["score"] for arm in arms}
-    wide = pd.DataFrame(by_arm).loc[films["image_id"]]
-    if wide.isna().to_numpy().any():
-        raise UserError("an arm has not scored every film of the set", str(part["dataset"].iloc[0]), "run 04 again")
-    return wide, films

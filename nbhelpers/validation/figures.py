@@ -26,6 +26,17 @@ METRIC_NAMES = {"auroc": "AUROC", "aupr": "AUPR"}
 MARK, FLOOR, TRIVIAL = "#222222", "#777777", "#a03030"
 
 
+def _shown(table: pd.DataFrame) -> tuple[list[str], list[str], dict[str, str]]:
+    """Data sets and arms of a table in its order, and the arms' colours."""
+    arms = list(table["arm"].unique())
+    return list(table["dataset"].unique()), arms, style.arm_colours(arms)
+
+
+def _of(table: pd.DataFrame, **chosen: str) -> pd.DataFrame:
+    """The rows of a table that hold these values."""
+    return table[(table[list(chosen)] == pd.Series(chosen)).all(axis=1)]
+
+
 def figure_2(
     metrics_table: pd.DataFrame,
     sets: Mapping[str, FilmSet],
@@ -34,35 +45,24 @@ def figure_2(
 ) -> Figure:
     """Bars with 95 % intervals by arm: AUROC on the left, AUPR on the right, a row a data set.
 
-    Parameters
-    ----------
-    metrics_table : DataFrame
-        From `evaluation.metrics_table`; the primary interval of each metric is drawn.
-    sets : mapping
-        The sets by name, for titles.
-    titles : mapping
-        What each arm is called, from `style.arm_titles`.
-    baselines_table : DataFrame, optional
-        From `baselines.baselines_table`, all sets; the best one-number baseline of each panel is drawn as a line.
-
-    A dashed line marks what a score that knows nothing reaches: 0.5, and in AUPR the prevalence. The paper's own
-    value is marked on the matching set alone, at the one arm whose figures are known.
+    Of `evaluation.metrics_table` the primary interval of each metric is drawn, of `baselines.baselines_table` the best
+    one-number baseline of each panel, as a line. `titles` are the arms', from `style.arm_titles`. A dashed line marks
+    what a score that knows nothing reaches: 0.5, and in AUPR the prevalence. The paper's own value is marked on the
+    matching set alone, at the one arm whose figures are known.
     """
     shown = metrics_table[metrics_table["primary"] & (metrics_table["subgroup"] == "all")]
-    names, arms = list(dict.fromkeys(shown["dataset"])), list(dict.fromkeys(shown["arm"]))
-    colours = style.arm_colours(arms)
+    names, arms, colours = _shown(shown)
     set_titles = [sets[name].title for name in names for _ in METRIC_NAMES]
     figure, axes = style.panels(len(names), 2, 2.7 * len(names) + 0.5, set_titles, sharey=True)
     marked = False
     for row, dataset in zip(axes, names, strict=True):
         for axis, (metric, text) in zip(row, METRIC_NAMES.items(), strict=True):
-            part = shown[(shown["dataset"] == dataset) & (shown["metric"] == metric)].set_index("arm").loc[arms]
+            part = _of(shown, dataset=dataset, metric=metric).set_index("arm").loc[arms]
             _bars(axis, part, colours, titles)
             floor = 0.5 if metric == "auroc" else float(part["prevalence"].iloc[0])
             axis.axhline(floor, color=FLOOR, linestyle="--", linewidth=1)
             if baselines_table is not None:
-                mine = baselines_table[(baselines_table["dataset"] == dataset) & (baselines_table["metric"] == metric)]
-                mine = mine[mine["kind"] != "trained"]
+                mine = _of(baselines_table[baselines_table["kind"] != "trained"], dataset=dataset, metric=metric)
                 axis.axhline(float(mine["value"].max()), color=TRIVIAL, linestyle=":", linewidth=1.4)
             paper = published.reference(dataset, int(part["n"].iloc[0]))
             if paper and published.ARM in arms:
@@ -79,16 +79,8 @@ def figure_2(
     if baselines_table is not None:
         handles.append(Line2D([], [], color=TRIVIAL, linestyle=":", label="best trivial baseline (one number)"))
     if marked:
-        handles.append(
-            Line2D(
-                [],
-                [],
-                color=MARK,
-                marker="D",
-                linestyle="",
-                label="published, Nano Banana images (arXiv 2512.00428)",
-            )
-        )
+        told = "published, Nano Banana images (arXiv 2512.00428)"
+        handles.append(Line2D([], [], color=MARK, marker="D", linestyle="", label=told))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if len(handles) < 3 else 2)
     return figure
 
@@ -100,20 +92,14 @@ def _bars(axis: Axes, part: pd.DataFrame, colours: Mapping[str, str], titles: Ma
     places = np.arange(len(part))
     # A percentile interval need not hold its value, and matplotlib refuses a negative length.
     lengths = np.maximum([values - low, high - values], 0)
-    axis.bar(
-        places,
-        values,
-        width=0.62,
-        color=[colours[arm] for arm in part.index],
-        yerr=lengths,
-        error_kw={"capsize": 3, "linewidth": 1.1},
-    )
+    faces = [colours[arm] for arm in part.index]
+    axis.bar(places, values, width=0.62, color=faces, yerr=lengths, error_kw={"capsize": 3, "linewidth": 1.1})
     for place, value, top in zip(places, values, high, strict=True):
         height = min(max(value, top) + 0.02, 1.03)
         text = axis.text(float(place), height, f"{value:.3f}", ha="center", va="bottom", fontsize=8, zorder=6)
         # Lines of reference run behind the number, not through it.
         text.set_bbox({"facecolor": "white", "edgecolor": "none", "pad": 0.8, "alpha": 0.9})
-    axis.set_xticks(places, [style.two_lines(titles[arm]) for arm in part.index])
+    axis.set_xticks(places, [style.in_lines(titles[arm]) for arm in part.index])
     axis.set_xlim(-0.6, len(part) - 0.4)
     axis.set_ylim(0, 1.1)
     axis.set_yticks(np.linspace(0, 1, 6))
@@ -124,13 +110,12 @@ def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mappi
 
     The dashed line is a score that knows nothing: the diagonal, and the prevalence. `titles` are the arms'.
     """
-    names, arms = list(dict.fromkeys(predictions["dataset"])), list(dict.fromkeys(predictions["arm"]))
-    colours = style.arm_colours(arms)
+    names, arms, colours = _shown(predictions)
     panel_titles = [f"{sets[name].title}, {kind}" for name in names for kind in ("ROC", "PR")]
     figure, axes = style.panels(len(names), 2, 3.3 * len(names) + 0.3, panel_titles)
     for row, dataset in zip(axes, names, strict=True):
         for arm in arms:
-            part = predictions[(predictions["dataset"] == dataset) & (predictions["arm"] == arm)]
+            part = _of(predictions, dataset=dataset, arm=arm)
             false, true, _ = roc_curve(part["label"], part["score"])
             row[0].plot(false, true, color=colours[arm], label=titles[arm], linewidth=1.4)
             precision, recall, _ = precision_recall_curve(part["label"], part["score"])
@@ -148,7 +133,7 @@ def curves(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mappi
 
 def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> Figure:
     """Histograms of scores by label: a row a data set, a column an arm; each label's bars add up to 1."""
-    names, arms = list(dict.fromkeys(predictions["dataset"])), list(dict.fromkeys(predictions["arm"]))
+    names, arms, _ = _shown(predictions)
     figure, axes = style.panels(len(names), len(arms), 1.9 * len(names) + 0.5, sharex=True, sharey="row")
     looks: dict[str, dict[str, Any]] = {
         "normal": {"color": style.LABEL_COLOURS["normal"], "histtype": "stepfilled"},
@@ -156,13 +141,13 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], 
     }
     for row, dataset in zip(axes, names, strict=True):
         for axis, arm in zip(row, arms, strict=True):
-            part = predictions[(predictions["dataset"] == dataset) & (predictions["arm"] == arm)]
+            part = _of(predictions, dataset=dataset, arm=arm)
             for label, (text, look) in enumerate(looks.items()):
                 scores = part.loc[part["label"] == label, "score"]
                 weights = np.full(len(scores), 1 / len(scores))
                 axis.hist(scores, bins=np.linspace(0, 1, 26), weights=weights, label=text, **look)
             axis.set_title(titles[arm], loc="left")
-        row[0].set_ylabel(f"{style.two_lines(sets[dataset].title)}\nshare of films")
+        row[0].set_ylabel(f"{style.in_lines(sets[dataset].title)}\nshare of films")
     for axis in axes[-1]:
         axis.set_xlabel("score (probability)")
     style.shared_legend(figure, axes[0, 0], "upper right", 2)
@@ -196,17 +181,11 @@ def forest(
     """
     table = pd.concat([results[results["primary"]], subgroup_results], ignore_index=True)
     table = table[table["metric"] == "auroc"]
-    names, arms = list(dict.fromkeys(table["dataset"])), list(dict.fromkeys(table["arm"]))
-    colours = style.arm_colours(arms)
+    names, arms, colours = _shown(table)
     rows = [len(table.loc[table["dataset"] == name, "subgroup"].unique()) for name in names]
-    figure, axes = style.panels(
-        len(names),
-        1,
-        0.9 * len(names) + 0.12 * (len(arms) + 1.2) * sum(rows),
-        [sets[name].title for name in names],
-        height_ratios=[count + 1 for count in rows],
-        sharex=True,
-    )
+    height, ratios = 0.9 * len(names) + 0.12 * (len(arms) + 1.2) * sum(rows), [count + 1 for count in rows]
+    set_titles = [sets[name].title for name in names]
+    figure, axes = style.panels(len(names), 1, height, set_titles, height_ratios=ratios, sharex=True)
     for axis, name in zip(axes[:, 0], names, strict=True):
         part = table[table["dataset"] == name]
         groups = part.drop_duplicates("subgroup")
@@ -238,18 +217,17 @@ def reliability_and_decision(
     Filled points and solid lines are probabilities as they come; hollow points and dotted lines are recalibrated on
     the set itself, out of fold. Takes what `calibration.add_recalibrated` gives, and the arms' `titles`.
     """
-    names, arms = list(dict.fromkeys(recalibrated["dataset"])), list(dict.fromkeys(recalibrated["arm"]))
-    colours = style.arm_colours(arms)
+    names, arms, colours = _shown(recalibrated)
     side = min(style.PAGE_WIDTH / len(arms), 2.6)
     heights = [side + 0.55, 2.3] * len(names)
     figure = plt.figure(figsize=(style.PAGE_WIDTH, sum(heights) + 0.5))
     grid = figure.add_gridspec(2 * len(names), len(arms), height_ratios=heights)
     letters = iter(ascii_uppercase)
     for number, name in enumerate(names):
-        letter, title = next(letters), style.two_lines(sets[name].title)
+        letter, title = next(letters), style.in_lines(sets[name].title)
         below = figure.add_subplot(grid[2 * number + 1, :])
         for column, arm in enumerate(arms):
-            part = recalibrated[(recalibrated["dataset"] == name) & (recalibrated["arm"] == arm)]
+            part = _of(recalibrated, dataset=name, arm=arm)
             above = figure.add_subplot(grid[2 * number, column])
             above.plot([0, 1], [0, 1], color=FLOOR, linestyle="--", linewidth=1)
             for kind, face, line in (("score", colours[arm], "-"), ("recalibrated", "white", ":")):
@@ -259,7 +237,7 @@ def reliability_and_decision(
                 curve = decisions.decision_curve(part["label"], part[kind])
                 below.plot(curve["threshold"], curve["net_benefit"], color=colours[arm], linestyle=line, linewidth=1.4)
             above.set(xlabel="mean probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), box_aspect=1)
-            above.set_title(style.two_lines(titles[arm]), fontsize=8)
+            above.set_title(style.in_lines(titles[arm]), fontsize=8)
             if column == 0:
                 above.set_title(letter, loc="left")
                 above.set_ylabel(f"{title}\nshare with pneumonia")
@@ -286,21 +264,19 @@ def _reliability(axis: Axes, films: pd.DataFrame, kind: str, colour: str, face: 
 
 def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> Figure:
     """AUROC against the strength of each change, by arm, with 95 % intervals: a row a data set, a column a change."""
-    names, arms = list(dict.fromkeys(table["dataset"])), list(dict.fromkeys(table["arm"]))
-    colours = style.arm_colours(arms)
-    changes = list(dict.fromkeys(table["change"]))
+    names, arms, colours = _shown(table)
+    changes = list(table["change"].unique())
     figure, axes = style.panels(len(names), len(changes), 2.1 * len(names) + 0.6, sharey=True, sharex="col")
     for row, name in zip(axes, names, strict=True):
         for axis, change in zip(row, changes, strict=True):
             for arm in arms:
-                part = table[(table["dataset"] == name) & (table["change"] == change) & (table["arm"] == arm)]
+                part = _of(table, dataset=name, change=change, arm=arm)
                 look: dict[str, Any] = {"marker": "o", "markersize": 3, "color": colours[arm], "label": titles[arm]}
                 axis.plot(part["strength"], part["auroc"], **look)
-                axis.fill_between(
-                    part["strength"], part["ci_low"], part["ci_high"], color=colours[arm], alpha=0.15, linewidth=0
-                )
+                band = {"color": colours[arm], "alpha": 0.15, "linewidth": 0}
+                axis.fill_between(part["strength"], part["ci_low"], part["ci_high"], **band)
             axis.axhline(0.5, color=FLOOR, linestyle="--", linewidth=1)
-        row[0].set_ylabel(f"{style.two_lines(sets[name].title)}\nAUROC")
+        row[0].set_ylabel(f"{style.in_lines(sets[name].title)}\nAUROC")
     for axis, change in zip(axes[-1], changes, strict=True):
         axis.set_xlabel(robustness.AXES[change].replace(": ", "\n"), fontsize=8)
     style.shared_legend(figure, axes[0, 0], "upper center", len(arms))
@@ -324,19 +300,16 @@ def draw_spread(
 ) -> Figure:
     """AUROC on the left, AUPR on the right, a row a data set; a dot a seed above the first seed's sampling interval.
 
-    Takes what `seed_spread.table` and `seed_spread.summary` give, and the arms' `titles`.
+    Takes what `seed_spread.seeds_table` and `seed_spread.summary` give, and the arms' `titles`.
     """
-    names, arms = list(dict.fromkeys(spread["dataset"])), list(dict.fromkeys(spread["arm"]))
-    colours = style.arm_colours(arms)
-    height = (0.36 * len(arms) + 0.75) * len(names) + 0.5
+    names, arms, colours = _shown(spread)
     set_titles = [sets[name].title for name in names for _ in METRIC_NAMES]
-    figure, axes = style.panels(len(names), 2, height, set_titles)
+    figure, axes = style.panels(len(names), 2, (0.36 * len(arms) + 0.75) * len(names) + 0.5, set_titles)
     for row, name in zip(axes, names, strict=True):
         for axis, (metric, title) in zip(row, METRIC_NAMES.items(), strict=True):
             for place, arm in enumerate(arms):
-                chosen = {"dataset": name, "metric": metric, "arm": arm}
-                interval = spread.loc[(spread[list(chosen)] == pd.Series(chosen)).all(axis=1)].iloc[0]
-                seeds = by_seed.loc[(by_seed[list(chosen)] == pd.Series(chosen)).all(axis=1), "value"].to_numpy()
+                interval = _of(spread, dataset=name, metric=metric, arm=arm).iloc[0]
+                seeds = _of(by_seed, dataset=name, metric=metric, arm=arm)["value"].to_numpy()
                 axis.plot(
                     [interval["ci_low"], interval["ci_high"]],
                     [place + 0.18] * 2,
@@ -345,7 +318,7 @@ def draw_spread(
                 faces = [colours[arm], *["white"] * (len(seeds) - 1)]
                 heights = np.full(len(seeds), place - 0.14)
                 axis.scatter(seeds, heights, s=22, facecolors=faces, edgecolors=colours[arm], linewidths=1.1)
-            axis.set_yticks(range(len(arms)), [style.two_lines(titles[arm]) for arm in arms])
+            axis.set_yticks(range(len(arms)), [style.in_lines(titles[arm]) for arm in arms])
             axis.set_ylim(len(arms) - 0.5, -0.5)
             axis.set_xlabel(title)
     handles = [

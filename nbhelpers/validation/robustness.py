@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import cv2
 import numpy as np
@@ -91,7 +92,7 @@ def chosen_films(label: NDArray[np.int64], count: int, seed: int = 0) -> NDArray
     return np.sort(np.concatenate(drawn))
 
 
-def table(
+def robustness_table(
     arms: Mapping[str, Network],
     films: Mapping[str, Films],
     device: str = "auto",
@@ -111,7 +112,8 @@ def table(
         against the same films unchanged, with its paired interval, by patients where they are known (of one patient
         there is none).
     """
-    rows = []
+    rows: list[dict[str, Any]] = []
+    steps = [(change, strength) for change, levels in STRENGTHS.items() for strength in levels]
     for dataset, found in films.items():
         places = chosen_films(found.table["label"].to_numpy(), count, seed)
         part = found.table.iloc[places]
@@ -120,49 +122,27 @@ def table(
         for name, arm in arms.items():
             transform = arm.description.transform
             plain = np.ascontiguousarray(found.arrays[transform.size][places])
-            steps = [("none", 0.0), *((change, s) for change, levels in STRENGTHS.items() for s in levels)]
-            changed = {
-                (change, s): plain if change == "none" else np.stack([CHANGES[change](image, s) for image in plain])
-                for change, s in steps
-            }
+            changed = [np.stack([CHANGES[change](image, strength) for image in plain]) for change, strength in steps]
             # All in one call, for one progress bar.
-            scores = scoring.predict(
-                arm.model,
-                np.concatenate(list(changed.values())),
-                transform,
-                device,
-                batch_size,
-                f"{name} on changed films of {dataset}",
-            ).reshape(len(steps), len(label))
+            images, doing = np.concatenate([plain, *changed]), f"{name} on changed films of {dataset}"
+            scores = scoring.predict(arm.model, images, transform, device, batch_size, doing).reshape(-1, len(label))
             spreads = [d.auroc for d in distributions(label, list(scores), patients, method, n_resamples, seed)]
-            for (change, strength), score, spread in zip(steps, scores, spreads, strict=True):
-                area, first = metrics.auroc(label, score), metrics.auroc(label, scores[0])
-                (low, high), (drop_low, drop_high) = (
-                    percentile_interval(spread),
-                    percentile_interval(spreads[0] - spread),
-                )
-                row = {
-                    **{"arm": name, "dataset": dataset, "auroc": area, "ci_low": low, "ci_high": high},
-                    **{"drop": first - area, "drop_low": drop_low, "drop_high": drop_high, "n": len(label)},
+            first = metrics.auroc(label, scores[0])
+            measured = {}
+            for step, score, spread in zip([None, *steps], scores, spreads, strict=True):
+                area = metrics.auroc(label, score)
+                low, high = percentile_interval(spread)
+                drop_low, drop_high = percentile_interval(spreads[0] - spread)
+                measured[step] = {
+                    **{"auroc": area, "ci_low": low, "ci_high": high, "drop": first - area},
+                    **{"drop_low": drop_low, "drop_high": drop_high, "n": len(label)},
                 }
-                # The unchanged films are the start of every curve.
-                for shown in STRENGTHS if change == "none" else (change,):
-                    rows.append({**row, "change": shown, "strength": strength})
-    columns = ["arm", "dataset", "change", "strength", "auroc", "ci_low", "ci_high", "drop", "drop_low", "drop_high"]
-    order = {name: place for place, name in enumerate(STRENGTHS)}
-    return (
-        pd.DataFrame(rows)[[*columns, "n"]]
-        .sort_values(
-            ["dataset", "arm", "change", "strength"],
-            key=lambda column: (
-                column.map(order)
-                if column.name == "change"
-                else (column if column.name == "strength" else pd.Series(pd.factorize(column)[0], index=column.index))
-            ),
-            kind="stable",
-        )
-        .reset_index(drop=True)
-    )
+            # The unchanged films are the start of every curve.
+            for change, levels in STRENGTHS.items():
+                about = {"arm": name, "dataset": dataset, "change": change}
+                rows.append({**about, "strength": 0.0, **measured[None]})
+                rows += [{**about, "strength": float(level), **measured[change, level]} for level in levels]
+    return pd.DataFrame(rows)
 
 
 def largest_changes(found: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""One row of `metrics.csv`, and of the tables beside it."""
+"""Scores of one set side by side, and one row of `metrics.csv` and of the tables beside it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from nbhelpers.errors import UserError
 from nbhelpers.metrics import Interval
 
 COLUMNS = ("arm", "dataset", "subgroup", "metric", "value", "ci_low", "ci_high", "n", "n_patients", "prevalence")
@@ -17,20 +18,9 @@ def metric_row(
 ) -> dict[str, Any]:
     """One metric of one score on some films.
 
-    Parameters
-    ----------
-    about : mapping
-        What the row is of, first in it: `arm, dataset, subgroup`, or what stands in their place.
-    metric : str
-        Its name.
-    films : DataFrame
-        `label, patient_id` of the films behind it: their number, patients (None where unknown) and prevalence.
-    found : Interval
-        Value and interval, NaN where there is none.
-    method : str
-        How the interval was made.
-    more
-        Further columns, last in the row.
+    `about` says what the row is of, first in it: `arm, dataset, subgroup`, or what stands in their place. Of `films`
+    `label, patient_id` are read: their number, patients (None where unknown) and prevalence. `method` is how the
+    interval was made; `more` are further columns, last in the row.
     """
     return {
         **about,
@@ -40,3 +30,14 @@ def metric_row(
         "ci_method": method,
         **more,
     }
+
+
+def side_by_side(part: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Scores of one set, one column an arm, and its films in the same order."""
+    arms = list(part["arm"].unique())
+    films = part[part["arm"] == arms[0]].reset_index(drop=True)
+    by_arm = {arm: part[part["arm"] == arm].set_index("image_id")["score"] for arm in arms}
+    wide = pd.DataFrame(by_arm).loc[films["image_id"]]
+    if wide.isna().to_numpy().any():
+        raise UserError("an arm has not scored every film of the set", str(part["dataset"].iloc[0]), "run 04 again")
+    return wide, films

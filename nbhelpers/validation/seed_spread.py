@@ -6,8 +6,8 @@ from collections.abc import Iterable, Mapping
 
 import pandas as pd
 
-from nbhelpers import metrics
-from nbhelpers.metrics import discrimination
+from nbhelpers.metrics.bootstrap import metrics_of
+from nbhelpers.metrics.discrimination import METRICS
 from nbhelpers.networks.trained import Network, load_seeds
 from nbhelpers.runs import Stage
 from nbhelpers.validation import scores
@@ -27,18 +27,9 @@ def predict(
 ) -> pd.DataFrame:
     """Scores of the further trainings of each arm on the same films; kept as `scores.predict` keeps them.
 
-    Parameters
-    ----------
-    names : iterable of str
-        The arms that this run trained; a checkpoint of the user's own has one seed.
-    trained : mapping
-        From `trained.load_arms`: the first training of each.
-    films, batch_size, crop
-        As `scores.predict` takes them.
-    stage : Stage
-        Its run holds the networks; what is read is noted as its inputs.
-    extra_seeds : int
-        Further trainings of each arm.
+    `names` are the arms that this run trained (a checkpoint of the user's own has one seed), `trained` the first
+    training of each, from `trained.load_arms`. The run of `stage` holds the networks; what is read is noted as its
+    inputs. The rest is as `scores.predict` takes it.
 
     Returns
     -------
@@ -58,7 +49,7 @@ def predict(
     return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame(columns=[*COLUMNS, "label", "score"])
 
 
-def table(
+def seeds_table(
     names: Iterable[str], trained: Mapping[str, Network], predictions: pd.DataFrame, others: pd.DataFrame
 ) -> pd.DataFrame:
     """AUROC and AUPR of every seed of the arms `names`: `arm, dataset, seed, metric, value`, the first seed first.
@@ -70,21 +61,16 @@ def table(
     rows = []
     for part in (first.assign(seed=first["arm"].map(seeds)), others):
         for (arm, dataset, seed), films in part.groupby(["arm", "dataset", "seed"], sort=False):
-            label, score = films["label"].to_numpy(dtype=int), films["score"].to_numpy(dtype=float)
-            values = (metrics.auroc(label, score), metrics.average_precision(label, score))
-            rows += [(arm, dataset, seed, *found) for found in zip(discrimination.METRICS, values, strict=True)]
+            values = metrics_of(films["label"], films["score"])
+            rows += [(arm, dataset, seed, *found) for found in zip(METRICS, values, strict=True)]
     return pd.DataFrame(rows, columns=COLUMNS).astype({"value": float})
 
 
 def summary(by_seed: pd.DataFrame, results: pd.DataFrame) -> pd.DataFrame:
     """The spread over seeds beside the sampling interval of the first one.
 
-    Parameters
-    ----------
-    by_seed : DataFrame
-        From `table`.
-    results : DataFrame
-        From `evaluation.metrics_table`; the primary interval of all films is taken.
+    `by_seed` is from `seeds_table`; of `results`, from `evaluation.metrics_table`, the primary rows of all films are
+    taken.
 
     Returns
     -------

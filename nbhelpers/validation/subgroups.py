@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 
-from nbhelpers import metrics
 from nbhelpers.errors import UserError
-from nbhelpers.metrics import Interval, bootstrap_distribution, discrimination
+from nbhelpers.metrics import Interval
 from nbhelpers.metrics.bootstrap import (
     Ranking,
     checked_labels,
@@ -20,8 +19,9 @@ from nbhelpers.metrics.bootstrap import (
     interval_groups,
     weight_blocks,
 )
+from nbhelpers.metrics.discrimination import METRICS, intervals_of_each
 from nbhelpers.metrics.intervals import percentile_interval
-from nbhelpers.validation.rows import COLUMNS, metric_row
+from nbhelpers.validation.rows import COLUMNS, metric_row, side_by_side
 
 AGE_EDGES = (0, 18, 40, 65, 200)  # years, upper end exclusive
 AGE_NAMES = ("age 0-17", "age 18-39", "age 40-64", "age 65+")
@@ -43,9 +43,8 @@ def members(films: pd.DataFrame) -> Iterator[tuple[str, NDArray[np.bool_]]]:
         "age": pd.Series(pd.cut(ages, AGE_EDGES, right=False, labels=list(AGE_NAMES)), dtype="object"),
     }
     for values in traits.values():
-        names = [
-            name for name in (*AGE_NAMES, *sorted(set(values.dropna()) - set(AGE_NAMES))) if (values == name).any()
-        ]
+        ordered = (*AGE_NAMES, *sorted(set(values.dropna()) - set(AGE_NAMES)))
+        names = [name for name in ordered if (values == name).any()]
         if len(names) > 1 or values.isna().any():
             for name in names:
                 yield name, (values == name).to_numpy()
@@ -60,24 +59,21 @@ def metrics_table(predictions: pd.DataFrame, n_resamples: int = 2000, seed: int 
     """
     rows: list[dict[str, Any]] = []
     for dataset, part in predictions.groupby("dataset", sort=False):
-        arms = list(dict.fromkeys(part["arm"]))
-        films = part[part["arm"] == arms[0]].reset_index(drop=True)
-        scores = [
-            part[part["arm"] == arm].set_index("image_id")["score"].loc[films["image_id"]].to_numpy() for arm in arms
-        ]
+        wide, films = side_by_side(part)
+        scores = wide.to_numpy().T
         label = films["label"].to_numpy()
         for name, inside in members(films):
-            found = _within(films[inside], [score[inside] for score in scores], n_resamples, seed)
-            for arm, told in zip(arms, found, strict=True):
-                for metric, interval, method in told:
-                    about = {"arm": arm, "dataset": dataset, "subgroup": name}
+            found, method = _within(films[inside], list(scores[:, inside]), n_resamples, seed)
+            for arm, intervals in zip(wide, found, strict=True):
+                about = {"arm": arm, "dataset": dataset, "subgroup": name}
+                for metric, interval in intervals.items():
                     rows.append(metric_row(about, metric, films[inside], interval, method, primary=True))
         if {"AP", "PA"} <= set(films["view"].dropna()):
             known = films["view"].isin(("AP", "PA")).to_numpy()
             kept = films[known]
             if min(_evidence(kept, ["view", "label"]).reindex(_ALL_VIEWS, fill_value=0)) >= FEW:
                 patients, method = interval_groups(kept["patient_id"])
-                for arm, score in zip(arms, scores, strict=True):
+                for arm, score in zip(wide, scores, strict=True):
                     adjusted = view_adjusted_auroc(
                         label[known], score[known], kept["view"], patients, n_resamples, seed
                     )
@@ -133,20 +129,12 @@ def view_adjusted_auroc(
 
 def _within(
     films: pd.DataFrame, scores: list[Floats], n_resamples: int, seed: int
-) -> Iterator[list[tuple[str, Interval, str]]]:
-    """For each score of one subgroup: metric, interval, and how the interval was made."""
-    label = films["label"].to_numpy()
+) -> tuple[Sequence[Mapping[str, Interval]], str]:
+    """The intervals of each score in one subgroup, by metric, and how they were made."""
     if min(_evidence(films, ["label"]).reindex((0, 1), fill_value=0)) < FEW:
-        yield from ([(name, Interval(*[np.nan] * 3), "too_few") for name in discrimination.METRICS] for _ in scores)
-        return
+        return [dict.fromkeys(METRICS, Interval(np.nan, np.nan, np.nan))] * len(scores), "too_few"
     patients, method = interval_groups(films["patient_id"])
-    spreads = bootstrap_distribution(label, scores, patients, n_resamples, seed)
-    for score, spread in zip(scores, spreads, strict=True):
-        values = metrics.auroc(label, score), metrics.average_precision(label, score)
-        yield [
-            (name, Interval(value, *percentile_interval(resampled)), method)
-            for name, value, resampled in zip(discrimination.METRICS, values, spread, strict=True)
-        ]
+    return intervals_of_each(films["label"], scores, patients, method, n_resamples, seed), method
 
 
 def _evidence(films: pd.DataFrame, by: list[str]) -> pd.Series:

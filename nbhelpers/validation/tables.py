@@ -93,42 +93,39 @@ def results(table: pd.DataFrame, sets: Mapping[str, FilmSet], by: str = "arm") -
 
 def operating_points(transferred: pd.DataFrame) -> pd.DataFrame:
     """What `operating_point.transfer_table` found: a row an arm and set, each rate with its interval."""
-    rows = []
-    for (dataset, arm), part in transferred.groupby(["dataset", "arm"], sort=False):
-        text = {row["metric"]: _cell(row, "undefined", "too few patients") for row in part.to_dict("records")}
-        rows.append({"dataset": dataset, "arm": arm, "threshold": round(float(part["threshold"].iloc[0]), 3), **text})
-    return pd.DataFrame(rows, columns=["dataset", "arm", "threshold", *RATES])
+    rounded = transferred.assign(threshold=transferred["threshold"].round(3))
+    cells = [_cell(row, "undefined", "too few patients") for row in rounded.to_dict("records")]
+    return _wide(rounded, ["dataset", "arm", "threshold"], "metric", cells).reindex(
+        columns=["dataset", "arm", "threshold", *RATES]
+    )
 
 
 def calibration(found: pd.DataFrame) -> pd.DataFrame:
     """What `calibration.calibration_table` found: a row an arm, set and kind of probabilities."""
-    rows = []
-    for (dataset, arm, kind), part in found.groupby(["dataset", "arm", "probabilities"], sort=False):
-        text = {}
-        for row in part.to_dict("records"):
-            share = row["resamples_dropped"]
-            left_out = f"; {share:.1%} of resamples have none" if share > 0 else ""
-            text[row["metric"]] = _cell(row, "no finite value", "no interval", digits=2) + left_out
-        rows.append({"dataset": dataset, "arm": arm, "probabilities": kind, **text})
-    return pd.DataFrame(rows)
+    cells = []
+    for row in found.to_dict("records"):
+        share = row["resamples_dropped"]
+        left_out = f"; {share:.1%} of resamples have none" if share > 0 else ""
+        cells.append(_cell(row, "no finite value", "no interval", digits=2) + left_out)
+    return _wide(found, ["dataset", "arm", "probabilities"], "metric", cells)
 
 
 def subgroups(found: pd.DataFrame) -> pd.DataFrame:
     """AUROC of what `subgroups.metrics_table` found: a row a set and subgroup, a column an arm."""
     area = found[found["metric"] == "auroc"]
-    rows = []
-    for (dataset, name), part in area.groupby(["dataset", "subgroup"], sort=False):
-        text = {row["arm"]: _cell(row, "too few", "no interval") for row in part.to_dict("records")}
-        first = part.iloc[0]
-        rows.append(
-            {
-                **{"dataset": dataset, "subgroup": name, "films": int(first["n"])},
-                **{"patients": first["n_patients"], "prevalence": f"{first['prevalence']:.3f}", **text},
-            }
-        )
-    if not rows:
-        return pd.DataFrame(columns=["dataset", "subgroup", "films", "patients", "prevalence"])
-    return pd.DataFrame(rows).astype({"patients": "Int64"})
+    by = ["dataset", "subgroup"]
+    groups = area.drop_duplicates(by)
+    about = groups[by].assign(
+        films=groups["n"], patients=groups["n_patients"], prevalence=groups["prevalence"].map("{:.3f}".format)
+    )
+    cells = [_cell(row, "too few", "no interval") for row in area.to_dict("records")]
+    return about.merge(_wide(area, by, "arm", cells), on=by).astype({"patients": "Int64"})
+
+
+def _wide(table: pd.DataFrame, by: list[str], columns: str, cells: list[str]) -> pd.DataFrame:
+    """`cells`, one a row of the table, set out by `by` (rows) and `columns`, both in the table's order."""
+    told = table.assign(cell=cells).pivot_table("cell", by, columns, aggfunc="first", sort=False)
+    return told.rename_axis(columns=None).reset_index()
 
 
 def _cell(row: Mapping[Hashable, Any], without_value: str, without_interval: str, digits: int = 3) -> str:

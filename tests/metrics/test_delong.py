@@ -3,11 +3,10 @@ import time
 import numpy as np
 import pytest
 from metrics.metrics_fixture import paired_cohort
-from scipy.stats import norm, rankdata
+from scipy.stats import norm
 
 from nbhelpers import metrics
 from nbhelpers.errors import UserError
-from nbhelpers.metrics import delong
 
 
 def textbook(labels, *scores):
@@ -44,11 +43,6 @@ def test_paired_delong_equals_the_textbook_form(decimals, seed):
     half = norm.ppf(0.975) * error
     p_value = 2 * norm.sf(abs(value) / error)
     assert metrics.delong_test(labels, a, b) == pytest.approx((value, value - half, value + half, p_value), abs=1e-9)
-
-
-def test_midranks_equal_scipy():
-    values = np.random.default_rng(0).integers(0, 30, 200).astype(float)
-    np.testing.assert_array_equal(delong.midranks(values), rankdata(values))
 
 
 def test_delong_test_is_antisymmetric_and_sees_no_difference_between_equal_rankings():

@@ -5,31 +5,137 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
+import numpy as np
 import pytest
 import yaml
 
 from nbhelpers.errors import UserError
-from nbhelpers.pipeline.checks import check_inputs
+from nbhelpers.pipeline import checks
+from nbhelpers.runs import parameters
+
+ARM = {"raw": {"source": "simulator", "crop": "none"}}
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path / "no data"))
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+
+    def check(changes: dict[str, Any], **options: Any) -> str:
+        path = tmp_path / "mine.yaml"
+        path.write_text(yaml.safe_dump({"run": "mine", "arms": ARM} | changes))
+        try:
+            checks.check_inputs(path, **options)
+        except UserError as error:
+            return str(error)
+        return ""
+
+    return check
+
+
+def films(folder: Path, labels: list[int], missing: int = 0) -> Path:
+    """A table of films of one's own; the last `missing` of them are listed and not there."""
+    folder.mkdir()
+    for number in range(len(labels) - missing):
+        cv2.imwrite(str(folder / f"{number}.png"), np.full((64, 64), 9 * number, np.uint8))
+    rows = "".join(f"{number}.png,{label}\n" for number, label in enumerate(labels))
+    (folder / "films.csv").write_text("path,label\n" + rows)
+    return folder / "films.csv"
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"datasets": ["kermanny"]}, "did you mean 'kermany'"),
+        ({"datasets": ["simulated_hospital", "simulated_hospital"]}, "name each once"),
         ({"backbone": "resnet81"}, "did you mean 'resnet"),
+        ({"diversity_backbone": "resnet81"}, "did you mean 'resnet"),
+        ({"backbone": "levit_128s", "image_size": 100}, "levit_128s"),
+        ({"init": "no/such/file.pth"}, "no/such/file.pth"),
+        ({"diversity_init": "no/such/file.pth"}, "no/such/file.pth"),
         ({"arms": {"raw": {"source": "simulater", "crop": "none"}}}, "did you mean 'simulator'"),
         ({"arms": {"raw": {"source": "simulator", "crop": "nothing"}}}, "unknown crop"),
         ({"arms": {"raw": {"source": "folder", "crop": "none"}}}, "folder_table"),
+        ({"film_crop": "nothing"}, "unknown film_crop"),
+        ({"crop_margins": [0.5, 0.1, 0.5, 0.1]}, "crop_margins"),
+        ({"crop_margins": [0.1, 0.1]}, "crop_margins"),
         ({"checkpoints": {"mine": "no/such/folder"}}, "no/such/folder"),
         ({"datasets": ["kermany"]}, "kermany"),
         ({"datasets": ["rsna"]}, "rsna"),
+        ({"datasets": ["folder"], "folder_films": "no/such/films.csv"}, "no/such/films.csv"),
+        ({"learning_rate": float("nan")}, "learning_rate = nan"),
+        ({"epochs": 0}, "epochs = 0"),
+        ({"batch_size": 1}, "batch_size = 1"),
+        ({"val_fraction": 1.5}, "val_fraction = 1.5"),
+        ({"device": "gpu"}, "device = 'gpu'"),
+        ({"image_size": 0}, "image_size = 0"),
+        ({"image_size": 31}, "image_size = 31"),
+        ({"robustness_films": 9}, "robustness_films = 9"),
+        ({"hospital_patients": 3}, "hospital_patients = 3"),
+        ({"clustering_films": 3}, "clustering_films = 3"),
+        ({"clustering_space": "pca"}, "clustering_space"),
+        ({"images_per_class": 1}, "images_per_class = 1"),
+        ({"gemini_mode": "bulk"}, "gemini_mode"),
+        ({"gemini_budget_usd": -1.0}, "gemini_budget_usd"),
+        ({"target_sensitivity": 1.0}, "target_sensitivity"),
+        ({"n_resamples": 0}, "n_resamples"),
+        ({"seed": -1}, "seed = -1"),
+        ({"workers": -1}, "workers = -1"),
+        ({"roentgen_size": 500}, "multiple of 8"),
     ],
 )
 def test_what_would_stop_a_run_later_stops_it_before_it_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, Any], message: str
+    check: Any, changes: dict[str, Any], message: str
 ) -> None:
-    monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path / "no data"))
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({"run": "mine"} | changes))
-    with pytest.raises(UserError, match=message):
-        check_inputs(path)
+    told = check(changes)
+    assert message in told and len(told.splitlines()) == 1
+
+
+def test_everything_is_told_at_once_whatever_finds_it(check: Any) -> None:
+    told = check(
+        {
+            "epochs": 0,
+            "val_fraction": 1.5,
+            "epochz": 3,
+            "arms": {"raw": {"source": "simulater", "crop": "nothing"}},
+            "datasets": ["folder", "kermany"],
+            "backbone": "resnet81",
+            "checkpoints": {"mine": "no/such/folder"},
+        }
+    )
+    heading, *lines = told.splitlines()
+    assert heading == f"{len(lines)} faults"
+    wanted = ("epochs", "val_fraction", "epochz", "simulater", "nothing", "folder_films", "kermany", "resnet81", "mine")
+    assert all(any(word in line for line in lines) for word in wanted) and len(lines) == len(wanted)
+
+
+def test_the_demo_and_an_experiment_without_arms_have_nothing_wrong(check: Any) -> None:
+    assert check(parameters.read_yaml(parameters.ROOT / "params/demo.yaml")) == ""
+
+
+@pytest.mark.parametrize(
+    ("labels", "missing", "message"),
+    [
+        ([0, 1, 1], 0, "3 films that are there"),
+        ([0, 1, 0, 1, 1], 2, "3 films that are there"),
+        ([0, 0, 0, 0, 1], 1, "4 films that are there, 0 of them with pneumonia"),
+        ([0, 1, 0, 1], 0, ""),
+        ([0, 1, 0, 1, 1], 1, ""),
+    ],
+)
+def test_films_that_are_too_few_or_of_one_class_are_seen_before_anything_is_drawn(
+    check: Any, tmp_path: Path, labels: list[int], missing: int, message: str
+) -> None:
+    table = films(tmp_path / "films", labels, missing)
+    told = check({"datasets": ["folder"], "folder_films": str(table)})
+    assert message in told and bool(told) == bool(message)
+
+
+def test_a_device_that_only_another_machine_has_stops_only_what_runs_here(check: Any) -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("this machine has one")
+    assert "no 'cuda'" in check({"device": "cuda"})
+    assert check({"device": "cuda"}, here=False) == ""

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import fcntl
+import os
 import subprocess
+import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from nbhelpers.errors import UserError
@@ -45,3 +49,39 @@ def test_images_that_may_still_come_are_asked_for_by_the_next_run(
     assert told["not yet: in a batch job"] == {"images": again, "scores": ["--keep-going"], "all": ["--keep-going"]}
     for status in ("ok", "given up: prompt_blocked"):
         assert all(options == ["--keep-going"] for options in told[status].values())
+
+
+@pytest.mark.slow
+def test_a_dry_run_tells_what_would_be_run_and_sees_films_that_have_gone(tmp_path: Path) -> None:
+    films = tmp_path / "films"
+    films.mkdir()
+    for number in range(4):
+        cv2.imwrite(str(films / f"{number}.png"), np.full((64, 64), 50 * number, np.uint8))
+    (films / "films.csv").write_text("path,label\n0.png,0\n1.png,1\n2.png,0\n3.png,1\n")
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"run: mine\ndatasets: [folder]\nfolder_films: {films / 'films.csv'}\n")
+
+    def dry_run() -> tuple[int, str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "nbhelpers", "run", str(file), "--dry-run"],
+            cwd=parameters.ROOT,
+            env=os.environ | {"NBHELPERS_OUTPUTS": str(tmp_path / "outputs")},
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        return done.returncode, done.stdout + done.stderr
+
+    code, told = dry_run()
+    assert code == 0 and "prompting" in told and "interpretability" in told and "dry run" in told
+    assert not any(line.startswith("report:") for line in told.splitlines()) and "up to date" not in told
+    assert sorted(path.name for path in (tmp_path / "outputs" / "mine").iterdir() if path.name[0] != ".") == [
+        "parameters.yaml"
+    ]
+    (films / "0.png").unlink()
+    code, told = dry_run()
+    assert code == 2 and "3 films that are there" in told and "Traceback" not in told
+    assert [line.startswith("error: ") for line in told.splitlines()] == [True]
+    (films / "films.csv").unlink()
+    code, told = dry_run()
+    assert code == 2 and "films.csv" in told

@@ -202,3 +202,28 @@ def test_a_file_asks_for_stages_by_what_it_names(tmp_path: Path) -> None:
         # The copy that is run names everything, and still asks for the same.
         path.write_text(yaml.safe_dump(plan.values), encoding="utf-8")
         assert Plan(path).records() == records
+
+
+def test_the_snakefile_trains_each_seed_of_an_arm_as_a_job_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    path = tmp_path / "mine.yaml"
+    path.write_text("run: mine\nseed: 3\nextra_seeds: 1\narms: {raw: {source: simulator, crop: none}}\n")
+    (tmp_path / "outputs/mine").mkdir(parents=True)
+    words = [
+        "-m",
+        "snakemake",
+        "scores",
+        "--snakefile",
+        str(parameters.ROOT / "Snakefile"),
+        "--dry-run",
+        "--cores",
+        "1",
+    ]
+    done = subprocess.run(
+        [sys.executable, *words, "--printshellcmds", "--config", f"parameters={path}"], capture_output=True, text=True
+    )
+    told = done.stdout + done.stderr
+    assert [told.count(f"--arm {name}\n") for name in ("raw", "raw/seed_4")] == [1, 1], told
+    assert "notebooks/03_training_raw/seed_4.ipynb" in told and "seed_5" not in told

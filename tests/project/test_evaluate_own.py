@@ -84,7 +84,7 @@ def test_checkpoint_stands_beside_trained_arms(tmp_path: Path, checkpoint: Path)
         ({"checkpoints": {}}, "no arm is named"),
         ({"arms": {"mine": {"source": "simulator", "crop": "none"}}}, "'mine' is an arm and a checkpoint"),
         ({"checkpoints": {"a/b": "x"}}, "cannot name a folder"),
-        ({"checkpoints": ["x"]}, "not of type"),
+        ({"checkpoints": ["x"]}, "use a mapping"),
     ],
 )
 def test_experiment_that_cannot_be_is_refused(

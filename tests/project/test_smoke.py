@@ -244,26 +244,23 @@ def test_how_it_is_computed_makes_nothing_out_of_date(copy: Runner) -> None:
 
 
 def test_a_failed_notebook_is_kept_with_its_error_in_one_line_and_mended_it_goes_on(copy: Runner) -> None:
-    weights = str(copy.folder / "no such disk" / "weights.safetensors")
-    code, told = copy(init=weights)
+    # Broken after the checks of an experiment have passed: only the notebook can find it.
+    for path in (copy.run / "02_cropping" / "simulator").rglob("*.png"):
+        path.write_bytes(b"no picture")
+    code, told = copy(learning_rate=0.003)
     assert code not in (0, None) and done(told) == set()
     errors = [line for line in told.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1 and "weights.safetensors" in errors[0] and "03_training" in errors[0], told
+    assert len(errors) == 1 and ".png" in errors[0] and "03_training" in errors[0], told
     assert "Traceback" not in told and len(told.splitlines()) < 12, told
-    kept = [
-        path
+    failed = {
+        path: output["ename"]
         for path in (copy.run / "notebooks").glob("03_training_*.ipynb")
-        if "weights.safetensors" in path.read_text()
-    ]
-    outputs = [
-        output
-        for path in kept
         for cell in json.loads(path.read_text("utf-8"))["cells"]
         for output in cell.get("outputs", [])
         if output["output_type"] == "error"
-    ]
-    assert [output["ename"] for output in outputs] == ["UserError"]
-    assert all(path.with_suffix(".html").stat().st_size > 10_000 for path in kept)
+    }
+    assert list(failed.values()) == ["UserError"]
+    assert all(path.with_suffix(".html").stat().st_size > 10_000 for path in failed)
     assert (copy.run / "01_prompting" / "simulator" / "images.csv").is_file()
 
 

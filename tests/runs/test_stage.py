@@ -19,15 +19,20 @@ from nbhelpers.runs import parameters
 from nbhelpers.runs.files import sha256_file
 from nbhelpers.runs.stage import duration, git_commit, user_path
 
-CELL = 'run: str = "demo"  # name\nseed: int = 0  # seed\ndevice: str = "auto"  # device\nepochs: int = 2  # epochs\n'
+CELL = "from pydantic import PositiveInt\n"
+CELL += 'run: str = "demo"  # name\nseed: int = 0  # seed\ndevice: str = "auto"  # device\n'
+CELL += "epochs: PositiveInt = 2  # epochs\n"
 SET = {"run": "mine", "seed": 5, "device": "cpu", "epochs": 3, "something_else": object()}
 
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cell = {"cell_type": "code", "metadata": {"tags": ["parameters"]}, "source": CELL}
+    other = cell | {"source": "images: int = 1  # images"}
     (tmp_path / "notebooks").mkdir()
-    (tmp_path / "notebooks" / "03_training.ipynb").write_text(json.dumps({"cells": [cell]}))
+    for stage in parameters.STAGES:
+        cells = [cell if stage == "03_training" else other]
+        (tmp_path / "notebooks" / f"{stage}.ipynb").write_text(json.dumps({"cells": cells}))
     monkeypatch.setattr(parameters, "NOTEBOOKS", tmp_path / "notebooks")
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
     return tmp_path
@@ -40,10 +45,26 @@ def test_a_stage_holds_its_folder_and_only_its_declared_parameters(project: Path
     assert runs.open_stage("03_training", SET, part="raw").folder == stage.folder / "raw"
 
 
-@pytest.mark.parametrize("change", [{"epochs": "3"}, {"epochs": 1.5}, {"seed": None}])
-def test_a_value_of_the_wrong_type_is_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="not of type int"):
+@pytest.mark.parametrize("change", [{"epochs": "3"}, {"epochs": 1.5}, {"seed": None}, {"epochs": 0}])
+def test_a_value_that_is_not_as_declared_is_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="-> use a whole number"):
         runs.open_stage("03_training", SET | change)
+
+
+def test_all_wrong_values_are_told_at_once() -> None:
+    with pytest.raises(UserError, match=r"(?s)^2 faults .*seed = .*epochs = "):
+        runs.open_stage("03_training", SET | {"seed": None, "epochs": 0})
+
+
+def test_a_name_that_papermill_sets_and_no_notebook_declares_is_refused() -> None:
+    cells = ["", CELL, "# Parameters\nrun = 'mine'\nepoch = 4\n", "from nbhelpers import runs"]
+    with pytest.raises(UserError, match=r"unknown parameter 'epoch' .*did you mean 'epochs'"):
+        runs.open_stage("03_training", SET | {"In": cells})
+
+
+@pytest.mark.parametrize("cell", ["# Parameters\nrun = 'mine'\nimages = 4\n", "epoch = 4", "%matplotlib inline"])
+def test_what_another_notebook_declares_or_a_reader_typed_is_let_be(project: Path, cell: str) -> None:
+    runs.open_stage("03_training", SET | {"In": ["", cell, "# Parameters"]})
 
 
 def test_a_parameter_that_is_not_set_is_named() -> None:

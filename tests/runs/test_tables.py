@@ -13,8 +13,8 @@ from nbhelpers.runs import tables
 
 def images_table(**columns: object) -> pd.DataFrame:
     row = {
-        **{"image_id": "p1", "path": "images/p1.png", "label": "pneumonia", "source": "simulator", "prompt": "x, y"},
-        **{"model": "m", "sha256": "0" * 64, "width": 10, "height": 10, "status": "ok"},
+        **{"image_id": "p1", "path": "images/p1.png", "label": "pneumonia", "source": "simulator", "simulated": True},
+        **{"prompt": "x, y", "model": "m", "sha256": "0" * 64, "width": 10, "height": 10, "status": "ok"},
     }
     return pd.DataFrame([{**row, **columns}])
 
@@ -34,6 +34,13 @@ def test_identifiers_stay_text(tmp_path: Path) -> None:
 def test_a_name_that_pandas_would_take_for_missing_or_a_number_stays_that_name(tmp_path: Path, name: str) -> None:
     path = tables.write_table(predictions_table(image_id=name, arm=name), tmp_path / "p.csv", "predictions")
     assert list(tables.read_table(path, "predictions").loc[0, ["image_id", "arm"]]) == [name, name]
+
+
+@pytest.mark.parametrize("words", [("True", "False"), ("true", "false"), ("1", "0"), ("1.0", "0.0"), ("True", "")])
+def test_true_and_false_are_read_as_such_whatever_wrote_them(tmp_path: Path, words: tuple[str, str]) -> None:
+    (tmp_path / "t.csv").write_text(f"arm,primary\na,{words[0]}\nb,{words[1]}\n")
+    read = tables.read_table(tmp_path / "t.csv")["primary"]
+    assert read.dtype == bool and list(read) == [True, False]
 
 
 def test_what_is_unknown_stays_empty(tmp_path: Path) -> None:

@@ -74,10 +74,10 @@ def test_table_starts_every_curve_at_the_unchanged_films_and_draws(tmp_path):
     sets = {"own": film_set.FilmSet("own", "Own", False, tmp_path / "films", pd.DataFrame(rows))}
     films = decode(sets, {"cropped": arm}, cache=tmp_path / "cache")
     alone = {"own": Films(sets["own"], films["own"].table.assign(patient_id="one"), films["own"].arrays)}
-    of_one = robustness.table({"cropped": arm}, alone, "cpu", 64, count=50, n_resamples=20)
+    of_one = robustness.robustness_table({"cropped": arm}, alone, "cpu", 64, count=50, n_resamples=20)
     assert of_one[["ci_low", "ci_high", "drop_low", "drop_high"]].isna().all(axis=None)
     assert of_one["auroc"].notna().all()
-    table = robustness.table({"cropped": arm}, films, "cpu", 64, count=50, n_resamples=20)
+    table = robustness.robustness_table({"cropped": arm}, films, "cpu", 64, count=50, n_resamples=20)
     assert len(table) == sum(len(levels) + 1 for levels in robustness.STRENGTHS.values())
     first = table[table["strength"] == 0]
     scores = predict({"cropped": arm}, films, tmp_path, "cpu", 64)

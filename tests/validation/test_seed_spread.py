@@ -60,7 +60,7 @@ def test_each_seed_has_scikit_learns_values_on_the_same_films_and_is_scored_once
     assert set(others["seed"]) == {4, 5}
     for _, part in others.groupby("seed"):
         np.testing.assert_array_equal(part["image_id"], predictions["image_id"])
-    table = seed_spread.table(["cropped"], trained, predictions, others)
+    table = seed_spread.seeds_table(["cropped"], trained, predictions, others)
     assert len(table) == 3 * 2
     everything = pd.concat([predictions.assign(seed=3), others])
     for row in table.to_dict("records"):
@@ -105,7 +105,7 @@ def test_one_seed_has_no_spread_and_no_figure(run, capsys):
 def test_no_arm_of_the_run_gives_empty_tables(run):
     trained, films, predictions, _ = scored(run, 0)
     others = seed_spread.predict([], trained, films, None, 2)
-    by_seed = seed_spread.table([], trained, predictions, others)
+    by_seed = seed_spread.seeds_table([], trained, predictions, others)
     spread = seed_spread.summary(by_seed, evaluation.metrics_table(predictions, 20))
     assert by_seed.empty and spread.empty and tables.seeds(spread, run[1]).empty
 
@@ -113,7 +113,7 @@ def test_no_arm_of_the_run_gives_empty_tables(run):
 def test_the_figure_has_a_panel_a_metric_and_a_dot_a_seed(run):
     style.use()
     trained, _, predictions, others = scored(run, 2)
-    by_seed = seed_spread.table(["cropped"], trained, predictions, others)
+    by_seed = seed_spread.seeds_table(["cropped"], trained, predictions, others)
     spread = seed_spread.summary(by_seed, evaluation.metrics_table(predictions, 50))
     figure = figures.draw_spread(by_seed, spread, run[1], {"cropped": "cropped (simulated)"})
     assert [axis.get_xlabel() for axis in figure.axes] == ["AUROC", "AUPR"]

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from nbhelpers.image_models.gemini.purchases import (
     Settings,
     check_budget,
     estimate,
+    facts_of,
     in_jobs,
     kept,
     note_outcome,
@@ -44,25 +46,20 @@ def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
 
     A job is in the ledger before it is made and again, with its id, at once after: whatever stops this process, the
     next run finds the job, by its id or by the name it was given. Each round asks again for what the last one did not
-    bring. In online mode open jobs are collected and none is made.
-
-    Raises
-    ------
-    UserError
-        For what `GeminiSource.draw` raises, and when a job is not done after `gemini_batch_hours`.
+    bring. In online mode open jobs are collected and none is made. A `UserError` as of `GeminiSource.draw`, and when a
+    job is not done after `gemini_batch_hours`.
     """
     service = _Retrying(make_client(settings.request.api_version, settings.deadline_s), settings)
     jobs = _open_jobs(ledger, service)
     for attempt in range(settings.attempts + 1):
         if settings.batch_cancel:
             _cancel(ledger, jobs, service)
-        hopeless = _collect(ledger, jobs, folder, settings, service)
+        hopeless = _collect(ledger, jobs, folder, service)
         plan = plan_rows(plan.rows, ledger.entries, folder, settings.attempts)
         wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
-        if not wanted or hopeless or settings.batch_cancel or settings.mode != "batch":
+        # After the last attempt a job more would be made, and collected by nobody.
+        if not wanted or hopeless or settings.batch_cancel or settings.mode != "batch" or attempt == settings.attempts:
             return
-        if attempt == settings.attempts:
-            return  # a job more would be made, and collected by nobody
         try:
             check_budget(len(wanted), estimate(wanted, settings), ledger.spent(), settings.budget_usd)
         except UserError:
@@ -73,7 +70,7 @@ def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
             return
         starts = range(0, len(wanted), settings.batch_images)
         parts = [wanted[start : start + settings.batch_images] for start in starts]
-        jobs = dict(_submit(ledger, part, folder, settings, service) for part in parts)
+        jobs = dict(_submit(ledger, part, folder, service) for part in parts)
 
 
 def announced(ledger: Ledger) -> bool:
@@ -149,20 +146,12 @@ class _Retrying:
         return UserError(f"{outcome.kind}: {outcome.detail}", "gemini batch", "run again when the quota is back")
 
     def job(self, name: str) -> types.BatchJob:
-        """State of a job."""
+        """A job as it stands."""
         return self.call(lambda: self.client.batches.get(name=name), of=name)
-
-    def cancel(self, name: str) -> None:
-        """Ask for a job to be cancelled."""
-        self.call(lambda: self.client.batches.cancel(name=name), of=name)
 
     def find(self, display_name: str) -> types.BatchJob | None:
         """The job that was made under this name, if the service has it."""
-
-        def look() -> list[types.BatchJob]:
-            return [job for job in self.client.batches.list() if job.display_name == display_name]
-
-        found = self.call(look)
+        found = self.call(lambda: [job for job in self.client.batches.list() if job.display_name == display_name])
         return found[0] if found else None
 
 
@@ -201,44 +190,31 @@ def _display_name(batch: str) -> str:
     return f"nbhelpers-{batch}"
 
 
-def _submit(
-    ledger: Ledger, rows: list[Row], folder: Path, settings: Settings, service: _Retrying
-) -> tuple[str, dict[str, Any]]:
+def _submit(ledger: Ledger, rows: list[Row], folder: Path, service: _Retrying) -> tuple[str, dict[str, Any]]:
     """Announce a job in the ledger, upload its requests, make it, and note its id."""
     batch = uuid.uuid4().hex
+    name = _display_name(batch)
+    request, price = service.settings.request, service.settings.price
     lines = (
-        json.dumps({"key": row.key, "request": settings.request.as_json(row.prompt, row.seed)}, ensure_ascii=False)
+        json.dumps({"key": row.key, "request": request.as_json(row.prompt, row.seed)}, ensure_ascii=False)
         for row in rows
     )
     path = folder / "batches" / f"{batch}.jsonl"
     write_bytes(path, ("\n".join(lines) + "\n").encode())
-    asked = [
-        ledger.request(
-            row.key,
-            settings.price.reserve(row.prompt),
-            batch=batch,
-            image_id=row.image_id,
-            model=settings.request.model,
-            prompt=row.prompt,
-        )
-        for row in rows
-    ]
+    asked = [ledger.request(row.key, price.reserve(row.prompt), batch=batch, **facts_of(row, request)) for row in rows]
     announced = {"event": "batch_request", "batch": batch, "images": len(rows), "input": f"batches/{path.name}"}
-    upload = types.UploadFileConfig(mime_type="jsonl", display_name=_display_name(batch))
+    upload = types.UploadFileConfig(mime_type="jsonl", display_name=name)
     source = service.call(lambda: service.client.files.upload(file=path, config=upload))
     ledger.append(announced, *asked)
+    made = types.CreateBatchJobConfig(display_name=name)
     try:
         job = service.call(
-            lambda: service.client.batches.create(
-                model=settings.request.model,
-                src=source.name,
-                config=types.CreateBatchJobConfig(display_name=_display_name(batch)),
-            ),
-            before_retry=lambda: service.find(_display_name(batch)),
+            lambda: service.client.batches.create(model=request.model, src=source.name, config=made),
+            before_retry=lambda: service.find(name),
         )
     except UserError:
         # Refused outright: nothing runs and nothing is billed. When that is not sure, the next run looks it up.
-        if service.find(_display_name(batch)) is None:
+        if service.find(name) is None:
             _close(ledger, batch, "refused")
         raise
     ledger.append({"event": "batch", "batch": batch, "job": job.name})
@@ -255,12 +231,10 @@ def _close(ledger: Ledger, batch: str, why: str) -> None:
     succeeded = why.endswith("SUCCEEDED")
     kind = "no_image" if succeeded else "unknown" if why == GONE else "server"
     lines = [
-        {"event": "outcome", "request_id": line["request_id"], "key": key}
+        {"event": "outcome", "request_id": line["request_id"], "key": line["key"]}
         | {"outcome": kind, "cost_usd": 0.0 if kind == "server" else line["estimate_usd"]}
         | {"detail": f"nothing in the result of the batch job: {why}"}
-        for key, entry in ledger.entries.items()
-        for line in entry.open.values()
-        if line.get("batch") == batch
+        for line in ledger.open_requests(batch)
     ]
     ledger.append(*lines, {"event": "batch_closed", "batch": batch, "detail": why})
 
@@ -270,10 +244,9 @@ def _cancel(ledger: Ledger, jobs: dict[str, dict[str, Any]], service: _Retrying)
     for batch, event in list(jobs.items()):
         name = event["job"]
         try:
-            job = service.job(name)
-            state = _state(job)
+            state = _state(service.job(name))
             if state not in ENDED:
-                service.cancel(name)
+                service.call(partial(service.client.batches.cancel, name=name), of=name)
                 print(f"batch job {name}: cancelled while {state}")
         except _Gone:
             _close(ledger, batch, GONE)
@@ -289,17 +262,12 @@ def _state(job: types.BatchJob) -> str:
     return job.state.name.removeprefix("JOB_STATE_") if job.state else "UNSPECIFIED"
 
 
-def _collect(
-    ledger: Ledger,
-    jobs: dict[str, dict[str, Any]],
-    folder: Path,
-    settings: Settings,
-    service: _Retrying,
-) -> bool:
+def _collect(ledger: Ledger, jobs: dict[str, dict[str, Any]], folder: Path, service: _Retrying) -> bool:
     """Wait for the jobs, and keep what each brought as soon as it ends; True when asking again is of no use today."""
-    hopeless = False
     if not jobs:
-        return hopeless
+        return False
+    settings = service.settings
+    hopeless = False
     waiting = dict(jobs)
     started = time.monotonic()
     bar = progress(total=sum(int(event["images"]) for event in jobs.values()), desc="batch jobs", unit="image")
@@ -313,7 +281,7 @@ def _collect(
             if state not in ENDED or (lagging and not settings.batch_cancel):
                 continue
             try:
-                hopeless |= _keep_results(ledger, batch, job, folder, settings, service)
+                hopeless |= _keep_results(ledger, batch, job, folder, service)
             except _Gone:
                 # The file of a job that has ended; only the user can say that it is to be given up.
                 if not settings.batch_cancel:
@@ -338,14 +306,7 @@ def _collect(
     return hopeless
 
 
-def _keep_results(
-    ledger: Ledger,
-    batch: str,
-    job: types.BatchJob,
-    folder: Path,
-    settings: Settings,
-    service: _Retrying,
-) -> bool:
+def _keep_results(ledger: Ledger, batch: str, job: types.BatchJob, folder: Path, service: _Retrying) -> bool:
     """Keep every line of a job's result file, in whatever order and however many there are, and close the job.
 
     When the file comes only in part, what came is kept and the job stays open for the next run. True when a line tells
@@ -353,10 +314,9 @@ def _keep_results(
     """
     hopeless = False
     state = _state(job)
-    open_lines = {
-        key: line for key, entry in ledger.entries.items() for line in entry.open.values() if line.get("batch") == batch
-    }
     name = _result_file(job)
+    price = service.settings.batch_price
+    open_lines = {line["key"]: line for line in ledger.open_requests(batch)}
     if name:
         path = folder / "batches" / f"{batch}.results.part"
         whole = _download(name, path, service)
@@ -371,10 +331,10 @@ def _keep_results(
                 # Services have sent, and billed, several images of one request: the first is kept, all are counted.
                 seen = ledger.entry(key)
                 if seen.last and seen.last.get("response_id") != outcome.facts.get("response_id"):
-                    extra += settings.batch_price.cost(outcome.facts.get("usage"), int(outcome.kind == "ok"))
+                    extra += price.cost(outcome.facts.get("usage"), int(outcome.kind == "ok"))
                 continue
             hopeless |= outcome.fatal
-            note_outcome(ledger, key, asked, kept(outcome, key, folder), settings.batch_price)
+            note_outcome(ledger, key, asked, kept(outcome, key, folder), price)
         if extra:
             ledger.append({"event": "extra", "batch": batch, "cost_usd": round(extra, 8)})
         if not whole:

@@ -49,25 +49,13 @@ TEXT_TOKENS = 8192  # of a reply of text: masks in base64 may repeat themselves 
 
 @dataclass(frozen=True)
 class Request:
-    """What decides an image besides the prompt.
+    """What decides an image besides the prompt."""
 
-    Attributes
-    ----------
-    model, api_version : str
-        Model id, and version of the API (`v1beta`: `v1`, the SDK's default, may refuse image output).
-    aspect_ratio : str
-        Such as `1:1`.
-    image_size : str or None
-        `1K`, `2K` or `4K`; None leaves it to the model, since not every model knows the option.
-    as_text : bool
-        Ask for text (masks as JSON) in place of an image: without thinking, and with a bounded reply.
-    """
-
-    model: str
-    api_version: str = "v1beta"
+    model: str = "gemini-2.5-flash-image"
+    api_version: str = "v1beta"  # `v1`, the SDK's default, may refuse image output
     aspect_ratio: str = "1:1"
-    image_size: str | None = None
-    as_text: bool = False
+    image_size: str | None = None  # `1K`, `2K` or `4K`; None leaves it to the model: not every one knows the option
+    as_text: bool = False  # ask for text (masks as JSON) in place of an image: without thinking, and bounded
 
     @property
     def configuration(self) -> dict[str, Any]:
@@ -125,9 +113,7 @@ def make_client(api_version: str, deadline_s: float) -> genai.Client:
         api_key=api_key(),
         vertexai=False,
         http_options=types.HttpOptions(
-            api_version=api_version,
-            timeout=int(deadline_s * 1000),
-            retry_options=types.HttpRetryOptions(attempts=1),
+            api_version=api_version, timeout=int(deadline_s * 1000), retry_options=types.HttpRetryOptions(attempts=1)
         ),
     )
 
@@ -169,7 +155,8 @@ def from_error(error: Exception, late: str = "no whole reply in time") -> Outcom
     if isinstance(error, errors.APIError):
         response = getattr(error, "response", None)
         headers = getattr(response, "headers", None)
-        return _clean(from_status(int(error.code or 500), error.details, headers if _is_mapping(headers) else None))
+        headers = headers if isinstance(headers, Mapping) else None
+        return _clean(from_status(int(error.code or 500), error.details, headers))
     if isinstance(error, UNUSABLE):
         said = f"the endpoint cannot be used: {type(error).__name__}: {error}"
         return _clean(Outcome("configuration", said, billed=False, fatal=True))
@@ -183,12 +170,8 @@ def from_error(error: Exception, late: str = "no whole reply in time") -> Outcom
     raise error
 
 
-def _is_mapping(value: object) -> bool:
-    return isinstance(value, Mapping)
-
-
 def _clean(outcome: Outcome) -> Outcome:
-    return Outcome(**{**outcome.__dict__, "detail": redact(" ".join(outcome.detail.split()))[:400]})
+    return replace(outcome, detail=redact(" ".join(outcome.detail.split()))[:400])
 
 
 def stop_message(outcome: Outcome, model: str) -> UserError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 import sys
 import time
@@ -18,7 +19,7 @@ from google import genai
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini import client
 from nbhelpers.image_models.gemini.outcomes import REFUSALS, TRANSIENT, Outcome
-from nbhelpers.image_models.gemini.purchases import Row, Settings, kept, note_outcome
+from nbhelpers.image_models.gemini.purchases import Row, Settings, facts_of, kept, note_outcome
 from nbhelpers.image_models.ledger import Ledger
 from nbhelpers.runs.progress import progress
 
@@ -97,9 +98,7 @@ class Run:
                 if self.stopped:
                     self._finish(row, f"not yet: {self.stopped}")
                     continue
-                asked = self.ledger.request(
-                    row.key, reserve, image_id=row.image_id, model=request.model, prompt=row.prompt
-                )
+                asked = self.ledger.request(row.key, reserve, **facts_of(row, request))
                 # The line is in the file before the request is sent; the disk confirms while the service works.
                 self.ledger.append(asked, durable=False)
                 self._dirty.set()
@@ -114,12 +113,10 @@ class Run:
                 continue
             # The reply is here: the next request goes out while this one is decoded and written.
             await keeping.acquire()
-            self._hold(asyncio.create_task(self._note(row, asked, answer, reserve, keeping)))
-
-    def _hold(self, task: asyncio.Task[None]) -> None:
-        # The loop itself holds tasks weakly.
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+            task = asyncio.create_task(self._note(row, asked, answer, reserve, keeping))
+            # The loop itself holds tasks weakly.
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
 
     async def _flush(self) -> None:
         """Bring the ledger's lines to the disk as they come; one flush serves all that were written meanwhile."""
@@ -154,12 +151,7 @@ class Run:
         return replace(outcome, fatal=len(self.doubted) >= min(DOUBTS, len(self.rows)))
 
     async def _note(
-        self,
-        row: Row,
-        asked: Mapping[str, Any],
-        answer: str | Outcome,
-        reserve: float,
-        keeping: asyncio.Semaphore,
+        self, row: Row, asked: Mapping[str, Any], answer: str | Outcome, reserve: float, keeping: asyncio.Semaphore
     ) -> None:
         """Write down what became of a request, its image before its line; `answer` is a body that nobody read yet."""
         try:
@@ -186,10 +178,7 @@ class Run:
 
     async def _wait_for_turn(self) -> None:
         """Wait while the service asked for a pause, and for the next slot under the rate limit."""
-        while not self.stopped:
-            delay = self.resume_at - time.monotonic()
-            if delay <= 0:
-                break
+        while not self.stopped and (delay := self.resume_at - time.monotonic()) > 0:
             await self._sleep(delay)
         if self.settings.requests_per_minute and not self.stopped:
             moment = max(time.monotonic(), self.next_slot)
@@ -200,10 +189,8 @@ class Run:
 
     async def _sleep(self, seconds: float) -> None:
         if seconds > 0:
-            try:
+            with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), seconds)
-            except TimeoutError:
-                return
 
     def _heed(self, outcome: Outcome) -> None:
         """What must hold for the very next request: a stop, or the wait that the service asks for."""
@@ -247,8 +234,7 @@ class Run:
             if row.refusals >= self.settings.attempts:
                 self._finish(row, f"given up: {kind}")
             else:
-                self._queue.put_nowait(row)
-                self._queue.task_done()
+                self._requeue(row)
 
     def _count_lost(self, outcome: Outcome) -> None:
         """Stop when requests that may have been billed go without any reply, one after another."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import email.utils
 import json
 import re
@@ -36,46 +37,23 @@ REFUSALS = frozenset({"prompt_blocked", "image_blocked", "no_image", "text_only"
 # The fault is not the prompt's: asked again after a wait.
 TRANSIENT = frozenset({"quota_minute", "server", "transport"})
 
-_BLOCKED = frozenset(
-    ("SAFETY", "IMAGE_SAFETY", "RECITATION", "IMAGE_RECITATION", "PROHIBITED_CONTENT", "IMAGE_PROHIBITED_CONTENT")
-) | {"BLOCKLIST", "SPII"}
+_BLOCKED = {"SAFETY", "IMAGE_SAFETY", "RECITATION", "IMAGE_RECITATION", "PROHIBITED_CONTENT"}
+_BLOCKED |= {"IMAGE_PROHIBITED_CONTENT", "BLOCKLIST", "SPII"}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """One outcome.
+    """What one request came to; `facts` are the reply's `response_id, model_version, finish_reason, usage`."""
 
-    Attributes
-    ----------
-    kind : str
-        A key of `OUTCOMES`.
-    detail : str
-        What the service said, in a line.
-    data : bytes or None
-        The image as it came; of a `corrupt` one what its base64 held, if that could be read.
-    more : tuple of bytes
-        Further images of the same reply, as they came.
-    wait : float or None
-        Seconds that the service asks to wait.
-    billed : bool or None
-        Whether it costs: by its usage (True), nothing (False), or not known (None), when it counts at the estimate.
-    fatal : bool
-        True when no other request can do better, so that the run stops.
-    facts : dict
-        `response_id`, `model_version`, `finish_reason` and `usage`, where the reply has them.
-    image : dict
-        Once the image is kept: its `path, format, bytes, sha256, c2pa` (`originals.describe`).
-    """
-
-    kind: str
-    detail: str = ""
-    data: bytes | None = None
-    more: tuple[bytes, ...] = ()
-    wait: float | None = None
-    billed: bool | None = True
-    fatal: bool = False
+    kind: str  # a key of `OUTCOMES`
+    detail: str = ""  # what the service said, in a line
+    data: bytes | None = None  # the image as it came; of a `corrupt` one what its base64 held, if that could be read
+    more: tuple[bytes, ...] = ()  # further images of the same reply, as they came
+    wait: float | None = None  # seconds that the service asks to wait
+    billed: bool | None = True  # by its usage (True), nothing (False), or not known (None): then at the estimate
+    fatal: bool = False  # no other request can do better, so that the run stops
     facts: dict[str, Any] = field(default_factory=dict)
-    image: dict[str, Any] = field(default_factory=dict)
+    image: dict[str, Any] = field(default_factory=dict)  # `originals.describe`, once the image is kept
 
 
 def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
@@ -92,7 +70,8 @@ def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
             return Outcome("transport", "the reply is no JSON object", billed=None)
     if body.get("error"):
         error = _mapping(body["error"])
-        return from_status(_int(error.get("code")) or 500, body)
+        code = error.get("code")
+        return from_status(code if isinstance(code, int) and code else 500, body)
     candidates = [entry for entry in _list(body.get("candidates")) if isinstance(entry, Mapping)]
     reasons = [str(entry["finishReason"]) for entry in candidates if entry.get("finishReason")]
     facts = {
@@ -109,7 +88,9 @@ def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
         data: bytes | None = None
         try:
             data = _bytes(encoded)
-            _check_image(data)
+            if sniff_format(data) is None:
+                raise UserError("the image is of no known format")
+            decode(data)
             good.append(data)
         except UserError as error:
             broken.append((error.what, data))
@@ -144,9 +125,7 @@ def from_status(status: int, body: Any, headers: Mapping[str, str] | None = None
     details = [entry for entry in _list(error.get("details")) if isinstance(entry, Mapping)]
     name = str(error.get("status") or "")
     said = _line(f"{status} {name} {message}")
-    wait = _retry_info(details)
-    if wait is None:
-        wait = _retry_after(headers or {})
+    wait = _retry_info(details, headers or {})
     if status == 429:
         if _is_hopeless(details, message):
             return Outcome("quota_day", said, billed=False, fatal=True)
@@ -168,12 +147,6 @@ def _bytes(encoded: object) -> bytes:
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
         raise UserError(f"the image is no base64: {error}") from None
-
-
-def _check_image(data: bytes) -> None:
-    if sniff_format(data) is None:
-        raise UserError("the image is of no known format")
-    decode(data)
 
 
 def _parts(candidates: list[Any]) -> Iterator[Mapping[str, Any]]:
@@ -210,26 +183,19 @@ def _zero(value: object) -> bool:
     return value is not None and str(value).strip() in ("0", "0.0")
 
 
-def _retry_info(details: list[Mapping[str, Any]]) -> float | None:
+def _retry_info(details: list[Mapping[str, Any]], headers: Mapping[str, str]) -> float | None:
     for detail in details:
         match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)s\s*", str(detail.get("retryDelay", "")))
         if match:
             return float(match.group(1))
-    return None
-
-
-def _retry_after(headers: Mapping[str, str]) -> float | None:
     value = {str(name).lower(): str(text) for name, text in headers.items()}.get("retry-after")
     if value is None:
         return None
-    try:
+    with contextlib.suppress(ValueError):
         return max(float(value), 0.0)
-    except ValueError:
-        pass
-    try:
+    with contextlib.suppress(ValueError):
         return max(email.utils.parsedate_to_datetime(value).timestamp() - time.time(), 0.0)
-    except ValueError:
-        return None
+    return None
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
@@ -238,10 +204,6 @@ def _mapping(value: object) -> Mapping[str, Any]:
 
 def _list(value: object) -> list[Any]:
     return value if isinstance(value, list) else []
-
-
-def _int(value: object) -> int | None:
-    return value if isinstance(value, int) else None
 
 
 def _line(text: object, limit: int = 300) -> str:

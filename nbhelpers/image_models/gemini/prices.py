@@ -15,16 +15,12 @@ PRICES = Path(__file__).with_name("prices.yaml")
 
 @dataclass(frozen=True)
 class Price:
-    """Price of one image, US dollars, and the rates behind it where they are known.
-
-    `output_tokens` is what one image is billed as (None: unknown), `input_rate` is dollars a token of prompt, `date` is
-    when the list was read (empty for a price of the user's own).
-    """
+    """Price of one image, US dollars, and the rates behind it where they are known."""
 
     usd_per_image: float
-    output_tokens: int | None = None
-    input_rate: float = 0.0
-    date: str = ""
+    output_tokens: int | None = None  # what one image is billed as
+    input_rate: float = 0.0  # dollars a token of prompt
+    date: str = ""  # when the list was read; empty for a price of the user's own
 
     def cost(self, usage: Mapping[str, Any] | None, images: int) -> float:
         """US dollars of one reply, from the usage that it reports (`usageMetadata`) and the images that it held.
@@ -51,23 +47,10 @@ def _count(usage: Mapping[str, Any], name: str) -> float:
 def price_of(
     model: str, own_usd: float | None = None, batch: bool = False, size: str | None = None, path: Path = PRICES
 ) -> Price:
-    """Price of an image of `model`.
+    """Price of an image of `model`, in batch mode with `batch`; the user's own goes before the list, as it is.
 
-    Parameters
-    ----------
-    model : str
-        Model id.
-    own_usd : float, optional
-        The user's own price of an image; it goes before the list.
-    batch : bool
-        Take the price of batch mode; the user's own price is taken as it is.
-    size : str, optional
-        `1K`, `2K` or `4K`; the list holds prices of 1K images alone.
-
-    Raises
-    ------
-    UserError
-        When neither the list nor the user has a price: what costs an unknown sum is not bought.
+    `size` is `1K`, `2K` or `4K`; the list holds prices of 1K images alone. A `UserError` where neither knows a price:
+    what costs an unknown sum is not bought.
     """
     prices = parameters.read_yaml(path)
     listed = prices["models"].get(model, {})

@@ -54,28 +54,23 @@ class Settings:
         """Settings from an experiment's parameters; a value out of range, or a model without a price, is an error."""
         # An experiment has an `image_size` of its own: the network's.
         given = {name[7:]: value for name, value in parameters.items() if name.startswith("gemini_")}
-        own = {name: given[name] for name in cls.__dataclass_fields__ if name in given}
-        for name in ("request", "price", "batch_price", "backoff_s"):
-            own.pop(name, None)
+        made_here = ("request", "price", "batch_price", "backoff_s")
+        own = {name: given[name] for name in cls.__dataclass_fields__ if name in given and name not in made_here}
         mode = own.get("mode", cls.mode)
         if mode not in MODES:
             raise UserError(f"gemini_mode = {mode!r}", "parameters", f"use one of {', '.join(MODES)}")
-        model = str(given.get("model", "gemini-2.5-flash-image"))
-        request = Request(
-            model,
-            str(given.get("api_version", "v1beta")),
-            str(given.get("aspect_ratio", "1:1")),
-            given.get("image_size"),
+        request = Request(**{name: given[name] for name in Request.__dataclass_fields__ if name in given})
+        half, full = (
+            price_of(request.model, given.get("price_usd"), batch, request.image_size) for batch in (True, False)
         )
-        half = price_of(model, given.get("price_usd"), True, request.image_size)
-        full = price_of(model, given.get("price_usd"), False, request.image_size)
         settings = cls(request, half if mode == "batch" else full, half, **own)
-        for name in ("concurrency", "attempts", "deadline_s", "patience_s", "poll_s", "batch_images", "batch_hours"):
-            if getattr(settings, name) <= 0:
-                raise UserError(f"gemini_{name} = {getattr(settings, name)}", "parameters", "give a positive number")
-        for name in ("requests_per_minute", "budget_usd"):
-            if getattr(settings, name) < 0:
-                raise UserError(f"gemini_{name} = {getattr(settings, name)}", "parameters", "give zero or more")
+        may_be_zero = ("requests_per_minute", "budget_usd")
+        positive = ("concurrency", "attempts", "deadline_s", "patience_s", "poll_s", "batch_images", "batch_hours")
+        for name in (*positive, *may_be_zero):
+            value = getattr(settings, name)
+            if value < 0 or (value == 0 and name in positive):
+                do = "give a positive number" if name in positive else "give zero or more"
+                raise UserError(f"gemini_{name} = {value}", "parameters", do)
         return settings
 
 
@@ -98,7 +93,7 @@ class Plan:
     """What a design needs from the ledger's point of view: the rows that are here, given up, and still to be bought."""
 
     rows: list[Row]
-    here: dict[str, dict[str, Any]] = field(default_factory=dict)
+    here: list[Row] = field(default_factory=list)
     given_up: list[Row] = field(default_factory=list)
     wanted: list[Row] = field(default_factory=list)
 
@@ -125,9 +120,9 @@ def plan_rows(rows: list[Row], entries: Mapping[str, Entry], folder: Path, attem
     plan = Plan(rows)
     for row in rows:
         entry = entries.get(row.key) or Entry()
-        row.refusals = sum(count for kind, count in entry.outcomes.items() if kind in REFUSALS)
+        row.refusals = refused(entry)
         if entry.ok and file_is_whole(folder, entry.ok):
-            plan.here[row.key] = entry.ok
+            plan.here.append(row)
         elif row.refusals >= attempts:
             row.state = f"given up: {entry.last['outcome'] if entry.last else 'refused'}"
             plan.given_up.append(row)
@@ -136,9 +131,19 @@ def plan_rows(rows: list[Row], entries: Mapping[str, Entry], folder: Path, attem
     return plan
 
 
+def facts_of(row: Row, request: Request) -> dict[str, str]:
+    """What a request's line says of the image that it asks for."""
+    return {"image_id": row.image_id, "model": request.model, "prompt": row.prompt}
+
+
 def estimate(rows: list[Row], settings: Settings) -> float:
     """US dollars that rows may cost, from above (`Price.reserve`)."""
     return sum(settings.price.reserve(row.prompt) for row in rows)
+
+
+def refused(entry: Entry) -> int:
+    """How often an image was refused, over all runs."""
+    return sum(entry.outcomes[kind] for kind in REFUSALS)
 
 
 def in_jobs(entry: Entry | None) -> bool:
@@ -164,11 +169,9 @@ def settle(ledger: Ledger, settings: Settings) -> None:
     They may have been carried out and billed. Those that wait in a batch job stay open: the job has their outcome.
     """
     lines = [
-        {"event": "outcome", "request_id": line["request_id"], "key": key, "outcome": "unknown"}
+        {"event": "outcome", "request_id": line["request_id"], "key": line["key"], "outcome": "unknown"}
         | {"cost_usd": line["estimate_usd"], "detail": "the run ended before the reply; counted at the estimate"}
-        for key, entry in ledger.entries.items()
-        for line in entry.open.values()
-        if not line.get("batch")
+        for line in ledger.open_requests()
     ]
     if lines:
         ledger.append(*lines)
@@ -215,12 +218,7 @@ def kept(outcome: Outcome, key: str, folder: Path) -> Outcome:
 
 
 def note_outcome(
-    ledger: Ledger,
-    key: str,
-    asked: Mapping[str, Any],
-    outcome: Outcome,
-    price: Price,
-    durable: bool = True,
+    ledger: Ledger, key: str, asked: Mapping[str, Any], outcome: Outcome, price: Price, durable: bool = True
 ) -> float:
     """Write an outcome's line, after its image is on the disk (`outcome.image`). Gives the cost in US dollars.
 
@@ -229,7 +227,9 @@ def note_outcome(
     if outcome.billed is None:
         cost = float(asked["estimate_usd"])
     elif outcome.billed:
-        cost = price.cost(outcome.facts.get("usage"), images=_images(outcome))
+        # How many images it was billed for counts where the usage does not say.
+        spare = len(outcome.image.get("spare", ())) if outcome.kind == "ok" else 0
+        cost = price.cost(outcome.facts.get("usage"), int(outcome.kind in ("ok", "corrupt")) + spare)
     else:
         cost = 0.0
     facts = {name: value for name, value in outcome.facts.items() if value not in (None, {})}
@@ -237,9 +237,3 @@ def note_outcome(
     line |= {"cost_usd": round(cost, 8), "detail": outcome.detail, **facts, **outcome.image}
     ledger.append(line, durable=durable)
     return cost
-
-
-def _images(outcome: Outcome) -> int:
-    """How many images a reply was billed for, where its usage does not say."""
-    spare = len(outcome.image.get("spare", ())) if outcome.kind == "ok" else 0
-    return int(outcome.kind in ("ok", "corrupt")) + spare

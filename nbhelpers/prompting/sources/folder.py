@@ -59,11 +59,8 @@ class FolderSource:
 def read_folder_table(path: Path) -> pd.DataFrame:
     """The user's table with `image_id, original` (the path as given)`, label, pair_id` and all its other columns.
 
-    Raises
-    ------
-    UserError
-        When the table as a whole cannot be used: not found, no CSV, empty, a column missing, a label that is neither,
-        one class only, an image listed twice, or a path that leaves the table's folder.
+    A `UserError` when the table as a whole cannot be used: not found, no CSV, empty, a column missing, a label that is
+    neither, one class only, an image listed twice, or a path that leaves the table's folder.
     """
     where = str(path)
     table = read_listed(path, ("path", "label"), "folder_table")
@@ -78,10 +75,8 @@ def read_folder_table(path: Path) -> pd.DataFrame:
         twice = table.loc[table["original"].duplicated(), "original"].iloc[0]
         raise UserError(f"{twice!r} is listed twice", where, "list each image once")
     table["image_id"] = _identifiers(table, where)
-    own = table["patient_id"] if "patient_id" in table else table["image_id"]
-    table["pair_id"] = (
-        table["pair_id"].fillna(table["image_id"]) if "pair_id" in table else own.fillna(table["image_id"])
-    )
+    shared = next((name for name in ("pair_id", "patient_id") if name in table), "image_id")
+    table["pair_id"] = table[shared].fillna(table["image_id"])
     # Columns that the run fills itself would say something else here.
     return table.drop(columns=["path", "sha256", "width", "height", "status", "source"], errors="ignore")
 

@@ -11,7 +11,6 @@ import pandas as pd
 from nbhelpers.image_models.gemini import batch, client
 from nbhelpers.image_models.gemini.key import api_key
 from nbhelpers.image_models.gemini.online import Run, run_in_thread
-from nbhelpers.image_models.gemini.outcomes import REFUSALS
 from nbhelpers.image_models.gemini.purchases import (
     Row,
     Settings,
@@ -20,6 +19,7 @@ from nbhelpers.image_models.gemini.purchases import (
     estimate,
     in_jobs,
     plan_rows,
+    refused,
     rows_of,
     settle,
 )
@@ -32,12 +32,8 @@ class GeminiSource:
 
     Every request and outcome is in `ledger.jsonl` of the source's folder. Killed at any moment and started again, a run
     asks only for what is missing. Spending is counted over the folder's whole life and kept within
-    `gemini_budget_usd`: what a request may cost at most is set aside before it is sent.
-
-    Raises
-    ------
-    UserError
-        For parameters out of range. A missing key is found when drawing starts, before anything is sent.
+    `gemini_budget_usd`: what a request may cost at most is set aside before it is sent. Parameters out of range are a
+    `UserError` here; a missing key is found when drawing starts, before anything is sent.
     """
 
     simulated = False
@@ -75,11 +71,8 @@ class GeminiSource:
         Columns beside the contract's: `ledger_key, model_version, response_id, created, format, input_tokens,
         output_tokens, cost_usd` (of this image), `spent_usd` (of all its requests), `requests`, `c2pa` and `detail`.
 
-        Raises
-        ------
-        UserError
-            Before anything is sent: no key, another run in the folder, an estimate over what is left of the budget.
-            While running: key, model or request refused (one error for all), or a disk that takes no more.
+        A `UserError` before anything is sent: no key, another run in the folder, an estimate over what is left of the
+        budget. While running: key, model or request refused (one error for all), or a disk that takes no more.
         """
         settings, folder = self.settings, Path(folder)
         with Ledger(folder) as ledger:
@@ -108,11 +101,10 @@ def table_of(rows: list[Row], ledger: Ledger, folder: Path, settings: Settings) 
         ok = entry.ok if entry.ok and file_is_whole(folder, entry.ok) else None
         line: Mapping[str, Any] = ok or entry.last or {}
         usage = line.get("usage") or {}
-        refusals = sum(count for kind, count in entry.outcomes.items() if kind in REFUSALS)
         reason = row.state
         if ok is None and not reason.startswith(("given up", "not yet")):
             kind = line.get("outcome", "not asked for")
-            reason = f"given up: {kind}" if refusals >= settings.attempts else f"not yet: {kind}"
+            reason = f"given up: {kind}" if refused(entry) >= settings.attempts else f"not yet: {kind}"
             reason = "not yet: in a batch job" if in_jobs(entry) else reason
         records.append(
             {

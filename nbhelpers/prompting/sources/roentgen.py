@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
+from nbhelpers.images.files import read_image
 from nbhelpers.prompting.drawing import Source
-from nbhelpers.prompting.sources.roentgen_set import INSTALL, RoentgenImport, is_whole
+from nbhelpers.prompting.sources.roentgen_set import INSTALL, RoentgenImport
 from nbhelpers.runs.files import inside, write_bytes
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import user_path
@@ -69,12 +70,8 @@ class RoentgenPipeline:
 
     Parameters `roentgen_model` (a folder, or a model id on the Hugging Face hub), `roentgen_steps`,
     `roentgen_guidance`, `roentgen_size` (pixels along a side) and `roentgen_batch`. Each image has its own seed, so it
-    is the same whatever else is drawn. Only safetensors weights are read, and no code of the repository is run.
-
-    Raises
-    ------
-    UserError
-        When diffusers is not installed, when the model is not found or not granted, or for a value out of range.
+    is the same whatever else is drawn. Only safetensors weights are read, and no code of the repository is run. A
+    `UserError` when diffusers is not installed, the model is not found or not granted, or a value is out of range.
     """
 
     simulated = False
@@ -105,7 +102,7 @@ class RoentgenPipeline:
         """
         rows = [(str(row["image_id"]), roentgen_prompt(row), int(row["seed"])) for row in design.to_dict("records")]
         paths = {image_id: self._path(prompt, seed) for image_id, prompt, seed in rows}
-        wanted = [row for row in rows if not is_whole(folder, paths[row[0]])]
+        wanted = [row for row in rows if not _is_whole(inside(folder, paths[row[0]]))]
         if wanted:
             self._draw(wanted, paths, folder)
         table = pd.DataFrame(rows, columns=["image_id", "prompt", "seed_used"])
@@ -161,3 +158,11 @@ class RoentgenPipeline:
             ) from None
         pipeline.set_progress_bar_config(disable=True)
         return pipeline.to(device, torch.float16 if device.type == "cuda" else torch.float32)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        read_image(path)
+    except UserError:
+        return False
+    return True

@@ -11,19 +11,20 @@ import numpy as np
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.images.files import copy_original, decode
+from nbhelpers.images.files import copy_original
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import LABELS, read_listed, write_table
 
 INSTALL = 'pip install -e ".[roentgen]"'
+CLASSES = ["pneumonia", "normal", "both", "uncertain", "neither"]
 DEFAULT_LABELS = {"pneumonia": ["Pneumonia"], "normal": ["No Finding"]}
 _RENAMED = {"gender": "sex", "text": "prompt", "viewposition": "view"}
 
 
 class RoentgenImport:
-    """Films of the published synthetic set, copied as they came; brings its own design (`drawing.BringsItsOwnDesign`).
+    """Films of the published synthetic set, copied as they came; it has a design of its own.
 
     `roentgen_import` names a parquet file, a folder of them, or a CSV (or a folder with one) of
     `image,label[,prompt,seed,model]`. `roentgen_labels` says which CheXpert findings stand for which class; a film with
@@ -43,11 +44,11 @@ class RoentgenImport:
             )
         self._files = _files_of(self.root)
         listed = pd.concat([self._list(number, file) for number, file in enumerate(self._files)], ignore_index=True)
-        self.counts = count_classes(listed)
         per_class = int(parameters.get("images_per_class", 300))
         self._rows = _take(listed, per_class, int(parameters.get("seed", 0)), str(self.root), self.labels)
-        taken = pd.DataFrame({"films": ["taken"], "images": [len(self._rows)]})
-        self.counts = pd.concat([self.counts, taken], ignore_index=True)
+        classes = listed["class"].value_counts().reindex(CLASSES, fill_value=0)
+        counts = {"in the set": len(listed), **classes, "taken": len(self._rows)}
+        self.counts = pd.DataFrame(list(counts.items()), columns=["films", "images"])
 
     def _list(self, number: int, file: Path) -> pd.DataFrame:
         table = _metadata(file)
@@ -84,10 +85,7 @@ def classify(table: pd.DataFrame, labels: Mapping[str, list[str]], where: str = 
     `label`, `labels` or `chexpert` (a text, several of them separated by `;` or `|`, or a list). Case, spaces and
     underscores do not matter.
 
-    Raises
-    ------
-    UserError
-        When a finding that `labels` names is nowhere in the table.
+    A `UserError` when a finding that `labels` names is nowhere in the table.
     """
     columns = {_plain(name): name for name in table.columns}
     words = next((columns[name] for name in ("label", "labels", "chexpert") if name in columns), None)
@@ -114,14 +112,6 @@ def classify(table: pd.DataFrame, labels: Mapping[str, list[str]], where: str = 
     result[unsure] = "uncertain"
     result[yes["normal"] & yes["pneumonia"]] = "both"
     return result
-
-
-def count_classes(listed: pd.DataFrame) -> pd.DataFrame:
-    """Films by class, those left out too: columns `films` (which) and `images` (how many)."""
-    counts = listed["class"].value_counts()
-    names = ("pneumonia", "normal", "both", "uncertain", "neither")
-    rows = [("in the set", len(listed)), *((name, int(counts.get(name, 0))) for name in names)]
-    return pd.DataFrame(rows, columns=["films", "images"])
 
 
 def _take(listed: pd.DataFrame, per_class: int, seed: int, where: str, labels: Mapping[str, list[str]]) -> pd.DataFrame:
@@ -216,23 +206,13 @@ def _keep(folder: Path, image_id: str, data: bytes | None) -> tuple[str, str]:
         return "", f"unreadable: {error.what}"
 
 
-def is_whole(folder: Path, path: str) -> bool:
-    """Whether the file of an image is there and can be decoded."""
-    try:
-        decode(inside(folder, path).read_bytes())
-    except (OSError, UserError):
-        return False
-    return True
-
-
 def _plain(name: object) -> str:
     return re.sub(r"[^a-z0-9]+", "", str(name).lower())
 
 
 def _words(column: pd.Series) -> pd.Series:
     def held(value: Any) -> frozenset[str]:
-        if isinstance(value, (list, tuple, np.ndarray)):
-            return frozenset(_plain(word) for word in value)
-        return frozenset(_plain(word) for word in re.split(r"[;|,]", str(value)))
+        listed = value if isinstance(value, (list, tuple, np.ndarray)) else re.split(r"[;|,]", str(value))
+        return frozenset(_plain(word) for word in listed)
 
     return column.map(held)

@@ -11,14 +11,14 @@ import pandas as pd
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
+from nbhelpers.images.masks import Box
 from nbhelpers.runs import files
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import write_table
-from nbhelpers.simulator.film import CHOICES, design_rows, draw_film, map_rows
+from nbhelpers.simulator.film import CHOICES, design_rows, film_of_row, map_rows
 from nbhelpers.simulator.truth import pack_truth
 
 _BOXES = ("field", "watermark", "lesion")
-_EDGES = ("left", "top", "right", "bottom")
 _PHYSICS = {"simulator": "nano_banana", "simulator_roentgen": "roentgen"}
 _LOOKS = {"nano_banana": "Nano Banana", "roentgen": "RoentGen-v2"}
 _ROENTGEN_SIZE = 512
@@ -27,15 +27,10 @@ _VERSION = 1  # raise it when the same row draws another film
 
 
 class SimulatorSource:
-    """Draws a design with the simulator.
+    """Draws a design with the simulator; its parameters are `workers` and, for `simulator`, `simulator_size` (pixels).
 
-    Parameters
-    ----------
-    name : str
-        `simulator` (looks as a general image model draws: watermark, captions, frames) or `simulator_roentgen` (clean,
-        512 pixels along a side).
-    parameters : mapping
-        Read are `simulator_size` (pixels along a side, for `simulator`) and `workers`.
+    `simulator` looks as a general image model draws (watermark, captions, frames), `simulator_roentgen` is clean, 512
+    pixels along a side.
     """
 
     simulated = True
@@ -52,12 +47,8 @@ class SimulatorSource:
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
         """Write `images/<image_id>.png` and `truth/<image_id>.png` below `folder` for each row, and give one row each.
 
-        Films of an earlier call with the same rows and size are kept.
-
-        Returns
-        -------
-        DataFrame
-            `image_id, path, status, truth_path`, and the boxes `field_left` to `lesion_bottom` (empty for none).
+        Films of an earlier call with the same rows and size are kept. The columns are `image_id, path, status,
+        truth_path`, and the boxes `field_left` to `lesion_bottom` (empty for none).
         """
         folder = Path(folder)
         known = self._known(folder)
@@ -80,33 +71,31 @@ class SimulatorSource:
 
     def _key(self, row: Mapping[str, Any]) -> str:
         wanted = [row.get(name) for name in (*CHOICES, "age", "devices", "pair_seed", "seed")]
-        return "|".join(["" if value is None or value != value else str(value) for value in wanted]) + (
-            f"|{self.physics}|{self.size}|{_VERSION}"
-        )
+        texts = ["" if value is None or value != value else str(value) for value in wanted]
+        return "|".join([*texts, self.physics, str(self.size), str(_VERSION)])
 
     def _known(self, folder: Path) -> dict[str, dict[str, Any]]:
         if not (folder / "truth.csv").exists():
             return {}
         table = pd.read_csv(folder / "truth.csv", dtype={"image_id": "str", "key": "str"})
-        for box in _BOXES:
-            for edge in _EDGES:
-                table[f"{box}_{edge}"] = table[f"{box}_{edge}"].astype("Int64")
+        table = table.astype({f"{box}_{edge}": "Int64" for box in _BOXES for edge in Box._fields})
+        rows: list[dict[str, Any]] = table.to_dict("records")  # type: ignore[assignment]  # names are texts
         return {
             row["image_id"]: row
-            for row in ({str(key): value for key, value in row.items()} for row in table.to_dict("records"))
+            for row in rows
             if (folder / row["path"]).exists() and (folder / row["truth_path"]).exists()
         }
 
 
 def _write_film(row: Mapping[str, Any], folder: str, physics: str, size: int) -> dict[str, Any]:
-    film = draw_film(row, int(row["pair_seed"]), int(row["seed"]), physics, size)
+    film = film_of_row(row, physics, size)
     name = str(row["image_id"])
     path, truth_path = f"images/{name}.png", f"truth/{name}.png"
     write_png(files.inside(folder, truth_path), pack_truth(film))
     write_png(files.inside(folder, path), film.image)
     record: dict[str, Any] = {"image_id": name, "path": path, "status": "ok", "truth_path": truth_path}
     for box, values in zip(_BOXES, (film.field, film.watermark, film.lesion_box), strict=True):
-        for edge, value in zip(_EDGES, values or (None,) * 4, strict=True):
+        for edge, value in zip(Box._fields, values or (None,) * 4, strict=True):
             record[f"{box}_{edge}"] = value
     record["key"] = row["_key"]
     return record

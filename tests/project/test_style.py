@@ -1,0 +1,67 @@
+"""How all figures look: colours that tell apart, and no simulated thing without its mark."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import matplotlib as mpl
+import pytest
+from matplotlib.colors import to_rgb
+
+from nbhelpers import style
+
+
+def luminance(colour: str) -> float:
+    red, green, blue = to_rgb(colour)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def test_classes_differ_without_colour_too() -> None:
+    values = sorted(luminance(colour) for colour in style.LABEL_COLOURS.values())
+    assert values[1] - values[0] > 0.3
+
+
+def test_each_arm_has_a_colour_of_its_own_and_none_that_of_a_class() -> None:
+    colours = style.arm_colours(["cropped", "raw", "roentgen_v2", "work"])
+    assert list(colours) == ["cropped", "raw", "roentgen_v2", "work"]
+    assert len({*colours.values(), *style.LABEL_COLOURS.values(), style.UNTRAINED_COLOUR}) == 7
+
+
+def test_text_of_a_saved_figure_stays_text_and_the_same_figure_is_the_same_file() -> None:
+    with mpl.rc_context():
+        style.use()
+        assert mpl.rcParams["svg.fonttype"] == "none" and mpl.rcParams["svg.hashsalt"]
+
+
+@pytest.mark.parametrize(
+    ("title", "simulated", "shown"),
+    [
+        ("raw", True, "raw (simulated)"),
+        ("raw", False, "raw"),
+        ("Other hospital (simulated)", True, "Other hospital (simulated)"),
+        ("Simulated films", True, "Simulated films"),
+    ],
+)
+def test_what_is_simulated_is_marked_once(title: str, simulated: bool, shown: str) -> None:
+    assert style.marked(title, simulated) == shown
+
+
+def test_arms_of_simulated_images_are_marked_and_others_are_not() -> None:
+    arms = {
+        name: SimpleNamespace(description=SimpleNamespace(simulated=simulated))
+        for name, simulated in (("raw", True), ("mine", False))
+    }
+    assert style.arm_titles(arms) == {"raw": "raw (simulated)", "mine": "mine"}
+
+
+@pytest.mark.parametrize(
+    ("flags", "note"),
+    [([True, True], " (simulated)"), ([True, False], " (in part simulated)"), ([False], ""), ([], "")],
+)
+def test_a_figures_note_says_whether_all_or_some_rows_are_simulated(flags: list[bool], note: str) -> None:
+    assert style.simulated_note(flags) == note
+
+
+def test_words_in_brackets_go_below() -> None:
+    assert style.in_lines("raw (simulated)") == "raw\n(simulated)"
+    assert style.source_title("simulator_roentgen") == "simulator (RoentGen-like)"
