@@ -285,7 +285,7 @@ def _figures(facts: RunFacts) -> list[dict[str, str]]:
 def _badge(facts: RunFacts, figure: str) -> str:
     """What a figure's mark says of simulation; empty where nothing in it is simulated."""
     if figure == "figure_6":
-        simulated = flags(facts.segmentation["datasets"]["simulated"])
+        simulated = facts.segmentation["datasets"]["simulated"]
         return "simulated" if simulated.all() else "in part simulated" if simulated.any() else ""
     training = figure.startswith("training_")
     arms = [figure.removeprefix("training_")] if training else list(facts.scored_arms)

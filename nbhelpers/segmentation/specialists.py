@@ -20,7 +20,6 @@ from nbhelpers.segmentation.datasets import Pixels, SegmentationSet
 
 ROUTES = ("train", "smp", "mask2former", "masks", "annotator_2")
 OWN_DEFAULT = {True: "fine_unet", False: "small_unet"}  # of `train` alone, for what is thin and for what is not
-GRAY = 4  # mean range over the channels, grey levels, under which a picture is one of greys
 CROP = 96  # pixels a side of the squares that a network for vessels is trained on
 
 
@@ -97,7 +96,7 @@ def _trained(
     training = found.part("train")
     images = [found.image(case) for case in training]
     masks = [found.truth(case) for case in training]
-    gray = all(np.ptp(image.astype(np.int16), axis=2).mean() < GRAY for image in images)
+    gray = all((image == image[..., :1]).all() for image in images)
     colour = "green" if found.thin else "gray" if gray else "rgb"
     segmenter = segmenters.build(network, colour, 0 if found.thin else size, seed)
     settings = FitSettings(
