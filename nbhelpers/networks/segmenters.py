@@ -47,18 +47,11 @@ class FitSettings:
 
 @dataclass
 class Segmenter:
-    """A network and how it is fed.
+    """A network and how it is fed."""
 
-    Attributes
-    ----------
-    model : torch.nn.Module
-        One logit a pixel.
-    description : dict
-        `architecture` and, of segmentation-models-pytorch, `encoder`; `colour` (a key of `COLOURS`), `size` (pixels a
-        side that an image is squeezed to; 0: its own), `normalise` (`image`: by its own mean and spread; `imagenet`).
-    """
-
-    model: nn.Module
+    model: nn.Module  # one logit a pixel
+    # `architecture` and, of segmentation-models-pytorch, `encoder`; `colour` (a key of `COLOURS`), `size` (pixels a
+    # side that an image is squeezed to; 0: its own), `normalise` (`image`: by its own mean and spread; `imagenet`).
     description: dict[str, Any] = field(default_factory=dict)
 
     def predict(self, images: Iterable[Pixels], device: Device | str = "auto") -> Iterator[Pixels]:
@@ -127,11 +120,7 @@ def build(name: str, colour: str = "rgb", size: int = 128, seed: int = 0) -> Seg
     """An untrained segmenter: `small_unet`, `fine_unet`, or `<architecture>/<encoder>` of segmentation-models-pytorch.
 
     An encoder is any that the package knows, timm's as `tu-<name>`; weights are random, the same seed gives the same.
-
-    Raises
-    ------
-    UserError
-        For an unknown architecture or encoder.
+    An unknown architecture or encoder is a `UserError`.
     """
     architecture, _, encoder = name.partition("/")
     description = {"architecture": architecture, "encoder": encoder, "colour": colour, "size": size}
@@ -166,12 +155,7 @@ def load(folder: Path, size: int = 352) -> Segmenter:
     """The segmenter of a folder that `Segmenter.save` wrote, or that smp's `save_pretrained` did.
 
     A network of the latter kind is fed at `size` pixels a side with ImageNet's mean and spread, as the package's
-    encoders are.
-
-    Raises
-    ------
-    UserError
-        When a file is missing, or the weights do not fit.
+    encoders are. A missing file, or weights that do not fit, are a `UserError`.
     """
     if not (folder / CONFIG).is_file():
         do = "give a folder with config.json and model.safetensors"
@@ -226,11 +210,7 @@ def fit(
     """Train a segmenter on RGB images `(h, w, 3)` and bool masks `(h, w)`; gives the mean loss of the last epoch.
 
     Cross-entropy plus soft Dice, AdamW, one learning-rate cycle; images are flipped, turned, scaled and re-exposed.
-
-    Raises
-    ------
-    UserError
-        Without images, or when the loss is no longer finite.
+    No image, or a loss that is no longer finite, is a `UserError`.
     """
     if not images:
         raise UserError(

@@ -22,8 +22,10 @@ from nbhelpers.images.files import decode, read_gray, write_png
 from nbhelpers.runs.files import inside
 from nbhelpers.segmentation.datasets import IMAGE_SUFFIXES, Mask, Pixels, stem, to_gray
 
-# Kinds of an answer that holds no mask: it scores 0.
-NO_MASK = frozenset({"missing", "refused", "text_only", "draft_only", "broken", "unreadable"})
+# Kinds of an answer that holds no mask: it scores 0. A picture that is only a thought of the model (`draft_only`) is
+# scored, but does not count as answered.
+NO_MASK = frozenset({"missing", "refused", "text_only", "broken", "unreadable"})
+NOT_ANSWERED = NO_MASK | {"draft_only"}
 # Kinds of a picture: scored as it came, read as grey, whatever it is; `inverted` is turned only if a parameter says so.
 PICTURES = ("mask", "empty", "soft", "inverted", "coloured", "overlay", "outline", "legend", "unchanged")
 DARK, BRIGHT, COLOURFUL = 40, 215, 60  # grey levels, and the range over the channels of a coloured pixel
@@ -31,30 +33,21 @@ DARK, BRIGHT, COLOURFUL = 40, 215, 60  # grey levels, and the range over the cha
 
 @dataclass
 class Answers:
-    """A model's grey maps of one data set.
+    """A model's grey maps of one data set."""
 
-    Attributes
-    ----------
-    name, role, title : str
-        Column `model`, its role (specialist, omnimodel, third), and what figures call it.
-    folder : Path
-        Holds `<case>.png`, uint8: how sure the model is of foreground, or what it drew.
-    kinds : dict of str to str
-        What each case's answer is: `PICTURES` or `NO_MASK`.
-    swept : bool
-        Whether other thresholds make sense; False for masks of two levels.
-    """
-
-    name: str
-    role: str
-    title: str
-    folder: Path
-    kinds: dict[str, str] = field(default_factory=dict)
-    swept: bool = True
+    name: str  # column `model`
+    role: str  # specialist, omnimodel, third
+    title: str  # what stands behind it
+    folder: Path  # holds `<case>.png`, uint8: how sure the model is of foreground, or what it drew
+    kinds: dict[str, str] = field(default_factory=dict)  # of each case: of `PICTURES` or `NOT_ANSWERED`
+    swept: bool = True  # whether other thresholds make sense; False for masks of two levels
+    brought: dict[str, Path] = field(default_factory=dict)  # each case's file, where another program wrote them
 
     def read(self, case: str, shape: tuple[int, ...]) -> Pixels:
         """A case's map at the truth's shape `(h, w)`, uint8: the grey is resized, and thresholded by others later."""
-        return resized(read_gray(inside(self.folder, f"{case}.png")), shape)
+        shares = read_gray(self.brought.get(case) or inside(self.folder, f"{case}.png"))
+        # Masks of 0 and 1 are masks too; a map that is no brighter than 1 of 255 is none.
+        return resized(shares * np.uint8(255) if self.brought and shares.max(initial=0) == 1 else shares, shape)
 
     def write(self, case: str, shares: Pixels, kind: str = "mask") -> None:
         """Keep a case's map and the kind of its answer."""
@@ -65,43 +58,27 @@ class Answers:
 def from_folder(name: str, role: str, title: str, folder: Path, cases: list[str]) -> Answers:
     """Maps that another program wrote, by stem, in any format; a case without one is `missing`.
 
-    Raises
-    ------
-    UserError
-        When the folder is not there, or holds no map of any case.
+    A folder that is not there, or holds no map of any case, is a `UserError`.
     """
     if not folder.is_dir():
-        raise UserError(
-            "the folder of masks is not there", str(folder), "masks:<folder> counts from the project's root"
-        )
+        do = "masks:<folder> counts from the project's root"
+        raise UserError("the folder of masks is not there", str(folder), do)
     files = {stem(path): path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
-    found = _Brought(name, role, title, folder)
-    found.files = {case: files[case] for case in cases if case in files}
-    if not found.files:
-        raise UserError(
-            f"no map of any of {len(cases)} cases", str(folder), f"name them as the images, e.g. {cases[0]}.png"
-        )
-    found.kinds = {case: "mask" if case in found.files else "missing" for case in cases}
-    return found
+    found = {case: files[case] for case in cases if case in files}
+    if not found:
+        do = f"name them as the images, e.g. {cases[0]}.png"
+        raise UserError(f"no map of any of {len(cases)} cases", str(folder), do)
+    kinds = {case: "mask" if case in found else "missing" for case in cases}
+    return Answers(name, role, title, folder, kinds, brought=found)
 
 
-@dataclass
-class _Brought(Answers):
-    files: dict[str, Path] = field(default_factory=dict)
-
-    def read(self, case: str, shape: tuple[int, ...]) -> Pixels:
-        shares = read_gray(self.files[case])
-        # Masks of 0 and 1 are masks too; a map that is no brighter than 1 of 255 is none.
-        return resized(shares * np.uint8(255) if shares.max(initial=0) == 1 else shares, shape)
-
-
-def resized(shares: Pixels, shape: tuple[int, ...]) -> Pixels:
-    """A grey map at another shape `(h, w)`, by area when shrinking; as it is when the shapes agree."""
-    if shares.shape == shape[:2]:
-        return shares
-    shrinking = shares.shape[0] >= shape[0] and shares.shape[1] >= shape[1]
+def resized(values: Pixels, shape: tuple[int, ...]) -> Pixels:
+    """A grey map or RGB picture at another shape `(h, w)`: by area when shrinking, else bilinear."""
+    if values.shape[:2] == shape[:2]:
+        return values
+    shrinking = values.shape[0] >= shape[0] and values.shape[1] >= shape[1]
     way = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(shares, (shape[1], shape[0]), interpolation=way), dtype=np.uint8)
+    return np.asarray(cv2.resize(values, (shape[1], shape[0]), interpolation=way), dtype=np.uint8)
 
 
 # Sizes that gemini-2.5-flash-image returns, by the ratio that is asked for: width, height.
@@ -129,15 +106,28 @@ def padded(image: Pixels) -> tuple[Pixels, str]:
 
 
 def unpadded(answer: Pixels, shape: tuple[int, ...]) -> Pixels:
-    """An answer to a `padded` image of `shape`, brought to that image's pixels and cut to it: uint8, RGB or grey.
+    """An answer to a `padded` image of `shape`, stretched to that image and its margin cut off: uint8, RGB or grey."""
+    return resized(answer, padded(np.zeros(shape[:2], np.uint8))[0].shape)[: shape[0], : shape[1]]
 
-    The answer is stretched to the padded image; one of another ratio than asked for is stretched too.
+
+def as_drawn(mask: Mask, size: tuple[int, int], quality: int | None, blur: float) -> Pixels:
+    """A bool mask `(h, w)` as an image model draws one: uint8 grey, `size` (width, height), blurred and JPEG-coded.
+
+    `quality` is JPEG's, None for PNG; `blur` a standard deviation in pixels of `size`.
     """
-    canvas = padded(np.zeros(shape[:2], np.uint8))[0].shape
-    shrinking = answer.shape[0] >= canvas[0] and answer.shape[1] >= canvas[1]
-    way = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    grown = cv2.resize(answer, (canvas[1], canvas[0]), interpolation=way)
-    return np.asarray(grown[: shape[0], : shape[1]], dtype=np.uint8)
+    drawn = cv2.resize(mask.astype(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_LINEAR)
+    if blur:
+        drawn = cv2.GaussianBlur(drawn, (0, 0), blur)
+    if quality is not None:
+        code = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
+        drawn = np.asarray(cv2.imdecode(code, cv2.IMREAD_GRAYSCALE))
+    return np.asarray(drawn, dtype=np.uint8)
+
+
+def drawn_ceiling(truth: Mask, quality: int | None, blur: float) -> Pixels:
+    """The true mask as a model would return it without any error, and back: uint8 `(h, w)`; see `as_drawn`."""
+    canvas, name = padded(truth.astype(np.uint8))
+    return unpadded(as_drawn(canvas > 0, RATIOS[name], quality, blur), truth.shape)
 
 
 def classify(answer: Pixels, image: Pixels, thin: bool = False) -> str:
@@ -150,7 +140,7 @@ def classify(answer: Pixels, image: Pixels, thin: bool = False) -> str:
     coloured = np.ptp(answer.astype(np.int16), axis=2) > COLOURFUL
     new_colour = coloured & ~(np.ptp(image.astype(np.int16), axis=2) > COLOURFUL)
     two_level = float(np.mean((gray <= DARK) | (gray >= BRIGHT)))
-    alike = _correlation(gray, base)
+    alike = float(cv2.matchTemplate(gray, base, cv2.TM_CCOEFF_NORMED)[0, 0]) if np.ptp(gray) and np.ptp(base) else 0.0
     far = float(np.mean(np.abs(answer.astype(np.int16) - image.astype(np.int16)).max(axis=2) > COLOURFUL))
     if alike > 0.9 and far < 0.005:
         return "unchanged"
@@ -189,35 +179,6 @@ def _drawn_kind(bright: Mask) -> str:
     return "outline" if np.count_nonzero(filled) > 2 * np.count_nonzero(bright) else "mask"
 
 
-def _correlation(first: Pixels, second: Pixels) -> float:
-    a, b = (values.astype(np.float64).ravel() for values in (first, second))
-    a, b = a - a.mean(), b - b.mean()
-    norm = float(np.sqrt((a @ a) * (b @ b)))
-    return float(a @ b) / norm if norm > 0 else 0.0
-
-
-def drawn_ceiling(truth: Mask, quality: int | None, blur: float) -> Pixels:
-    """The true mask as a model would return it without any error: padded, at 1,024 pixels, blurred, JPEG-coded, back.
-
-    Parameters
-    ----------
-    truth : bool (h, w)
-    quality : int or None
-        Of JPEG; None is PNG.
-    blur : float
-        Standard deviation in pixels of the drawn size.
-    """
-    canvas, name = padded(truth.astype(np.uint8) * np.uint8(255))
-    width, height = RATIOS[name]
-    drawn = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_LINEAR)
-    if blur:
-        drawn = cv2.GaussianBlur(drawn, (0, 0), blur)
-    if quality is not None:
-        code = cv2.imencode(".jpg", drawn, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        drawn = np.asarray(cv2.imdecode(code, cv2.IMREAD_GRAYSCALE))
-    return unpadded(np.asarray(drawn, dtype=np.uint8), truth.shape)
-
-
 def read_boxes(text: str, shape: tuple[int, ...]) -> tuple[Pixels, str]:
     """The map that an answer of the documented box-and-mask route holds, uint8 `(h, w)`, and the kind of the answer.
 
@@ -244,18 +205,18 @@ def read_boxes(text: str, shape: tuple[int, ...]) -> tuple[Pixels, str]:
 
 
 def _box_map(item: Mapping[str, Any], shape: tuple[int, ...]) -> Pixels | None:
-    box = _box(item.get("box_2d"), shape)
-    if box is None:
+    box, mask = item.get("box_2d"), item.get("mask")
+    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
         return None
-    top, left, bottom, right = box
+    y0, x0, y1, x1 = box
+    if not (0 <= y0 < y1 <= 1000 and 0 <= x0 < x1 <= 1000):
+        return None
     found = np.zeros(shape[:2], dtype=np.uint8)
-    mask = item.get("mask")
     if isinstance(mask, list):
-        points = _points(mask, item["box_2d"], shape)
+        points = _points(mask, box)
         if points is None:
             return None
-        cv2.fillPoly(found, [points], 255)
-        return found
+        return np.asarray(cv2.fillPoly(found, [(points * [shape[1], shape[0]] / 1000).round().astype(np.int32)], 255))
     if not isinstance(mask, str) or not re.match(r"data:image/png;base64,|iVBOR", mask):
         return None
     try:
@@ -263,40 +224,24 @@ def _box_map(item: Mapping[str, Any], shape: tuple[int, ...]) -> Pixels | None:
         shares = np.asarray(decode(data).convert("L"))
     except (binascii.Error, ValueError, UserError):
         return None
-    size = (right - left, bottom - top)
-    found[top:bottom, left:right] = cv2.resize(shares, size, interpolation=cv2.INTER_LINEAR)
+    top, left = (min(round(low * side / 1000), side - 1) for low, side in ((y0, shape[0]), (x0, shape[1])))
+    bottom, right = max(round(y1 * shape[0] / 1000), top + 1), max(round(x1 * shape[1] / 1000), left + 1)
+    found[top:bottom, left:right] = cv2.resize(shares, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
     return found
 
 
-def _box(values: object, shape: tuple[int, ...]) -> tuple[int, int, int, int] | None:
-    if not isinstance(values, list) or len(values) != 4 or not all(isinstance(v, (int, float)) for v in values):
-        return None
-    y0, x0, y1, x1 = (float(value) for value in values)
-    if not (0 <= y0 < y1 <= 1000 and 0 <= x0 < x1 <= 1000):
-        return None
-    height, width = shape[:2]
-    top, left, bottom, right = (round(y0 * height / 1000), round(x0 * width / 1000), 0, 0)
-    bottom, right = max(round(y1 * height / 1000), top + 1), max(round(x1 * width / 1000), left + 1)
-    return (top, left, bottom, right) if bottom <= height and right <= width else None
-
-
-def _points(values: list[Any], box: list[float], shape: tuple[int, ...]) -> NDArray[np.int32] | None:
+def _points(values: list[Any], box: list[float]) -> NDArray[np.float64] | None:
+    """A polygon's points in thousandths as x, y, if nine tenths of them lie in the box, in either order."""
     try:
         points = np.asarray(values, dtype=np.float64)
     except (TypeError, ValueError):
         return None
     if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or points.min() < 0 or points.max() > 1000:
         return None
-
-    def inside_box(xy: NDArray[np.float64]) -> float:
-        y0, x0, y1, x1 = box
-        return float(((xy[:, 0] >= x0 - 5) & (xy[:, 0] <= x1 + 5) & (xy[:, 1] >= y0 - 5) & (xy[:, 1] <= y1 + 5)).mean())
-
-    if inside_box(points[:, ::-1]) > inside_box(points):
-        points = points[:, ::-1]
-    if inside_box(points) < 0.9:
-        return None
-    return (points * [shape[1] / 1000, shape[0] / 1000]).round().astype(np.int32)
+    low, high = np.array(box[1::-1]) - 5, np.array(box[:1:-1]) + 5
+    both = [(order, ((order >= low) & (order <= high)).all(1).mean()) for order in (points, points[:, ::-1])]
+    best, share = max(both, key=lambda pair: pair[1])
+    return best if share >= 0.9 else None
 
 
 def as_png(image: Pixels) -> bytes:

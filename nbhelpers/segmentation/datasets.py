@@ -6,7 +6,7 @@ import gzip
 import importlib
 import io
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -31,54 +31,30 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".pp
 SOFT_SHARE = 0.02  # of pixels between 10 % and 90 % of the maximum: more, and the file is no mask
 NEAR_BITS = 20  # of 256 hash bits, within which two pictures may be the same
 
-# Data set -> module:function that lists it; all take (parameters, run folder).
+# Data set -> module:function that lists it; all take (name, parameters, run folder).
+_LAYOUTS = "nbhelpers.segmentation.layouts"
 DATASETS = {
-    "simulated_lungs": "nbhelpers.segmentation.simulated:lungs",
-    "simulated_lesions": "nbhelpers.segmentation.simulated:lesions",
-    "folder": "nbhelpers.segmentation.layouts:folder",
-    "busi": "nbhelpers.segmentation.layouts:busi",
-    "fives": "nbhelpers.segmentation.layouts:fives",
-    "colondb": "nbhelpers.segmentation.layouts:colondb",
-    "clinicdb": "nbhelpers.segmentation.layouts:clinicdb",
-    "kvasir": "nbhelpers.segmentation.layouts:kvasir",
-    "etis": "nbhelpers.segmentation.layouts:etis",
-    "cvc300": "nbhelpers.segmentation.layouts:cvc300",
-    "drive": "nbhelpers.segmentation.layouts:drive",
-    "stare": "nbhelpers.segmentation.layouts:stare",
-    "chase_db1": "nbhelpers.segmentation.layouts:chase_db1",
+    **dict.fromkeys(("simulated_lungs", "simulated_lesions"), "nbhelpers.segmentation.simulated:films"),
+    **dict.fromkeys(("colondb", "kvasir", "etis", "cvc300"), f"{_LAYOUTS}:polyps"),
+    **{name: f"{_LAYOUTS}:{name}" for name in ("folder", "busi", "fives", "clinicdb", "drive", "stare", "chase_db1")},
 }
 
 
 @dataclass
 class SegmentationSet:
-    """Images and their masks.
-
-    Attributes
-    ----------
-    name, title, target : str
-        Key, name in figures, and what is to be segmented: `polyp`, `vessels`, `lesion`, `lungs` or `object`.
-    cases : DataFrame
-        One row an image: `case, group, image, masks` (a list; several are OR-ed, none is an empty mask), `split`
-        (`train` or `test`), and where known `fov`, `annotator_2` (paths), `quality`, `duplicate_of`.
-    root : Path
-        Where the paths count from.
-    simulated, resize_masks : bool
-        Whether nobody stands behind the images; whether a mask of another size is resized instead of refused.
-    bits : int
-        Of simulated truth images, the bit that is the mask; 0 for mask files.
-    notes : list of str
-        What a reader should know.
-    """
+    """Images and their masks."""
 
     name: str
-    title: str
-    target: str
+    title: str  # in figures
+    target: str  # what is to be segmented: `polyp`, `vessels`, `lesion`, `lungs` or `object`
+    # A row an image: `case, group, image, masks` (several are OR-ed, none is an empty mask), `split` (`train` or
+    # `test`), and where known `fov`, `annotator_2` (paths), `quality`, `duplicate_of`.
     cases: pd.DataFrame
-    root: Path
+    root: Path  # where the paths count from
     simulated: bool = False
-    resize_masks: bool = False
-    bits: int = 0
-    notes: list[str] = field(default_factory=list)
+    resize_masks: bool = False  # resize a mask of another size than its image, in place of an error
+    bits: int = 0  # of simulated truth images, the bit that is the mask; 0: mask files
+    notes: list[str] = field(default_factory=list)  # what a reader should know
 
     def image(self, case: Mapping[Any, Any]) -> Pixels:
         """A case's image, uint8 RGB `(h, w, 3)`."""
@@ -183,8 +159,7 @@ def known(name: str) -> str:
 def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     """The data set of this name; an unknown or missing one is a `UserError` that says where it is looked for."""
     module, _, function = known(name).partition(":")
-    reader: Callable[..., SegmentationSet] = getattr(importlib.import_module(module), function)
-    found = reader(parameters, run_folder)
+    found: SegmentationSet = getattr(importlib.import_module(module), function)(name, parameters, run_folder)
     found.resize_masks = bool(parameters.get("segmentation_resize_masks", False))
     cases = found.cases
     if cases.empty or not (cases["split"] == "test").any():

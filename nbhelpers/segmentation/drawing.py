@@ -17,17 +17,17 @@ def load_sets(parameters: Mapping[str, Any], run_folder: Path) -> dict[str, Segm
 
 
 def wanted(parameters: Mapping[str, Any], run_folder: Path) -> list[tuple[Any, ...]]:
-    """Checks before anything runs, each a function and its arguments, of the sets and models that are asked for."""
-    sets = parameters["segmentation_data"]
+    """Checks of the sets and models that are asked for, each a function and its arguments; simulated sets are drawn."""
+    sets, third, drawer = parameters["segmentation_data"], parameters["third_model"], parameters["omnimodel"]
     if not sets:
         return []
-    loads = [(datasets.load, name, parameters, run_folder) for name in sets if not name.startswith("simulated")]
     return [
-        *loads,
-        *((datasets.known, name) for name in sets),
+        *((datasets.known, name) for name in sets if name.startswith("simulated")),
+        *((datasets.load, name, parameters, run_folder) for name in sets if not name.startswith("simulated")),
         (specialists.check_route, parameters["specialist"], "specialist"),
-        (specialists.check_route, parameters["third_model"] or "train", "third_model"),
-        (specialists.check_route, parameters["omnimodel"], "omnimodel", omnimodel.ROUTES),
+        *((specialists.check_route, third, "third_model") for third in [third] if third),
+        (specialists.check_route, drawer, "omnimodel", omnimodel.ROUTES),
+        *((omnimodel.check_sending, drawer, name, parameters["send_patient_films_to"]) for name in sets),
     ]
 
 
@@ -39,19 +39,17 @@ def draw_all(
     Further seeds of the specialist are trained only where it is trained here at all.
     """
     seed, specialist = int(parameters["seed"]), str(parameters["specialist"])
-    found: dict[str, list[Answers]] = {}
-    for name, cases in sets.items():
-        wanted = [("specialist", "specialist", specialist, seed)]
-        for number in range(1, int(parameters["specialist_seeds"]) if specialist.startswith("train") else 1):
-            wanted.append((f"specialist_seed_{number}", "specialist", specialist, seed + number))
-        if parameters["third_model"]:
-            wanted.append(("third", "third", parameters["third_model"], seed))
-        drawn = [
-            specialists.answer(cases, spec, model, role, folder, parameters, own_seed)
-            for model, role, spec, own_seed in wanted
+    seeds = range(1, int(parameters["specialist_seeds"]) if specialist.startswith("train") else 1)
+    asked = [("specialist", "specialist", specialist, seed)]
+    asked += [(f"specialist_seed_{number}", "specialist", specialist, seed + number) for number in seeds]
+    asked += [("third", "third", parameters["third_model"], seed)] if parameters["third_model"] else []
+    drawn: dict[str, list[Answers]] = {}
+    for name, found in sets.items():
+        drawn[name] = [
+            specialists.answer(found, spec, model, role, folder, parameters, own) for model, role, spec, own in asked
         ]
-        found[name] = [*drawn, omnimodel.answer(cases, parameters["omnimodel"], folder, parameters)]
-    return found
+        drawn[name].append(omnimodel.answer(found, parameters["omnimodel"], folder, parameters))
+    return drawn
 
 
 def checks(sets: Mapping[str, SegmentationSet], answers: Mapping[str, list[Answers]]) -> list[str]:

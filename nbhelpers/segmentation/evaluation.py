@@ -9,12 +9,13 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
+from nbhelpers.metrics.bootstrap import bootstrap_means
+from nbhelpers.metrics.intervals import percentile_interval
 from nbhelpers.metrics.overlap import cldice, dice, dice_shifted
 from nbhelpers.metrics.surface import outline, surfaces
 from nbhelpers.runs.progress import progress
-from nbhelpers.segmentation.answers import NO_MASK, Answers, drawn_ceiling
+from nbhelpers.segmentation.answers import NO_MASK, NOT_ANSWERED, Answers, drawn_ceiling
 from nbhelpers.segmentation.datasets import Mask, Pixels, SegmentationSet, to_gray
 
 MISSED = 0.1  # a Dice below this is a miss
@@ -59,49 +60,39 @@ def score_table(
     and for the omnimodel at the paper's 240 too. A mask that is missing scores 0 and the diagonal, even where the
     truth is empty: no answer is not the answer "nothing". HD95 of one empty mask is the diagonal, of two 0.
     """
-    total = sum(len(found.part("test")) for found in sets.values())
     rows: list[dict[str, Any]] = []
-    with progress(desc="scoring", total=total, unit="case") as bar:
-        for name, found in sets.items():
-            for case in found.part("test"):
-                truth = found.truth(case)
-                view = found.view(case, truth.shape)
-                same = {"dataset": name, "case": case["case"], "group": case["group"]}
-                for model in answers[name]:
-                    kind = model.kinds.get(case["case"], "missing")
-                    if kind == "missing" and model.role == "third":
-                        continue  # a third model that was brought for a part of the cases alone
-                    shares = None if kind in NO_MASK else model.read(case["case"], truth.shape)
-                    full = {threshold} | ({PAPER_THRESHOLD} if model.role == "omnimodel" else set())
-                    for level in sorted({*thresholds, *full} if model.swept else {threshold}):
-                        mask = None if shares is None else (shares > level) & view
-                        row = same | {"model": model.name, "role": model.role, "threshold": level, "answer_kind": kind}
-                        rows.append(row | _measures(mask, truth, found, level in full, hd95_definition))
-                for floor, mask in floor_masks(truth.shape).items():
-                    row = same | {"model": floor, "role": "floor", "threshold": threshold, "answer_kind": "mask"}
-                    rows.append(row | _measures(mask & view, truth, found, True, hd95_definition))
-                bar.update()
+    every = [(name, found, case) for name, found in sets.items() for case in found.part("test")]
+    for name, found, case in progress(every, desc="scoring", total=len(every), unit="case"):
+        truth = found.truth(case)
+        view = found.view(case, truth.shape)
+        same = {"dataset": name, "case": case["case"], "group": case["group"]}
+        for model in answers[name]:
+            kind = model.kinds.get(case["case"], "missing")
+            if kind == "missing" and model.role == "third":
+                continue  # a third model that was brought for a part of the cases alone
+            shares = None if kind in NO_MASK else model.read(case["case"], truth.shape)
+            full = {threshold} | ({PAPER_THRESHOLD} if model.role == "omnimodel" else set())
+            for level in sorted({*thresholds, *full} if model.swept else {threshold}):
+                mask = None if shares is None else (shares > level) & view
+                row = same | {"model": model.name, "role": model.role, "threshold": level, "answer_kind": kind}
+                rows.append(row | _measures(mask, truth, found, level in full, hd95_definition))
+        for floor, mask in floor_masks(truth.shape).items():
+            row = same | {"model": floor, "role": "floor", "threshold": threshold, "answer_kind": "mask"}
+            rows.append(row | _measures(mask & view, truth, found, True, hd95_definition))
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def _measures(
-    mask: Mask | None, truth: Mask, found: SegmentationSet, full: bool, definition: str
-) -> dict[str, float | str | bool]:
-    diagonal = math.hypot(*truth.shape)
-    if mask is None:
-        zero: dict[str, float | str | bool] = {"dice": 0.0, "iou": 0.0}
-        if full:
-            zero |= {"hd95": diagonal, "hd95_definition": definition, "hd95_share": 1.0, "nsd": 0.0}
-            zero |= {"dice_shifted": 0.0} | ({"cldice": 0.0} if found.thin else {})
-        return zero | {"empty_truth": not truth.any(), "empty_mask": True}
-    overlap = dice(mask, truth)
-    row: dict[str, float | str | bool] = {"dice": overlap, "iou": overlap / (2 - overlap)}
+def _measures(drawn: Mask | None, truth: Mask, found: SegmentationSet, full: bool, definition: str) -> dict[str, Any]:
+    mask = np.zeros_like(truth) if drawn is None else drawn
+    diagonal, overlap = math.hypot(*truth.shape), dice(mask, truth)
+    row: dict[str, Any] = {"dice": overlap, "iou": overlap / (2 - overlap)}
     if full:
         distances = surfaces(mask, truth)
-        hd95 = distances.hd95(definition)
-        row |= {"hd95": hd95, "hd95_definition": definition, "hd95_share": hd95 / diagonal}
-        row |= {"nsd": distances.nsd(tolerance(found, truth.shape)), "dice_shifted": dice_shifted(mask, truth)}
-        row |= {"cldice": cldice(mask, truth)} if found.thin else {}
+        row |= {"hd95": distances.hd95(definition), "nsd": distances.nsd(tolerance(found, truth.shape))}
+        row |= {"dice_shifted": dice_shifted(mask, truth)} | ({"cldice": cldice(mask, truth)} if found.thin else {})
+    if drawn is None:
+        row = dict.fromkeys(row, 0.0) | ({"hd95": diagonal} if full else {})
+    row |= {"hd95_definition": definition, "hd95_share": row["hd95"] / diagonal} if full else {}
     return row | {"empty_truth": not truth.any(), "empty_mask": not mask.any()}
 
 
@@ -150,18 +141,10 @@ def wide(scores: pd.DataFrame, dataset: str, threshold: int, value: str = "dice"
     return here[here["dataset"] == dataset].pivot_table(index="case", columns="model", values=value)
 
 
-def group_weights(groups: Sequence[str], n_resamples: int, seed: int) -> NDArray[np.float64]:
-    """How often each case is drawn when whole groups are, float64 `(n_resamples, n)`."""
-    codes, names = pd.factorize(pd.Series(list(groups)))
-    rng = np.random.default_rng([seed, 73])
-    drawn = rng.multinomial(len(names), np.full(len(names), 1 / len(names)), size=n_resamples)
-    return drawn[:, codes].astype(np.float64)
-
-
 def overall_table(scores: pd.DataFrame, threshold: int, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """All cases: a row a data set and model, each paired with the specialist.
 
-    `dice` and its interval by groups; `answered` (cases with a mask) and `dice_answered` over those alone;
+    `dice` and its interval by groups; `answered` (cases with a mask that is no draft), `dice_answered` over those;
     `difference` to the specialist with its interval, `median_difference`, `won` (share of cases over the specialist's);
     `missed` (share with Dice under 0.1); `hd95` over all cases, and `hd95_both` over the `n_both` with two masks.
     """
@@ -169,30 +152,24 @@ def overall_table(scores: pd.DataFrame, threshold: int, n_resamples: int = 2000,
     rows = []
     for (name, model), cases in here.groupby(["dataset", "model"], sort=False):
         cases = cases.set_index("case")
-        weights = group_weights(cases["group"].tolist(), n_resamples, seed)
-        weights /= weights.sum(1, keepdims=True)
-        values = cases["dice"].to_numpy()
-        answered = ~cases["answer_kind"].isin(NO_MASK)
+        base = here[(here["dataset"] == name) & (here["model"] == "specialist")].set_index("case")["dice"]
+        paired = model != "specialist" and cases.index.isin(base.index).all()
+        values = cases["dice"]
+        change = values - base.reindex(cases.index) if paired else values * float("nan")
+        spread = bootstrap_means(np.column_stack([values, change]), cases["group"].tolist(), n_resamples, seed)
+        answered = ~cases["answer_kind"].isin(NOT_ANSWERED)
         both = cases[~(cases["empty_truth"].astype(bool) | cases["empty_mask"].astype(bool))]
         row = {"dataset": name, "model": model, "role": cases["role"].iloc[0], "n": len(cases)}
-        row |= {"dice": values.mean(), **_ends("dice", weights @ values), "median": np.median(values)}
-        row |= {"missed": float((values < MISSED).mean()), "answered": int(answered.sum())}
-        row |= {"dice_answered": cases["dice"][answered].mean(), "dice_shifted": cases["dice_shifted"].mean()}
-        row |= {"iou": cases["iou"].mean(), "nsd": cases["nsd"].mean(), "cldice": cases["cldice"].mean()}
-        row |= {"hd95": cases["hd95"].mean(), "hd95_share": cases["hd95_share"].mean()}
-        row |= {"hd95_both": both["hd95"].mean(), "n_both": len(both)}
-        base = here[(here["dataset"] == name) & (here["model"] == "specialist")].set_index("case")["dice"]
-        if model != "specialist" and cases.index.isin(base.index).all():
-            change = values - base[cases.index].to_numpy()
-            row |= {"difference": change.mean(), **_ends("difference", weights @ change)}
-            row |= {"median_difference": np.median(change), "won": float((change > 0).mean())}
+        measures = ["dice", "dice_shifted", "iou", "nsd", "cldice", "hd95", "hd95_share"]
+        row |= {measure: cases[measure].mean() for measure in measures}
+        row |= {"median": values.median(), "missed": (values < MISSED).mean(), "answered": answered.sum()}
+        row |= {"dice_answered": values[answered].mean(), "hd95_both": both["hd95"].mean(), "n_both": len(both)}
+        row |= {"difference": change.mean(), "median_difference": change.median()}
+        row |= {"won": (change > 0).mean() if paired else float("nan")}
+        for title, drawn in zip(("dice", "difference"), spread.T, strict=True):
+            row |= dict(zip((f"{title}_low", f"{title}_high"), percentile_interval(drawn), strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def _ends(name: str, values: NDArray[np.float64]) -> dict[str, float]:
-    low, high = np.quantile(values, [0.025, 0.975])
-    return {f"{name}_low": float(low), f"{name}_high": float(high)}
 
 
 def sweep_table(scores: pd.DataFrame, sets: Mapping[str, SegmentationSet], most: int = 30) -> pd.DataFrame:

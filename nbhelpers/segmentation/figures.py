@@ -18,17 +18,29 @@ from nbhelpers.segmentation.answers import NO_MASK, Answers
 from nbhelpers.segmentation.datasets import Mask, Pixels, SegmentationSet
 from nbhelpers.segmentation.evaluation import PAPER_THRESHOLD, wide
 from nbhelpers.segmentation.published import PUBLISHED, TASK_OF, TITLES
-from nbhelpers.style import PAGE_WIDTH, in_lines
+from nbhelpers.style import PAGE_WIDTH, in_lines, panels, shared_legend
 
-# Dark and light differ, and so do the colours to every kind of eye; the extra ones are drawn last.
-A_COLOUR, B_COLOUR, NULL_COLOUR = "#1f4e79", "#e08214", "#777777"
-HIT, MISSED_COLOUR, EXTRA = "#56b4e9", "#e69f00", "#cc79a7"
-_MODEL_COLOURS = {"specialist": A_COLOUR, "specialist_seed_1": "#6fa0cf", "omnimodel": B_COLOUR, "third": "#4d9221"}
-_STYLES = {"drawn truth, PNG": ":", "drawn truth, JPEG 75": "--"}
+# They differ in lightness too, for every kind of eye and for print in grey.
+A_COLOUR, B_COLOUR, SEED_COLOUR = "#1f4e79", "#e08214", "#9cc3e6"
+HIT, MISSED_COLOUR, EXTRA = "#4aa3df", "#fff04d", "#7a0177"
+# Of each model, and of the true mask drawn as a model draws: colour, line, marker.
+LOOKS = {
+    "specialist": (A_COLOUR, "-", "o"),
+    "specialist_seed_1": (SEED_COLOUR, "-", "."),
+    "omnimodel": (B_COLOUR, "--", "s"),
+    "third": ("#4d9221", "-.", "^"),
+    "drawn truth, PNG": ("black", ":", ""),
+    "drawn truth, JPEG 75": ("black", (0, (5, 1)), ""),
+}
 
 
-def _colour(model: str) -> str:
-    return _MODEL_COLOURS.get(model, NULL_COLOUR)
+def _line(model: str, **more: Any) -> dict[str, Any]:
+    return dict(zip(("color", "ls", "marker"), LOOKS.get(model, ("#777777", "-", ".")), strict=True)) | {"ms": 4} | more
+
+
+def _legend(figure: Figure, handles: Sequence[Any], columns: int) -> Figure:
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    return figure
 
 
 def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str) -> Figure:
@@ -39,57 +51,49 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str)
     cases and models.
     """
     chosen = comparison[comparison["selection"] == "specialist"]
-    figure, axes = plt.subplots(2, len(names), figsize=(PAGE_WIDTH, 5.4), squeeze=False)
+    figure, axes = panels(2, len(names), 5.4)
     for column, name in enumerate(names):
-        rows = chosen[chosen["dataset"] == name].set_index("extreme")
-        task = TASK_OF.get(name)
-        for line, (measure, first, second) in enumerate((("dice", "mean_a", "mean_b"), ("hd95", "hd95_a", "hd95_b"))):
-            here: Axes = axes[line, column]
-            for place, extreme in enumerate(("hard", "easy")):
-                row = rows.loc[extreme]
-                here.bar(place - 0.2, row[first], 0.36, color=A_COLOUR)
-                here.bar(place + 0.2, row[second], 0.36, color=B_COLOUR)
-                if measure == "dice":
-                    _say_gap(here, place, row)
-                if task:
-                    values = getattr(PUBLISHED[task], measure)[extreme]
-                    look: dict[str, Any] = {"marker": "D", "ms": 5, "mfc": "white", "mec": "black", "ls": ""}
-                    here.plot([place - 0.2, place + 0.2], values, **look)
-            count = round(float(rows["n"]["hard"]))
-            here.set_xticks([0, 1], [f"hardest {count}", f"easiest {count}"])
-            if line == 0:
-                here.set_ylim(0, 1.25)
-                here.set_title(in_lines(names[name]))
-            if column == 0:
-                here.set_ylabel("mean Dice" if line == 0 else "mean HD95 (px)")
-    handles: list[Any] = [
-        Patch(color=A_COLOUR, label="specialist"),
-        Patch(color=B_COLOUR, label=omnimodel),
-    ]
-    tasks = {TITLES[TASK_OF[name]] for name in names if name in TASK_OF}
+        rows = chosen[chosen["dataset"] == name].set_index("extreme").loc[["hard", "easy"]]
+        marks = PUBLISHED.get(TASK_OF.get(name, ""))
+        for measure, here in zip(("dice", "hd95"), axes[:, column], strict=True):
+            ends = ("mean_a", "mean_b") if measure == "dice" else ("hd95_a", "hd95_b")
+            labels = [f"{word}est {n}" for word, n in zip(("hard", "easi"), rows["n"], strict=True)]
+            _pairs(here, rows, ends, B_COLOUR, labels, gaps=measure == "dice")
+            for place, extreme in enumerate(rows.index if marks else ()):
+                values = getattr(marks, measure)[extreme]
+                here.plot([place - 0.2, place + 0.2], values, "D", ms=5, mfc="white", mec="black")
+        axes[0, column].set_title(in_lines(names[name]))
+    axes[0, 0].set_ylabel("mean Dice")
+    axes[1, 0].set_ylabel("mean HD95 (px)")
+    handles: list[Any] = [Patch(color=A_COLOUR, label="specialist"), Patch(color=B_COLOUR, label=omnimodel)]
+    tasks = "; ".join(sorted({TITLES[TASK_OF[name]] for name in names if name in TASK_OF}))
     if tasks:
-        label = f"published ({'; '.join(sorted(tasks))}): other cases and models"
+        label = f"published ({tasks}): other cases and models"
         handles.append(Line2D([], [], marker="D", mfc="white", mec="black", ls="", label=label))
     figure.suptitle("Cases chosen by the specialist's own Dice")
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    return figure
+    return _legend(figure, handles, 2)
 
 
-def _say_gap(axes: Axes, place: int, row: Any) -> None:
-    """Above a pair of bars: the gap b - a, and the one that the choice alone gives."""
-    told = f"gap {row['difference']:+.2f}\nby choice {row['swap_null']:+.2f}"
-    axes.text(place, 1.05, told, ha="center", va="bottom", fontsize=7)
+def _pairs(
+    axes: Axes, rows: pd.DataFrame, ends: tuple[str, str], colour: str, labels: Sequence[str], gaps: bool
+) -> None:
+    """A pair of bars a row; above it, with `gaps`, the gap b - a and the one that the choice alone gives."""
+    for shift, end, fill in ((-0.2, ends[0], A_COLOUR), (0.2, ends[1], colour)):
+        axes.bar(np.arange(len(rows)) + shift, rows[end], 0.36, color=fill)
+    axes.set_xticks(range(len(rows)), labels)
+    if gaps:
+        axes.set_ylim(0, 1.25)
+        for place, row in enumerate(rows.to_dict("records")):
+            told = f"gap {row['difference']:+.2f}\nby choice {row['swap_null']:+.2f}"
+            axes.text(place, 1.05, told, ha="center", va="bottom", fontsize=7)
 
 
 def paired_scatter(
     scores: pd.DataFrame, threshold: int, names: Mapping[str, str], omnimodel: str, share: float
 ) -> Figure:
     """Every case: the specialist's Dice against the omnimodel's; the shaded strip is what "hardest" would choose."""
-    datasets = list(names)
-    figure, axes = plt.subplots(
-        1, len(datasets), figsize=(PAGE_WIDTH, 1.2 + PAGE_WIDTH / max(len(datasets), 2)), squeeze=False, sharey=True
-    )
-    for here, name in zip(axes[0], datasets, strict=True):
+    figure, axes = panels(1, len(names), 1.2 + PAGE_WIDTH / max(len(names), 2), sharey=True)
+    for here, (name, title) in zip(axes[0], names.items(), strict=True):
         table = wide(scores, name, threshold)
         a, b = table["specialist"], table["omnimodel"]
         here.axvspan(-0.03, float(a.quantile(share)), color="0.88", lw=0)
@@ -97,7 +101,7 @@ def paired_scatter(
         here.scatter(a, b, s=12, color=B_COLOUR, alpha=0.6, linewidths=0)
         here.plot(a.mean(), b.mean(), "P", ms=9, color="black")
         here.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Dice, specialist", aspect="equal")
-        here.set_title(f"{in_lines(names[name])}\nabove the line: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
+        here.set_title(f"{in_lines(title)}\nabove the line: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
     axes[0, 0].set_ylabel(f"Dice, {omnimodel}")
     return figure
 
@@ -113,77 +117,49 @@ def save_seeds(table: pd.DataFrame, names: Mapping[str, str], stage: Stage) -> N
 def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     """The same network, two seeds: what the choice of cases makes of no difference at all."""
     datasets = [name for name in names if name in set(table["dataset"])]
-    figure, axes = plt.subplots(1, len(datasets), figsize=(PAGE_WIDTH, 3.4), squeeze=False, sharey=True)
+    figure, axes = panels(1, len(datasets), 3.4, sharey=True)
     for here, name in zip(axes[0], datasets, strict=True):
         rows = table[(table["dataset"] == name) & (table["other"] == table["other"].iloc[0])]
-        labels = []
-        for place, row in enumerate(rows.to_dict("records")):
-            here.bar(place - 0.2, row["mean_a"], 0.36, color=A_COLOUR)
-            here.bar(place + 0.2, row["mean_b"], 0.36, color=_colour("specialist_seed_1"))
-            _say_gap(here, place, row)
-            labels.append(f"{row['extreme']}\nby {row['chosen by'].replace(' ', chr(10))}")
-        here.set_xticks(range(len(labels)), labels, fontsize=7.5)
-        here.set_ylim(0, 1.25)
+        labels = [f"{row.extreme}\nby {row._3.replace(' ', chr(10))}" for row in rows.itertuples()]
+        _pairs(here, rows, ("mean_a", "mean_b"), SEED_COLOUR, labels, gaps=True)
         here.set_title(in_lines(names[name]))
     axes[0, 0].set_ylabel("mean Dice")
-    handles: list[Any] = [Patch(color=A_COLOUR, label="first seed"), Patch(color="#6fa0cf", label="other seed")]
     figure.suptitle("The same network, two seeds")
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    return figure
+    return _legend(figure, [Patch(color=A_COLOUR, label="first seed"), Patch(color=SEED_COLOUR, label="other seed")], 2)
 
 
 def difficulty_curve(curve: pd.DataFrame, names: Mapping[str, str], omnimodel: str) -> Figure:
     """Dice of both models by what makes a case hard: a row a data set, a column a measure that neither model chose."""
     datasets = [name for name in names if name in set(curve["dataset"])]
     most = min(4, curve.groupby("dataset")["covariate"].nunique().max())
-    figure, axes = plt.subplots(
-        len(datasets), most, figsize=(PAGE_WIDTH, 0.6 + 2.1 * len(datasets)), squeeze=False, sharey="row"
-    )
-    for line, name in enumerate(datasets):
-        here = curve[curve["dataset"] == name]
-        measures = list(here["covariate"].unique())[:most]
-        for place in range(most):
-            panel: Axes = axes[line, place]
-            if place >= len(measures):
-                panel.remove()
-                continue
-            rows = here[here["covariate"] == measures[place]]
-            panel.plot(rows["centre"], rows["mean_a"], "o-", color=A_COLOUR, ms=4)
-            panel.plot(rows["centre"], rows["mean_b"], "s--", color=B_COLOUR, ms=4)
-            label = "Dice of the third model" if measures[place] == "third" else measures[place].replace("_", " ")
-            panel.set_xlabel(label, fontsize=8)
+    figure, axes = panels(len(datasets), most, 0.6 + 2.1 * len(datasets), sharey="row")
+    for line, name in zip(axes, datasets, strict=True):
+        here = dict(list(curve[curve["dataset"] == name].groupby("covariate", sort=False))[:most])
+        for panel, (measure, rows) in zip(line, here.items(), strict=False):
+            panel.plot(rows["centre"], rows["mean_a"], **_line("specialist"))
+            panel.plot(rows["centre"], rows["mean_b"], **_line("omnimodel"))
+            panel.set_xlabel("Dice of the third model" if measure == "third" else str(measure).replace("_", " "))
             panel.set_ylim(0, 1.03)
-        axes[line, 0].set_ylabel(f"{in_lines(names[name])}\nmean Dice", fontsize=8)
-    handles = [
-        Line2D([], [], marker="o", color=A_COLOUR, label="specialist"),
-        Line2D([], [], marker="s", ls="--", color=B_COLOUR, label=omnimodel),
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
-    return figure
+        for panel in line[len(here) :]:
+            panel.remove()
+        line[0].set_ylabel(f"{in_lines(names[name])}\nmean Dice", fontsize=8)
+    both = {"specialist": "specialist", "omnimodel": omnimodel}
+    return _legend(figure, [Line2D([], [], **_line(model, label=label)) for model, label in both.items()], 2)
 
 
 def threshold_sweep(sweep: pd.DataFrame, names: Mapping[str, str], model_names: Mapping[str, str]) -> Figure:
-    """Mean Dice by threshold; dotted and dashed, the true mask itself, drawn as a model draws: the format's ceiling."""
-    figure, axes = plt.subplots(1, len(names), figsize=(PAGE_WIDTH, 3.7), squeeze=False, sharey=True)
+    """Mean Dice by threshold; in black the true mask itself, drawn as a model draws: the format's ceiling."""
+    figure, axes = panels(1, len(names), 3.7, sharey=True)
     for here, (name, title) in zip(axes[0], names.items(), strict=True):
         for model, rows in sweep[sweep["dataset"] == name].groupby("model", sort=False):
-            style = _STYLES.get(str(model), "-")
-            colour = "black" if str(model) in _STYLES else _colour(str(model))
-            here.plot(rows["threshold"], rows["dice"], style, color=colour, marker="" if style != "-" else ".")
+            here.plot(rows["threshold"], rows["dice"], **_line(str(model)))
         here.axvline(PAPER_THRESHOLD, color="0.5", lw=0.8)
         here.text(PAPER_THRESHOLD - 3, 0.02, "> 240", rotation=90, ha="right", fontsize=7.5, color="0.35")
         here.set(ylim=(0, 1.03), xlabel="grey level over which is foreground")
         here.set_title(in_lines(title))
     axes[0, 0].set_ylabel("mean Dice")
     shown = dict.fromkeys(sweep["model"])
-    handles = [
-        Line2D(
-            [], [], ls=_STYLES.get(m, "-"), color="black" if m in _STYLES else _colour(m), label=model_names.get(m, m)
-        )
-        for m in shown
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    return figure
+    return _legend(figure, [Line2D([], [], **_line(m, label=model_names.get(m, m))) for m in shown], 3)
 
 
 def error_overlay(image: Pixels, mask: Mask, truth: Mask) -> Pixels:
@@ -228,9 +204,8 @@ def worst_and_best(
             value = row[row["threshold"] == threshold]["dice"].iloc[0]
             note = "" if kind == "mask" else f", {kind.replace('_', ' ')}"
             here.set_title(f"{in_lines(model_names[model])}\nDice {value:.2f}{note}", fontsize=8)
-    handles = [Patch(color=c, label=label) for c, label in ((HIT, "hit"), (MISSED_COLOUR, "missed"), (EXTRA, "extra"))]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
-    return figure
+    kinds = ((HIT, "hit"), (MISSED_COLOUR, "missed"), (EXTRA, "extra"))
+    return _legend(figure, [Patch(color=colour, label=label) for colour, label in kinds], 3)
 
 
 def _extreme_cases(table: pd.DataFrame) -> list[str]:
@@ -243,22 +218,14 @@ def answer_kinds(kinds: pd.DataFrame, names: Mapping[str, str], omnimodel: str) 
     order = list(dict.fromkeys(kinds.sort_values(["mask", "cases"], ascending=False)["answer_kind"]))
     figure, axes = plt.subplots(figsize=(PAGE_WIDTH, 1.3 + 0.45 * len(names)))
     colours = plt.get_cmap("cividis")(np.linspace(0.1, 0.95, max(len(order), 2)))
-    for line, name in enumerate(names):
-        left = 0
-        for kind, colour in zip(order, colours, strict=False):
-            rows = kinds[(kinds["dataset"] == name) & (kinds["answer_kind"] == kind)]
-            if rows.empty:
-                continue
-            count = int(rows["cases"].iloc[0])
-            hatch = "" if rows["mask"].iloc[0] else "///"
-            axes.barh(line, count, 0.6, left=left, color=colour, hatch=hatch, edgecolor="white")
-            left += count
+    counts = kinds.pivot_table(index="dataset", columns="answer_kind", values="cases").reindex(list(names)).fillna(0)
+    left = np.zeros(len(names))
+    for kind, colour in zip(order, colours, strict=False):
+        look = {"color": colour, "hatch": "///" if kind in NO_MASK else "", "edgecolor": "white"}
+        axes.barh(range(len(names)), counts[kind], 0.6, left=left, label=kind.replace("_", " "), **look)
+        left += counts[kind].to_numpy()
     axes.set_yticks(range(len(names)), [in_lines(title) for title in names.values()])
     axes.invert_yaxis()
     axes.set(xlabel="test cases", title=f"Answers of the {omnimodel}")
-    handles = [
-        Patch(facecolor=c, hatch="///" if k in NO_MASK else "", edgecolor="white", label=k.replace("_", " "))
-        for k, c in zip(order, colours, strict=False)
-    ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=5)
+    shared_legend(figure, axes, "lower center", 5)
     return figure

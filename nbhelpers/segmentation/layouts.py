@@ -20,14 +20,21 @@ CLINICDB_STARTS = (
 )
 
 
+# PraNet's layout of polyp sets: title, folders that hold it, and what a reader should know.
+POLYPS: dict[str, tuple[str, tuple[str, ...], str]] = {
+    "colondb": ("CVC-ColonDB", ("CVC-ColonDB",), "the 380 frames of PraNet's release"),
+    "kvasir": ("Kvasir", ("Kvasir", "kvasir-seg", "Kvasir-SEG"), ""),
+    "etis": ("ETIS", ("ETIS-LaribPolypDB",), ""),
+    "cvc300": ("CVC-300", ("CVC-300",), "its frames come from CVC-ColonDB: not independent of it"),
+}
+
+
 def _split(cases: pd.DataFrame, parameters: Mapping[str, Any]) -> pd.DataFrame:
     share = float(parameters.get("segmentation_test_share", 0.34))
-    if not 0 < share <= 1:
-        raise UserError(f"segmentation_test_share = {share}", "parameters", "use a share over 0, up to 1 (all)")
     return split_groups(cases, share, int(parameters.get("seed", 0)))
 
 
-def folder(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+def folder(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     """`segmentation_folder`: a folder with `images/` and `masks/`, or a CSV of `image, mask[, group, split]`."""
     given = parameters.get("segmentation_folder")
     if not given:
@@ -46,12 +53,11 @@ def folder(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
         root = path
         cases = pairs_in(path / "images", path / "masks", path)
         cases = _split(cases.assign(group=cases["case"]), parameters)
-    title = str(parameters.get("segmentation_title") or path.stem)
-    target = str(parameters.get("segmentation_target", "object"))
-    return SegmentationSet("folder", title, target, cases, root)
+    title, target = parameters.get("segmentation_title") or path.stem, parameters.get("segmentation_target", "object")
+    return SegmentationSet(name, title, target, cases, root)
 
 
-def busi(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+def busi(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     """Breast ultrasound (Al-Dhabyani 2020): `benign`, `malignant`, `normal`, or `images/` and `masks/`."""
     root = located("BUSI", "busi", "Dataset_BUSI_with_GT", "BUSI")
     if (root / "images").is_dir():
@@ -59,7 +65,7 @@ def busi(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     else:
         parts = [pairs_in(root / kind, root / kind, root) for kind in ("benign", "malignant", "normal")]
         cases = pd.concat(parts, ignore_index=True)
-    found = SegmentationSet("busi", "Breast ultrasound (BUSI)", "lesion", cases.assign(group=cases["case"]), root)
+    found = SegmentationSet(name, "Breast ultrasound (BUSI)", "lesion", cases.assign(group=cases["case"]), root)
     cases = found.cases.assign(duplicate_of=twins(found))
     # A picture and its copies stay together, whatever their names say.
     first = dict(zip(cases["case"], cases["duplicate_of"], strict=True))
@@ -70,7 +76,7 @@ def busi(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     return found
 
 
-def fives(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+def fives(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     """Fundus photographs (Jin 2022): `train/` and `test/`, each `Original/` and `Ground truth/`; the letter is the
     disease."""
     root = located("FIVES", "fives", "FIVES")
@@ -80,39 +86,20 @@ def fives(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
         parts.append(part.assign(split=split, case=f"{split}_" + part["case"]))
     cases = pd.concat(parts, ignore_index=True)
     cases = cases.assign(group=cases["case"], disease=cases["case"].str[-1])
-    return SegmentationSet("fives", "Fundus (FIVES)", "vessels", cases, root, notes=["patients are not published"])
+    return SegmentationSet(name, "Fundus (FIVES)", "vessels", cases, root, notes=["patients are not published"])
 
 
-def _polyps(name: str, title: str, parameters: Mapping[str, Any], *folders: str) -> SegmentationSet:
+def polyps(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+    """A set of `POLYPS`, in PraNet's layout: `images/` and `masks/`."""
+    title, folders, note = POLYPS[name]
     root = located(title, name, *folders, *(f"TestDataset/{folder}" for folder in folders))
     cases = pairs_in(root / "images", root / "masks", root)
     cases = _split(cases.assign(group=cases["case"]), parameters)
-    return SegmentationSet(name, f"Polyps ({title})", "polyp", cases, root, notes=["sequences are not known"])
+    notes = [*filter(None, [note]), "sequences are not known"]
+    return SegmentationSet(name, f"Polyps ({title})", "polyp", cases, root, notes=notes)
 
 
-def colondb(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
-    """CVC-ColonDB in PraNet's release of 380 frames; `images/` and `masks/`."""
-    return _polyps("colondb", "CVC-ColonDB", parameters, "CVC-ColonDB")
-
-
-def kvasir(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
-    """Kvasir-SEG, whole or PraNet's 100."""
-    return _polyps("kvasir", "Kvasir", parameters, "Kvasir", "kvasir-seg", "Kvasir-SEG")
-
-
-def etis(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
-    """ETIS-LaribPolypDB in PraNet's layout."""
-    return _polyps("etis", "ETIS", parameters, "ETIS-LaribPolypDB")
-
-
-def cvc300(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
-    """CVC-300 in PraNet's layout: 60 frames that come from ColonDB."""
-    found = _polyps("cvc300", "CVC-300", parameters, "CVC-300")
-    found.notes.append("its frames come from CVC-ColonDB: not independent of it")
-    return found
-
-
-def clinicdb(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+def clinicdb(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     """CVC-ClinicDB (Bernal 2015): PraNet's layout or `Original/` and `Ground Truth/`; grouped by its 29 sequences."""
     root = located("CVC-ClinicDB", "cvc_clinicdb", "clinicdb", "CVC-ClinicDB", "TestDataset/CVC-ClinicDB")
     images, masks = ("images", "masks") if (root / "images").is_dir() else ("Original", "Ground Truth")
@@ -120,10 +107,10 @@ def clinicdb(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet
     frames = [int("".join(filter(str.isdigit, case)) or 0) for case in cases["case"]]
     sequences = [sum(start <= frame for start in CLINICDB_STARTS) for frame in frames]
     cases = _split(cases.assign(group=[f"sequence {number:02d}" for number in sequences]), parameters)
-    return SegmentationSet("clinicdb", "Polyps (CVC-ClinicDB)", "polyp", cases, root, notes=["split by sequence"])
+    return SegmentationSet(name, "Polyps (CVC-ClinicDB)", "polyp", cases, root, notes=["split by sequence"])
 
 
-def drive(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+def drive(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     """DRIVE (Staal 2004), as published or as `images/`, `masks/`, `fov/`: 01-20 are the test, scored in the view."""
     root = located("DRIVE", "drive_native", "drive", "DRIVE")
     if (root / "images").is_dir():
@@ -146,10 +133,10 @@ def drive(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
         cases = pd.DataFrame(rows, columns=["case", "image", "masks", "fov", "annotator_2"]).dropna(axis=1, how="all")
     cases["split"] = ["test" if int(case[:2]) <= 20 else "train" for case in cases["case"]]
     notes = ["scored inside the field of view"]
-    return SegmentationSet("drive", "Fundus (DRIVE)", "vessels", cases.assign(group=cases["case"]), root, notes=notes)
+    return SegmentationSet(name, "Fundus (DRIVE)", "vessels", cases.assign(group=cases["case"]), root, notes=notes)
 
 
-def stare(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+def stare(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     """STARE (Hoover 2000): `images/`, `labels-ah/`, `labels-vk/` with `.ppm` or `.ppm.gz`; ah is the truth."""
     root = located("STARE", "stare", "STARE")
     cases = pairs_in(root / "images", root / "labels-ah", root)
@@ -157,10 +144,10 @@ def stare(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
         second = pairs_in(root / "images", root / "labels-vk", root).set_index("case")["masks"]
         cases["annotator_2"] = [second[case][0] for case in cases["case"]]
     cases = _split(cases.assign(group=cases["case"]), parameters)
-    return SegmentationSet("stare", "Fundus (STARE)", "vessels", cases, root)
+    return SegmentationSet(name, "Fundus (STARE)", "vessels", cases, root)
 
 
-def chase_db1(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+def chase_db1(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     """CHASE_DB1 (Fraz 2012): `Image_01L.jpg`, `_1stHO.png`, `_2ndHO.png`; both eyes of a child stay together."""
     root = located("CHASE_DB1", "chase_db1", "CHASEDB1", "CHASE_DB1")
     images = sorted(root.glob("Image_*.jpg"))
@@ -168,4 +155,4 @@ def chase_db1(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSe
     cases["masks"] = [[f"{case}_1stHO.png"] for case in cases["case"]]
     cases["annotator_2"] = [f"{case}_2ndHO.png" for case in cases["case"]]
     cases["group"] = [f"child {case[6:8]}" for case in cases["case"]]
-    return SegmentationSet("chase_db1", "Fundus (CHASE_DB1)", "vessels", _split(cases, parameters), root)
+    return SegmentationSet(name, "Fundus (CHASE_DB1)", "vessels", _split(cases, parameters), root)

@@ -6,18 +6,20 @@ that no order of the files decides: a selection is a set of weights.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from nbhelpers.errors import UserError
-from nbhelpers.segmentation.evaluation import COVARIATES, group_weights, wide
+from nbhelpers.metrics.bootstrap import group_codes
+from nbhelpers.metrics.intervals import percentile_interval
+from nbhelpers.segmentation.evaluation import COVARIATES, wide
 
 Floats = NDArray[np.float64]
 
 A, B, THIRD = "specialist", "omnimodel", "third"
+ENDS = {"a": A, "b": B}
 # How hard a case is by a selection: low is hard. Each takes both models' Dice.
 BY_SCORES = {"specialist": (1.0, 0.0), "omnimodel": (0.0, 1.0), "mean": (0.5, 0.5)}
 
@@ -90,6 +92,14 @@ def _difference(a: Floats, b: Floats, by: tuple[float, float] | Floats, share: f
     return means(b, weights) - means(a, weights)
 
 
+def group_weights(groups: Sequence[str], n_resamples: int, seed: int) -> Floats:
+    """How often each case is drawn when whole groups are, float64 `(n_resamples, n)`."""
+    codes = group_codes(groups, len(groups))
+    count = int(codes.max()) + 1
+    drawn = np.random.default_rng([seed, 73]).multinomial(count, np.full(count, 1 / count), size=n_resamples)
+    return drawn[:, codes].astype(np.float64)
+
+
 def comparison_table(
     scores: pd.DataFrame,
     covariates: pd.DataFrame,
@@ -103,14 +113,7 @@ def comparison_table(
 
     Intervals come from resamples of whole groups, in each of which the cases are chosen anew. `hd95_a` and `hd95_b`
     are means over the chosen cases.
-
-    Raises
-    ------
-    UserError
-        For a share that is no share.
     """
-    if not 0 < share < 0.5:
-        raise UserError(f"extreme_share = {share}", "parameters", "use a share between 0 and 0.5, such as 0.05")
     rows = []
     for dataset in scores["dataset"].unique():
         table, hd95 = wide(scores, dataset, threshold), wide(scores, dataset, threshold, "hd95")
@@ -120,22 +123,26 @@ def comparison_table(
             a, b = table.loc[kept, A].to_numpy(), table.loc[kept, B].to_numpy()
             used = by if isinstance(by, tuple) else by[kept]
             drawn = group_weights(groups[table.index[kept]].tolist(), n_resamples, seed)
-            distances = hd95.loc[kept, [A, B]].to_numpy().T
             for extreme in ("all",) if name == "all" else ("hard", "easy"):
-                whole = extreme == "all"
-                ease = _ease(a, b, used)
-                weights = np.ones((1, len(a))) if whole else selected(ease, share, extreme)
-                resampled = drawn if whole else selected(ease, share, extreme, drawn)
-                spread = means(b, resampled) - means(a, resampled)
-                row = {"dataset": dataset, "selection": name, "extreme": extreme, "n": round(weights.sum())}
-                row |= {"mean_a": means(a, weights)[0], "mean_b": means(b, weights)[0]}
-                row |= {"difference": row["mean_b"] - row["mean_a"]}
-                row |= dict(zip(("ci_low", "ci_high"), np.quantile(spread, [0.025, 0.975]), strict=True))
-                null = (float("nan"),) * 2 if whole else swap_test(a, b, used, share, extreme, swaps, seed)[1:]
-                row |= dict(zip(("swap_null", "swap_p"), null, strict=True))
-                row |= dict(zip(("hd95_a", "hd95_b"), (means(d, weights)[0] for d in distances), strict=True))
-                rows.append(row)
+                row, weights = _compared(a, b, used, share, extreme, swaps, seed)
+                resampled = drawn if extreme == "all" else selected(_ease(a, b, used), share, extreme, drawn)
+                ends = percentile_interval(means(b, resampled) - means(a, resampled))
+                row |= dict(zip(("ci_low", "ci_high"), ends, strict=True))
+                row |= {f"hd95_{end}": means(hd95.loc[kept, who].to_numpy(), weights)[0] for end, who in ENDS.items()}
+                rows.append({"dataset": dataset, "selection": name, **row})
     return pd.DataFrame(rows)
+
+
+def _compared(
+    a: Floats, b: Floats, by: tuple[float, float] | Floats, share: float, extreme: str, swaps: int, seed: int
+) -> tuple[dict[str, object], Floats]:
+    """Means of both models on a selection beside its swap test (`all` has none), and the selection's weights."""
+    whole = extreme == "all"
+    weights = np.ones((1, len(a))) if whole else selected(_ease(a, b, by), share, extreme)
+    row: dict[str, object] = {"extreme": extreme, "n": round(weights.sum())}
+    row |= {"mean_a": means(a, weights)[0], "mean_b": means(b, weights)[0], "difference": means(b - a, weights)[0]}
+    null = (float("nan"),) * 2 if whole else swap_test(a, b, by, share, extreme, swaps, seed)[1:]
+    return row | dict(zip(("swap_null", "swap_p"), null, strict=True)), weights
 
 
 def _selections(table: pd.DataFrame, covariates: pd.DataFrame) -> dict[str, tuple[float, float] | Floats]:
@@ -162,11 +169,8 @@ def seeds_table(scores: pd.DataFrame, threshold: int, share: float, swaps: int, 
             a, b = table[A].to_numpy(), table[other].to_numpy()
             for name, by in (("first seed", (1.0, 0.0)), ("other seed", (0.0, 1.0))):
                 for extreme in ("hard", "easy"):
-                    weights = selected(_ease(a, b, by), share, extreme)
-                    row = {"dataset": dataset, "other": other, "chosen by": name, "extreme": extreme}
-                    row |= {"mean_a": means(a, weights)[0], "mean_b": means(b, weights)[0]}
-                    observed, null, p = swap_test(a, b, by, share, extreme, swaps, seed)
-                    rows.append(row | {"difference": observed, "swap_null": null, "swap_p": p})
+                    row = _compared(a, b, by, share, extreme, swaps, seed)[0]
+                    rows.append({"dataset": dataset, "other": other, "chosen by": name, **row})
     return pd.DataFrame(rows)
 
 

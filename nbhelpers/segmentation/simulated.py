@@ -18,21 +18,14 @@ from nbhelpers.simulator.truth import LESION_BIT, LUNGS_BIT, pack_truth
 
 PHYSICS = {"train": "hospital_b", "test": "hospital_a"}
 SIZE = 128
+TARGETS = {
+    "simulated_lungs": ("Lungs (simulated)", "lungs", LUNGS_BIT),
+    "simulated_lesions": ("Lesions (simulated)", "lesion", LESION_BIT),
+}
 
 
-def lungs(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
-    """The visible lung field of films of another hospital."""
-    return _films("simulated_lungs", "Lungs (simulated)", "lungs", LUNGS_BIT, parameters, run_folder)
-
-
-def lesions(parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
-    """The opacities on the same films, all of which have one."""
-    return _films("simulated_lesions", "Lesions (simulated)", "lesion", LESION_BIT, parameters, run_folder)
-
-
-def _films(
-    name: str, title: str, target: str, bit: int, parameters: Mapping[str, Any], run_folder: Path
-) -> SegmentationSet:
+def films(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+    """Films of another hospital than the training films': the visible lung field, or the opacities, which all have."""
     root = run_folder / "07_segmentation" / "simulated"
     rng = np.random.default_rng([int(parameters.get("seed", 0)), 9])
     counts = {"train": int(parameters["simulated_training_films"]), "test": int(parameters["simulated_test_films"])}
@@ -43,16 +36,15 @@ def _films(
             rows.append({"case": f"{split}_{number:04d}", "split": split, "label": "pneumonia", **seeds})
     cases = pd.DataFrame(rows)
     cases["image"] = [f"{row['case']}_{row['pair_seed']}.png" for row in rows]
-    missing = [
-        row | {"image": image}
-        for row, image in zip(rows, cases["image"], strict=True)
-        if not (root / f"truth_{image}").is_file()
+    missing: list[dict[Any, Any]] = [
+        row for row in cases.to_dict("records") if not (root / f"truth_{row['image']}").is_file()
     ]
     drawn = map_rows(partial(_draw, folder=root), missing, int(parameters.get("workers", 0)))
     for _ in progress(drawn, desc="drawing films", total=len(missing), unit="film"):
         pass
     cases["masks"] = [[f"truth_{image}"] for image in cases["image"]]
     cases["group"] = cases["case"]
+    title, target, bit = TARGETS[name]
     return SegmentationSet(name, title, target, cases, root, simulated=True, bits=bit)
 
 

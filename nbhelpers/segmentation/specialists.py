@@ -46,11 +46,11 @@ def answer(
     spec: str,
     name: str,
     role: str,
-    stage_folder: Path,
+    folder: Path,
     parameters: Mapping[str, Any],
     seed: int,
 ) -> Answers:
-    """A specialist's maps of a set's test cases, written below `maps/<dataset>/<name>/` of the stage's folder.
+    """A specialist's maps of a set's test cases, written below `maps/<dataset>/<name>/` of the stage's `folder`.
 
     Parameters
     ----------
@@ -65,7 +65,7 @@ def answer(
     cases = found.part("test")
     if route == "masks":
         return from_folder(name, role, rest, brought(rest, found.name), [case["case"] for case in cases])
-    made = Answers(name, role, rest or route, stage_folder / "maps" / found.name / name)
+    made = Answers(name, role, rest or route, folder / "maps" / found.name / name)
     if route == "annotator_2":
         made.title, made.swept = "second annotator", False
         for case in cases:
@@ -78,13 +78,14 @@ def answer(
     if route == "train":
         network = rest or OWN_DEFAULT[found.thin]
         segmenter = _trained(found, network, size, parameters, seed, device, f"{found.name} {name}")
-        segmenter.save(stage_folder / "networks" / found.name / name)
-        maps: Iterable[Pixels] = segmenter.predict((found.image(case) for case in cases), device)
+        segmenter.save(folder / "networks" / found.name / name)
         made.title = f"{network}, seed {seed}"
     elif route == "smp":
-        maps = segmenters.load(user_path(rest), size).predict((found.image(case) for case in cases), device)
-    else:
-        maps = _mask2former(user_path(rest), (found.image(case) for case in cases), device)
+        segmenter = segmenters.load(user_path(rest), size)
+    images = (found.image(case) for case in cases)
+    maps = (
+        _mask2former(user_path(rest), images, device) if route == "mask2former" else segmenter.predict(images, device)
+    )
     for case, shares in progress(zip(cases, maps, strict=True), desc=f"{name} draws", total=len(cases), unit="case"):
         made.write(case["case"], shares)
     return made
@@ -99,13 +100,9 @@ def _trained(
     gray = all((image == image[..., :1]).all() for image in images)
     colour = "green" if found.thin else "gray" if gray else "rgb"
     segmenter = segmenters.build(network, colour, 0 if found.thin else size, seed)
-    settings = FitSettings(
-        epochs=int(parameters["specialist_epochs"]),
-        batch_size=int(parameters["specialist_batch"]),
-        learning_rate=float(parameters["specialist_learning_rate"]),
-        crop=CROP if found.thin else 0,
-        upright=found.target in ("lungs", "lesion"),
-    )
+    epochs, batch, rate = (parameters[f"specialist_{name}"] for name in ("epochs", "batch", "learning_rate"))
+    upright = found.target in ("lungs", "lesion")
+    settings = FitSettings(int(epochs), int(batch), float(rate), CROP if found.thin else 0, upright=upright)
     segmenters.fit(segmenter, images, masks, settings, seed, device, desc)
     return segmenter
 
@@ -123,14 +120,12 @@ def _mask2former(folder: Path, images: Iterable[Pixels], device: Device) -> Iter
         do = "pip install transformers, and give a folder that its save_pretrained wrote"
         raise UserError(f"Mask2Former cannot be loaded: {why}", str(folder), do) from None
     torch.nn.Module.to(model, device.torch).eval()
-    foreground = model.config.num_labels - 1
+    foreground = int(model.config.num_labels or 1) - 1
     for image in images:
         with torch.inference_mode():
             inputs = processor(images=image, return_tensors="pt").to(device.torch)
             out = model(pixel_values=inputs["pixel_values"], pixel_mask=inputs.get("pixel_mask"))
             classes = out.class_queries_logits.softmax(-1)[..., :-1]
-            shares = torch.einsum("bqc,bqhw->bchw", classes, out.masks_queries_logits.sigmoid())[
-                :, foreground : foreground + 1
-            ]
+            shares = torch.einsum("bq,bqhw->bhw", classes[..., foreground], out.masks_queries_logits.sigmoid())[:, None]
             grown = torch.nn.functional.interpolate(shares, image.shape[:2], mode="bilinear", align_corners=False)
         yield (grown[0, 0].clamp(0, 1) * 255).round().byte().cpu().numpy()

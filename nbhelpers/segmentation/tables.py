@@ -34,18 +34,9 @@ def data_sets(sets: Mapping[str, SegmentationSet]) -> pd.DataFrame:
 
 def models(answers: Mapping[str, Sequence[Answers]]) -> pd.DataFrame:
     """Who draws: a row a data set and model, with its role and what stands behind it."""
-    rows = [
-        {
-            "dataset": name,
-            "model": model.name,
-            "role": model.role,
-            "what": model.title,
-            "stand_in": model.title == STAND_IN,
-        }
-        for name, drawn in answers.items()
-        for model in drawn
-    ]
-    return pd.DataFrame(rows)
+    drawn = [(name, model) for name, models in answers.items() for model in models]
+    rows = [(name, model.name, model.role, model.title, model.title == STAND_IN) for name, model in drawn]
+    return pd.DataFrame(rows, columns=["dataset", "model", "role", "what", "stand_in"])
 
 
 def model_titles(answers: Mapping[str, Sequence[Answers]]) -> dict[str, str]:
@@ -61,53 +52,58 @@ def kinds(scores: pd.DataFrame) -> pd.DataFrame:
     return table.assign(mask=~table["answer_kind"].isin(NO_MASK))
 
 
-def overall(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+def _told(column: pd.Series, form: str) -> list[str]:
+    return ["" if value != value else form.format(value) for value in column]
+
+
+def overall(table: pd.DataFrame, names: Mapping[str, str], shown: Mapping[str, str]) -> pd.DataFrame:
     """All cases, a row a data set and model; differences are to the specialist on the same cases."""
-    shown = pd.DataFrame(
+    return pd.DataFrame(
         {
-            "data": [names[name] for name in table["dataset"]],
-            "model": table["model"],
+            "data": table["dataset"].map(names),
+            "model": [shown.get(name, name) for name in table["model"]],
             "n": table["n"],
             "Dice": in_words(interval, table, ("dice", "dice_low", "dice_high")),
-            "median": table["median"].map("{:.3f}".format),
-            "missed": table["missed"].map("{:.0%}".format),
+            "median": _told(table["median"], "{:.3f}"),
+            "missed": _told(table["missed"], "{:.0%}"),
             "minus specialist": in_words(difference, table, ("difference", "difference_low", "difference_high")),
-            "won": ["" if value != value else f"{value:.0%}" for value in table["won"]],
+            "won": _told(table["won"], "{:.0%}"),
             "with a mask": table["answered"],
-            "Dice of those": table["dice_answered"].map("{:.3f}".format),
-            "after best shift": table["dice_shifted"].map("{:.3f}".format),
+            "Dice of those": _told(table["dice_answered"], "{:.3f}"),
+            "after best shift": _told(table["dice_shifted"], "{:.3f}"),
         }
     )
-    return shown
 
 
-def distances(table: pd.DataFrame, names: Mapping[str, str], definition: str) -> pd.DataFrame:
+def distances(table: pd.DataFrame, names: Mapping[str, str], shown: Mapping[str, str], definition: str) -> pd.DataFrame:
     """HD95 in pixels and as a share of the diagonal, NSD and clDice; the header says which HD95."""
     return pd.DataFrame(
         {
-            "data": [names[name] for name in table["dataset"]],
-            "model": table["model"],
-            f"HD95 {definition}, px": table["hd95"].map("{:.1f}".format),
-            "share of diagonal": table["hd95_share"].map("{:.1%}".format),
-            "both masks there": [f"{value:.1f} (n = {n})" for value, n in table[["hd95_both", "n_both"]].to_numpy()],
-            "NSD": table["nsd"].map("{:.3f}".format),
-            "clDice": ["" if value != value else f"{value:.3f}" for value in table["cldice"]],
+            "data": table["dataset"].map(names),
+            "model": [shown.get(name, name) for name in table["model"]],
+            f"HD95 {definition}, px": _told(table["hd95"], "{:.1f}"),
+            "share of diagonal": _told(table["hd95_share"], "{:.1%}"),
+            "both masks there": [
+                f"{value:.1f} (n = {n:.0f})" for value, n in table[["hd95_both", "n_both"]].to_numpy()
+            ],
+            "NSD": _told(table["nsd"], "{:.3f}"),
+            "clDice": _told(table["cldice"], "{:.3f}"),
         }
     )
 
 
-def comparison(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
+def comparison(table: pd.DataFrame, names: Mapping[str, str], omnimodel: str) -> pd.DataFrame:
     """Selections beside what the swap test expects of two exchangeable models."""
     return pd.DataFrame(
         {
-            "data": [names[name] for name in table["dataset"]],
+            "data": table["dataset"].map(names),
             "chosen by": table["selection"],
             "cases": table["extreme"],
             "n": table["n"],
-            "specialist": table["mean_a"].map("{:.3f}".format),
-            "omnimodel": table["mean_b"].map("{:.3f}".format),
-            "omnimodel - specialist": in_words(difference, table, ("difference", "ci_low", "ci_high")),
-            "by selection alone": ["" if value != value else f"{value:+.3f}" for value in table["swap_null"]],
+            "specialist": _told(table["mean_a"], "{:.3f}"),
+            omnimodel: _told(table["mean_b"], "{:.3f}"),
+            "difference": in_words(difference, table, ("difference", "ci_low", "ci_high")),
+            "by selection alone": _told(table["swap_null"], "{:+.3f}"),
             "swap p": [p_text(value) for value in table["swap_p"]],
         }
     )
@@ -116,10 +112,9 @@ def comparison(table: pd.DataFrame, names: Mapping[str, str]) -> pd.DataFrame:
 def published() -> pd.DataFrame:
     """The study's own tables, for reference: other cases, other models."""
     rows = [
-        {"task": TITLES[name], "cases": extreme, "specialist": row.specialist}
-        | {"Dice, specialist": row.dice[extreme][0], "Dice, omnimodel": row.dice[extreme][1]}
-        | {"HD95, specialist": row.hd95[extreme][0], "HD95, omnimodel": row.hd95[extreme][1]}
+        (TITLES[name], extreme, row.specialist, *row.dice[extreme], *row.hd95[extreme])
         for name, row in PUBLISHED.items()
         for extreme in ("hard", "easy")
     ]
-    return pd.DataFrame(rows)
+    measures = ("Dice, specialist", "Dice, omnimodel", "HD95, specialist", "HD95, omnimodel")
+    return pd.DataFrame(rows, columns=["task", "cases", "specialist", *measures])

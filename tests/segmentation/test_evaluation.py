@@ -98,12 +98,6 @@ def test_all_cases_are_told_with_and_without_missing_answers(scored) -> None:
     assert omnimodel["difference_low"] <= omnimodel["difference"] <= omnimodel["difference_high"]
 
 
-def test_resamples_draw_whole_groups() -> None:
-    weights = evaluation.group_weights(["a", "a", "b", "c"], 300, 0)
-    assert (weights[:, 0] == weights[:, 1]).all()
-    assert weights[:, 1:].sum(1) == pytest.approx(np.full(300, 3.0))
-
-
 def test_covariates_are_those_of_the_truth(scored) -> None:
     table = evaluation.covariate_table(scored[0]).set_index("case")
     assert "c04" not in table.index, "an empty truth has none"

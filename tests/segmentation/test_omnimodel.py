@@ -21,6 +21,7 @@ from segmentation.segmentation_fixture import photo, written_set
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini import purchases
 from nbhelpers.image_models.ledger import replay, spent
+from nbhelpers.metrics.overlap import dice
 from nbhelpers.segmentation import evaluation, omnimodel
 from nbhelpers.segmentation.answers import RATIOS, Answers, padded
 from nbhelpers.segmentation.datasets import SegmentationSet
@@ -30,6 +31,7 @@ PARAMETERS = {
     "gemini_requests_per_minute": 0,
     "gemini_budget_usd": 100.0,
     "gemini_attempts": 2,
+    "send_patient_films_to": ["gemini"],
 }
 pytestmark = pytest.mark.usefixtures("key")
 
@@ -86,6 +88,10 @@ def by_case(
 def picture_reply(call: Call, kind: str) -> Reply:
     if kind in REPLIES:
         return REPLIES[kind][0](call.prompt)
+    if kind == "draft alone":
+        whole = image_body(drawn(call))
+        whole["candidates"][0]["content"]["parts"][0]["thought"] = True
+        return Reply(body=body(whole))
     if kind == "draft first":
         whole = image_body(drawn(call, "inverted"))
         parts = whole["candidates"][0]["content"]["parts"]
@@ -126,8 +132,17 @@ def test_each_kind_of_answer_ends_as_it_must(tmp_path: Path, serve: Callable[...
     )
     for case, (_, kind) in KINDS.items():
         row = scores.loc["omnimodel", case, 127]
-        if kind in ("text_only", "refused", "missing", "draft_only"):
+        if kind in ("text_only", "refused", "missing"):
             assert row["dice"] == 0 and row["hd95_share"] == 1
+    draft = scores.loc["omnimodel", "c10", 127]["dice"]
+    assert 0 < draft == pytest.approx(dice(made.read("c10", (96, 96)) > 127, found.truth(found.part("test")[10])))
+    table = evaluation.overall_table(scores.reset_index(), 127, 50).set_index("model").loc["omnimodel"]
+    counted = [case for case, (_, kind) in KINDS.items() if kind not in ("text_only", "refused", "missing")]
+    values = scores.loc["omnimodel"].xs(127, level="threshold")["dice"]
+    assert table["dice"] == pytest.approx(values.mean()), "a draft is scored, since no other picture came"
+    assert table["answered"] == 8 and table["dice_answered"] == pytest.approx(
+        values[[case for case in counted if case != "c10"]].mean()
+    ), "and is left out where only answers count"
     soft = [scores.loc["omnimodel", "c01", level]["dice"] for level in (127, 240)]
     assert soft[0] != soft[1], "a soft edge is read differently above 240"
     wanted = guess(found.image(found.part("test")[1]))
@@ -247,9 +262,25 @@ def test_an_inverted_answer_is_turned_only_where_that_was_said_before(tmp_path: 
         assert ((made.read(case["case"], truth.shape) > 127) == (truth if turn else ~truth)).mean() > 0.99
 
 
-def test_each_target_has_a_prompt_and_ones_own_goes_first(tmp_path: Path) -> None:
-    found = written_set(tmp_path, 1, target="polyp")
-    assert "polyp" in omnimodel.prompt_of(found, None) and omnimodel.prompt_of(found, "Mine.") == "Mine."
+def test_each_target_has_a_prompt_and_ones_own_goes_first(tmp_path: Path, serve: Callable[..., GeminiServer]) -> None:  # noqa: F811
+    found = written_set(tmp_path / "d", 1, target="polyp")
+    server = serve(lambda call: Reply(body=body(image_body(drawn(call)))))
+    for number, own in enumerate((None, "Mine.")):
+        asked(found, tmp_path / str(number), mask_prompt=own)
+    assert "polyp" in server.calls[0].prompt and server.calls[1].prompt == "Mine."
+
+
+def test_pictures_of_patients_go_nowhere_that_no_parameter_names(
+    tmp_path: Path,
+    serve: Callable[..., GeminiServer],  # noqa: F811
+) -> None:
+    found, server = written_set(tmp_path / "d", 2), serve()
+    for spec in ("gemini", "gemini_json"):
+        with pytest.raises(UserError, match=r"send_patient_films_to: \[gemini\]"):
+            asked(found, tmp_path / "s", spec=spec, send_patient_films_to=[])
+    assert server.calls == [] and not (tmp_path / "s").exists()
+    omnimodel.check_sending("gemini", "simulated_lungs", [])  # nobody stands behind these
+    omnimodel.check_sending("stand_in", "busi", [])
 
 
 def test_an_unknown_omnimodel_is_refused(tmp_path: Path) -> None:

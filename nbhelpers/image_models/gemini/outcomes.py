@@ -9,7 +9,7 @@ import email.utils
 import json
 import re
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -47,7 +47,8 @@ class Outcome:
 
     kind: str  # a key of `OUTCOMES`
     detail: str = ""  # what the service said, in a line
-    data: bytes | None = None  # the image as it came; of a `corrupt` one what its base64 held, if that could be read
+    # The image as it came; of a `corrupt` one what its base64 held, if that could be read; of a draft alone the draft.
+    data: bytes | None = None
     more: tuple[bytes, ...] = ()  # further images of the same reply, as they came
     wait: float | None = None  # seconds that the service asks to wait
     billed: bool | None = True  # by its usage (True), nothing (False), or not known (None): then at the estimate
@@ -82,18 +83,7 @@ def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
     }
     messages = "; ".join(str(entry["finishMessage"]) for entry in candidates if entry.get("finishMessage"))
     reason = ", ".join(reasons) + (f": {messages}" if messages else "")
-    good: list[bytes] = []
-    broken: list[tuple[str, bytes | None]] = []
-    for encoded in _images(candidates):
-        data: bytes | None = None
-        try:
-            data = _bytes(encoded)
-            if sniff_format(data) is None:
-                raise UserError("the image is of no known format")
-            decode(data)
-            good.append(data)
-        except UserError as error:
-            broken.append((error.what, data))
+    good, broken = _decoded(_images(candidates))
     if good:
         return Outcome("ok", reason, good[0], tuple(good[1:]), facts=facts)
     if broken:
@@ -107,8 +97,8 @@ def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
     text = " ".join(str(part["text"]) for part in _parts(candidates) if part.get("text"))
     if text:
         return Outcome("text_only", _line(text), facts=facts)
-    if any(_mapping(part).get("thought") for entry in candidates for part in _all_parts(entry)):
-        return Outcome("no_image", DRAFT_ALONE, facts=facts)
+    if drafts := _decoded(_images(candidates, drafts=True))[0]:
+        return Outcome("no_image", DRAFT_ALONE, drafts[-1], facts=facts)
     return Outcome("no_image", _line(reason) or "empty reply", facts=facts)
 
 
@@ -149,19 +139,32 @@ def _bytes(encoded: object) -> bytes:
         raise UserError(f"the image is no base64: {error}") from None
 
 
-def _parts(candidates: list[Any]) -> Iterator[Mapping[str, Any]]:
+def _parts(candidates: list[Any], drafts: bool = False) -> Iterator[Mapping[str, Any]]:
     for candidate in candidates:
-        for part in _all_parts(candidate):
-            if isinstance(part, Mapping) and not part.get("thought"):
+        for part in _list(_mapping(candidate.get("content")).get("parts")):
+            if isinstance(part, Mapping) and bool(part.get("thought")) == drafts:
                 yield part
 
 
-def _all_parts(candidate: Mapping[str, Any]) -> list[Any]:
-    return _list(_mapping(candidate.get("content")).get("parts"))
+def _decoded(images: Iterable[object]) -> tuple[list[bytes], list[tuple[str, bytes | None]]]:
+    """Of base64 images those that decode completely, and of the others what is wrong and what could be read."""
+    good: list[bytes] = []
+    broken: list[tuple[str, bytes | None]] = []
+    for encoded in images:
+        data: bytes | None = None
+        try:
+            data = _bytes(encoded)
+            if sniff_format(data) is None:
+                raise UserError("the image is of no known format")
+            decode(data)
+            good.append(data)
+        except UserError as error:
+            broken.append((error.what, data))
+    return good, broken
 
 
-def _images(candidates: list[Any]) -> Iterator[object]:
-    for part in _parts(candidates):
+def _images(candidates: list[Any], drafts: bool = False) -> Iterator[object]:
+    for part in _parts(candidates, drafts):
         inline = _mapping(part.get("inlineData") or part.get("inline_data"))
         if inline.get("data") is not None:
             yield inline["data"]

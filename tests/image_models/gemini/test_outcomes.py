@@ -15,6 +15,14 @@ def test_thought_part_is_never_taken_for_the_image():
     assert from_reply(draft).data == png("p")
 
 
+def test_a_draft_alone_is_no_answer_but_is_kept_the_last_that_decodes():
+    draft = json.loads(REPLIES["draft alone"][0]("p").body)
+    parts = draft["candidates"][0]["content"]["parts"]
+    parts.append({"thought": True, "inlineData": {"mimeType": "image/png", "data": "AAAA"}})
+    outcome = from_reply(draft)
+    assert outcome.kind == "no_image" and outcome.data == png("draft of p")
+
+
 def test_every_refusal_and_class_is_described():
     assert set(OUTCOMES) > REFUSALS and {kind for _, kind in REPLIES.values()} < set(OUTCOMES)
 
