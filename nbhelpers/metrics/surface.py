@@ -18,6 +18,8 @@ Floats = NDArray[np.float64]
 # `directed`: the larger of the two directions' 95th percentiles (Metrics Reloaded, MONAI); `pooled`: one percentile
 # over the distances of both directions (MedPy). On one pair of masks they give 24.3 and 11.0 pixels.
 DEFINITIONS = ("directed", "pooled")
+PAIRS = 2_000_000  # of outline pixels, up to which all are compared
+EXACT_SIDE = 1500  # pixels of the crop, up to which the terms of squared distances are exact in float32
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
@@ -67,8 +69,8 @@ def outline(mask: Mask) -> Mask:
 def surfaces(mask: Mask, truth: Mask) -> Surfaces:
     """Both directions' surface distances of two bool masks `(h, w)`; other shapes are a `UserError`.
 
-    Nearest neighbours in a k-d tree; a pixel that both outlines share is at distance 0 and is not looked for, which
-    saves most of the work where a mask is good.
+    Short outlines are compared pixel by pixel; for long ones the nearest neighbours are found in a k-d tree, except of
+    pixels that both outlines share, which saves most of the work where a mask is good.
     """
     if mask.shape != truth.shape or mask.ndim != 2:
         raise UserError(f"masks of shape {mask.shape} and {truth.shape} cannot be compared", "masks", "resize one")
@@ -79,12 +81,23 @@ def surfaces(mask: Mask, truth: Mask) -> Surfaces:
     a, b = (np.ascontiguousarray(values, dtype=np.uint8) for values in (mask, truth))
     left, top, width, height = cv2.boundingRect(cv2.bitwise_or(a, b))
     a, b = (_outline(values[top : top + height, left : left + width]) for values in (a, b))
+    if cv2.countNonZero(a) * cv2.countNonZero(b) <= PAIRS and max(width, height) <= EXACT_SIDE:
+        return Surfaces(*_all_distances(a, b), False, False, diagonal)
     return Surfaces(_distances(a, b), _distances(b, a), False, False, diagonal)
 
 
 def _outline(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     inside = cv2.erode(mask, _CROSS, borderType=cv2.BORDER_CONSTANT, borderValue=0.0)
     return mask ^ np.asarray(inside, dtype=np.uint8)
+
+
+def _all_distances(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Floats, Floats]:
+    """Both directions at once: `|p|^2 - 2 p.q + |q|^2` of all pairs is one product of matrices."""
+    p, q = (cv2.findNonZero(values).reshape(-1, 2).astype(np.float32) for values in (a, b))
+    left = np.column_stack([-2 * p, (p * p).sum(1), np.ones(len(p), np.float32)])
+    right = np.column_stack([q, np.ones(len(q), np.float32), (q * q).sum(1)])
+    squares = left @ right.T
+    return np.sqrt(squares.min(1), dtype=np.float64), np.sqrt(squares.min(0), dtype=np.float64)
 
 
 def _distances(from_: NDArray[np.uint8], to: NDArray[np.uint8]) -> Floats:
