@@ -1,9 +1,12 @@
 # One rule a notebook, training once per arm. `make run` calls this; on a cluster, call it through the same command:
 #   python -m nbhelpers run params/mine.yaml --executor slurm --jobs 20
-# Executed notebooks are logs, not outputs: Snakemake keeps a log when its job fails.
+# Executed notebooks are logs, not outputs: Snakemake keeps a log when its job fails. Parameters are functions, since in
+# plain text a user's `{x}` would be taken for a wildcard.
+from urllib.parse import unquote
+
 from nbhelpers.pipeline.plan import Plan
 
-plan = Plan(config.get("parameters", "params/demo.yaml"))
+plan = Plan(unquote(config.get("parameters", "params/demo.yaml")))
 CORES = max(1, min(workflow.cores or 8, 8))
 
 
@@ -48,7 +51,7 @@ rule prompting:
     log:
         plan.notebooks("01_prompting"),
     params:
-        plan.trigger("01_prompting"),
+        lambda wildcards: plan.trigger("01_prompting"),
     threads: CORES
     shell:
         plan.command("01_prompting")
@@ -64,7 +67,7 @@ rule cropping:
     log:
         plan.notebooks("02_cropping"),
     params:
-        plan.trigger("02_cropping"),
+        lambda wildcards: plan.trigger("02_cropping"),
     threads: CORES
     shell:
         plan.command("02_cropping")
@@ -77,7 +80,7 @@ rule arms:
     output:
         plan.each_arm("02_cropping/arms/{arm}.csv"),
     params:
-        plan.arms_trigger(),
+        lambda wildcards: plan.arms_trigger(),
     shell:
         plan.command("arms")
 
@@ -114,7 +117,7 @@ rule external_validation:
     log:
         plan.notebooks("04_external_validation"),
     params:
-        plan.trigger("04_external_validation"),
+        lambda wildcards: plan.trigger("04_external_validation"),
     threads: CORES
     resources:
         accelerator=1,
@@ -133,7 +136,7 @@ rule interpretability:
     log:
         plan.notebooks("05_interpretability"),
     params:
-        plan.trigger("05_interpretability"),
+        lambda wildcards: plan.trigger("05_interpretability"),
     threads: CORES
     resources:
         accelerator=1,
@@ -166,6 +169,6 @@ rule report:
     output:
         "index.html",
     params:
-        plan.trigger("report"),
+        lambda wildcards: plan.trigger("report"),
     shell:
         plan.command("report")

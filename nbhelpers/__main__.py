@@ -1,6 +1,7 @@
 """The one command: `python -m nbhelpers run | fetch | checkpoint | handout`, each with `--help`.
 
-Exit codes: 0; 1 when a notebook stopped; 2 for bad input, each fault a line of what, where and what to do.
+Exit codes: 0; 1 when a notebook stopped; 2 for bad input, each fault a line of what, where and what to do; 128 and the
+signal's number when it was stopped.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from nbhelpers.errors import UserError
 from nbhelpers.runs import parameters
 
-INTERNAL = ("check", "arms", "notebook", "report")  # what the pipeline calls; not for typing
+INTERNAL = ("check", "arms", "notebook", "report", "snakemake")  # what the pipeline calls; not for typing
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -48,6 +49,9 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name)
         if name == "notebook":
             verb.add_argument("stage", choices=parameters.STAGES)
+        if name == "snakemake":
+            verb.add_argument("options", nargs=argparse.REMAINDER)
+            continue
         verb.add_argument("parameters")
         if name == "notebook":
             verb.add_argument("--arm")
@@ -90,6 +94,11 @@ def _do(chosen: argparse.Namespace) -> int:
 
             notebooks.watch_owner()
             notebooks.execute(chosen.stage, chosen.parameters, chosen.arm)
+        case "snakemake":
+            from nbhelpers.pipeline import jobs, notebooks
+
+            notebooks.watch_owner()
+            return jobs.call_snakemake(chosen.options)
         case "report":
             from nbhelpers.reporting import handout, report
             from nbhelpers.runs.stage import outputs_root
@@ -106,8 +115,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _do(_parser().parse_args(arguments))
     except UserError as error:
         print(*(f"error: {line}" for line in str(error).splitlines()), sep="\n", file=sys.stderr, flush=True)
-        return 2
+        return error.exit_code
     except KeyboardInterrupt:
+        print("error: interrupted", file=sys.stderr, flush=True)
         return 130
 
 

@@ -20,6 +20,8 @@ class UserError(Exception):
         What the reader can do now; may be empty.
     """
 
+    exit_code = 2  # of the command line
+
     def __init__(self, what: str, where: str = "", do: str = "") -> None:
         self.what, self.where, self.do = what, str(where), do
         super().__init__(what, self.where, do)

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 from nbhelpers.cropping.methods import crop_box
 from nbhelpers.errors import UserError
 from nbhelpers.films.film_set import FilmSet
-from nbhelpers.images.files import Gray, resize_gray
+from nbhelpers.images.files import Gray, check_film, resize_gray
 from nbhelpers.images.masks import Box
 from nbhelpers.runs.files import atomic_path, inside
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import outputs_root
 from nbhelpers.runs.tables import read_table, write_table
 
-VERSION = 3  # raised when decoding, cropping or resizing changes, so that older arrays are not taken
+VERSION = 4  # raised when decoding, cropping or resizing changes, so that older arrays are not taken
 BOX = ("crop_left", "crop_top", "crop_right", "crop_bottom")
 
 
@@ -101,9 +101,9 @@ def cache_key(film_set: FilmSet, crop: str) -> str:
     kept = film_set.films[~film_set.films["image_id"].isin(_left_out_before(film_set))]
     for name, path in zip(kept["image_id"], kept["path"], strict=True):
         try:
-            facts = (film_set.root / path).stat()
+            facts = inside(film_set.root, path).stat()
             digest.update(f"{name}\0{path}\0{facts.st_size}\0{facts.st_mtime_ns}\n".encode())
-        except OSError:
+        except (OSError, UserError):
             digest.update(f"{name}\0{path}\0missing\n".encode())
     return digest.hexdigest()[:16]
 
@@ -121,7 +121,7 @@ def _decode_all(film_set: FilmSet, arrays: dict[int, Path], index: Path, workers
 
     def decode(path: str) -> tuple[Box, dict[int, Gray]] | str:
         try:
-            image = film_set.read(inside(film_set.root, path))
+            image = check_film(film_set.read(inside(film_set.root, path)))
             box = crop_box(image, crop)
             image = image[box.top : box.bottom, box.left : box.right]
             return box, {size: resize_gray(image, size) for size in arrays}

@@ -19,7 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 from pydicom.encaps import get_frame
 from pydicom.errors import InvalidDicomError
+from pydicom.multival import MultiValue
+from pydicom.pixels import get_decoder
 from pydicom.pixels.processing import apply_modality_lut, apply_voi_lut
+from pydicom.uid import UID
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import MAX_PIXELS, Gray, to_gray
@@ -35,6 +38,11 @@ _HEADER = (
     *("ViewPosition", "PatientSex", "PatientAge", "PixelSpacing", "ImagerPixelSpacing"),
     *("Rows", "Columns", "PhotometricInterpretation", "BitsStored"),
 )
+_LOOK_UPS = {  # what an item of each must hold
+    "VOILUTSequence": ("LUTDescriptor", "LUTData"),
+    "ModalityLUTSequence": ("LUTDescriptor", "LUTData"),
+}
+_SCALES = ("RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth")
 _AGE = re.compile(r"(\d{1,4}(?:\.\d+)?)\s*([DWMY]?)")
 _YEARS = {"": 1.0, "Y": 1.0, "M": 1 / 12, "W": 7 / 365.25, "D": 1 / 365.25}
 _SEXES = {"F": "female", "FEMALE": "female", "M": "male", "MALE": "male"}
@@ -110,6 +118,7 @@ def read_film(path: Path | str, max_pixels: int = MAX_PIXELS) -> Gray:
         raise UserError("deflated DICOM is not read", where, "store the film in another transfer syntax")
     with _clear_errors(where):
         dataset = pydicom.dcmread(io.BytesIO(data))
+        _drop_what_says_nothing(dataset)
         _check_shape(dataset, where, max_pixels)
         pixels = _pixels(dataset, where)
         if pixels.ndim == 3:
@@ -156,6 +165,50 @@ def _first_number(text: str) -> float:
     return value if math.isfinite(value) and value > 0 else math.nan
 
 
+def _drop_what_says_nothing(dataset: pydicom.Dataset) -> None:
+    """Take out elements of the display pipeline that are empty or cannot hold: each then counts as absent."""
+    for keyword, needed in _LOOK_UPS.items():
+        if keyword in dataset:
+            items = [item for item in dataset[keyword].value or [] if all(_numbers(item, name) for name in needed)]
+            if items:
+                dataset[keyword].value = items
+            else:
+                del dataset[keyword]
+    for keyword in _SCALES:
+        if keyword in dataset and not _numbers(dataset, keyword):
+            del dataset[keyword]
+    pairs = [_numbers(dataset, name) for name in ("WindowCenter", "WindowWidth")]
+    linear = str(dataset.get("VOILUTFunction") or "LINEAR")
+    if "WindowWidth" in dataset and not (all(pairs) and pairs[1][0] >= (1 if linear == "LINEAR" else 1e-9)):
+        del dataset["WindowWidth"]  # PS3.3 C.11.2.1.2: at least 1, or above 0 for the other functions
+    if _numbers(dataset, "RescaleSlope") == [0.0]:
+        del dataset["RescaleSlope"]
+    allocated = int(dataset.get("BitsAllocated") or 0)
+    for keyword, usual in (
+        ("BitsStored", allocated),
+        ("HighBit", int(dataset.get("BitsStored") or allocated) - 1),
+        ("PixelRepresentation", 0),
+        ("SamplesPerPixel", 1),
+    ):
+        if dataset.get(keyword) is None:
+            setattr(dataset, keyword, usual)
+    for keyword in ("PresentationLUTShape", "VOILUTFunction", "NumberOfFrames", "PixelPaddingValue"):
+        if keyword in dataset and dataset[keyword].is_empty:
+            del dataset[keyword]
+
+
+def _numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
+    """The values of an element as finite numbers; empty when it is absent, empty, or holds anything else."""
+    try:
+        value = dataset[keyword].value
+        if isinstance(value, bytes):
+            return [1.0] if value else []  # a look-up table as it stands
+        found = [float(one) for one in (value if isinstance(value, MultiValue | list | tuple) else [value])]
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        return []
+    return found if all(map(math.isfinite, found)) else []
+
+
 def _check_shape(dataset: pydicom.Dataset, where: str, max_pixels: int) -> None:
     if "PixelData" not in dataset:
         raise UserError("DICOM file without pixels, or cut short", where, "replace the file")
@@ -173,7 +226,14 @@ def _check_shape(dataset: pydicom.Dataset, where: str, max_pixels: int) -> None:
 
 
 def _pixels(dataset: pydicom.Dataset, where: str) -> NDArray[Any]:
-    if str(dataset.file_meta.get("TransferSyntaxUID", "")) not in _JPEG:
+    syntax = UID(str(dataset.file_meta.get("TransferSyntaxUID", "")))
+    if syntax.is_transfer_syntax and syntax.is_compressed and not get_decoder(syntax).is_available:
+        raise UserError(
+            f"its compression, {syntax.name}, has no decoder here",
+            where,
+            "pip install pylibjpeg pylibjpeg-libjpeg pylibjpeg-openjpeg, or store the film uncompressed",
+        )
+    if syntax not in _JPEG:
         return np.asarray(dataset.pixel_array)
     # The compressed image has a size of its own, and decoders allocate by that one.
     with Image.open(io.BytesIO(get_frame(dataset.PixelData, 0, number_of_frames=1))) as image:

@@ -8,14 +8,26 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageFile, UnidentifiedImageError
+from PIL import Image, ImageFile
 
 from nbhelpers.errors import UserError
 from nbhelpers.runs.files import inside, write_bytes
 
 MAX_PIXELS = 64_000_000  # a 40 MP detector fits; a decompression bomb does not
 SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
+MIN_SIDE = 32  # pixels; less shows no chest
 Gray = NDArray[np.uint8]
+
+_ORIENTATION, _PHOTOMETRIC, _WHITE_IS_ZERO = 274, 262, 0  # of TIFF 6.0 and EXIF
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 _SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"BM", "bmp"))
 
@@ -30,8 +42,9 @@ def sniff_format(data: bytes) -> str | None:
 
 
 def decode(data: bytes, where: str = "", max_pixels: int = MAX_PIXELS) -> Image.Image:
-    """Decode an image file's bytes completely; when they are none, or cut short, a `UserError` that names `where`.
+    """Decode an image file's bytes completely, turned as its orientation tag says and with bright as large values.
 
+    When they are none, are cut short, or hold several images, a `UserError` that names `where`.
     An image of more than `max_pixels` (width times height, of the header) is refused before it is decoded.
     """
     if sniff_format(data) is None:
@@ -40,14 +53,48 @@ def decode(data: bytes, where: str = "", max_pixels: int = MAX_PIXELS) -> Image.
         image = Image.open(io.BytesIO(data))
         if image.width * image.height > max_pixels:
             raise UserError(f"image of {image.width} x {image.height} is over {max_pixels} pixels", where, "resize it")
+        frames = getattr(image, "n_frames", 1)
+        if frames > 1 and image.format != "MPO":  # a telephone's picture with its own preview behind it
+            raise UserError(f"{frames} images in one file", where, "give one image a file")
         # Another library may have set this; a half-decoded film must never pass as a film.
         ImageFile.LOAD_TRUNCATED_IMAGES = False
         image.load()
-    except UserError:
+        return _upright(_dark_is_zero(image))
+    except (UserError, MemoryError):
         raise
-    except (UnidentifiedImageError, OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f"image cannot be decoded: {error}", where, "replace or remove the file") from None
-    return image
+    except Exception as error:  # broken bytes make decoders raise nearly anything
+        message = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"image cannot be decoded: {message}", where, "replace or remove the file") from None
+
+
+def _dark_is_zero(image: Image.Image) -> Image.Image:
+    """The image with bright as large values; Pillow turns TIFFs of 8 bits whose white is zero, and no deeper ones."""
+    if (
+        image.format != "TIFF"
+        or not _is_deep(image)
+        or getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) != _WHITE_IS_ZERO
+    ):
+        return image
+    values = np.asarray(image)
+    turned = -values if values.dtype.kind == "f" else np.invert(values)
+    upright = Image.fromarray(turned.astype(np.int32) if turned.dtype.kind == "i" else turned)
+    upright.info = image.info
+    upright.getexif().update({_ORIENTATION: image.getexif().get(_ORIENTATION, 1)})
+    return upright
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as its orientation tag says that it is to be seen; one that cannot be read counts as absent."""
+    try:
+        orientation = image.getexif().get(_ORIENTATION, 1)
+    except Exception:  # a broken block of metadata says nothing of the pixels
+        return image
+    turn = _TURNS.get(orientation)
+    return image if turn is None else image.transpose(turn)
+
+
+def _is_deep(image: Image.Image) -> bool:
+    return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
 def read_image(path: Path | str, max_pixels: int = MAX_PIXELS) -> Image.Image:
@@ -74,16 +121,31 @@ def copy_original(data: bytes, folder: Path, name: str) -> str:
 
 
 def to_gray(image: Image.Image) -> Gray:
-    """Luminance as uint8 `(height, width)`; 16-bit and floating images are stretched from their own range."""
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+    """Luminance as uint8 `(height, width)`, what is transparent on black.
+
+    16-bit and floating images are stretched from their own range; a `UserError` when a value is not finite.
+    """
+    if _is_deep(image):
         values = np.asarray(image, dtype=np.float32)
+        if not np.isfinite(values).all():
+            raise UserError("image with values that are not finite", do="replace or remove the file")
         low, high = float(values.min()), float(values.max())
         return ((values - low) * (255.0 / max(high - low, 1e-6))).astype(np.uint8)
-    if image.mode in ("RGBA", "LA", "PA", "P"):
+    if image.mode in ("RGBA", "LA", "PA", "P") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, rgba)
     return np.asarray(image.convert("L"), dtype=np.uint8).copy()
+
+
+def check_film(image: Gray, where: str = "") -> Gray:
+    """The picture, unless it can hold no film: a side under `MIN_SIDE` pixels, or one value nearly everywhere."""
+    if min(image.shape) < MIN_SIDE:
+        raise UserError(f"no film: {image.shape[1]} x {image.shape[0]} pixels", where, "replace or remove the file")
+    low, high = np.percentile(image, (1, 99))
+    if high - low < 2:
+        raise UserError("no film: blank", where, "replace or remove the file")
+    return image
 
 
 def read_gray(path: Path | str, max_pixels: int = MAX_PIXELS) -> Gray:

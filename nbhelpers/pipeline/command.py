@@ -11,19 +11,23 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import yaml
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.ledger import NOT_YET
-from nbhelpers.pipeline.notebooks import OWNER, say
+from nbhelpers.pipeline.jobs import supervise
+from nbhelpers.pipeline.notebooks import say
 from nbhelpers.pipeline.plan import Plan
-from nbhelpers.runs import parameters
+from nbhelpers.runs import home, parameters
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root
 
 ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}  # Snakemake's: other machines may do the work
 DRY = {"-n", "--dry-run", "--dryrun"}  # Snakemake's: say what would be run
+BROUGHT_BY = {"images": ("01", "02"), "scores": ("03", "04"), "all": ("05",)}  # beginnings of the stages' names
+PATIENCE_S = 60.0  # what notebooks may take to end when the run is stopped, besides requests that are paid
 FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake's: run again what is up to date
 
 
@@ -78,25 +82,32 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
     values = parameters.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
     with only_run(folder):
+        home.settle(outputs_root())
         # A copy is run, not the file itself: an edit while it runs must not reach half of the notebooks.
         frozen = folder / "parameters.yaml"
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
         if not frozen.is_file() or frozen.read_text(encoding="utf-8") != text:
             write_bytes(frozen, text.encode())
-        os.environ[OWNER] = f"{socket.gethostname()}:{os.getpid()}"
         # This library, whatever else is installed: notebooks run in other folders than this one.
         known = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(parameters.ROOT), *([known] if known else [])])
         report = folder / "index.html"
         say(values["run"], f"{parameter_file} -> {folder}")
         before = report.stat().st_mtime_ns if report.is_file() else None
+        stale = Plan(frozen).made_otherwise()
+        for path, differing in stale.items():
+            told = ", ".join(f"{name} {was} (now {now})" for name, (was, now) in differing.items())
+            say(values["run"], f"{path.removesuffix('/run.json')} was made with {told}: it is run again")
         # In three calls, since Snakemake plans by what may change: only with the images, and then the scores, there
         # does it see that they are what they were, and leaves be what depends on them.
         dry = not DRY.isdisjoint(options)
         at_once = dry or not FORCED.isdisjoint(options)
         for target in ("all",) if at_once else ("images", "scores", "all"):
-            more = ["--forcerun", "prompting"] if target == "images" and may_still_come(folder) else []
-            code = snakemake(frozen, target, [*options, *more])
+            again = [path for path in stale if at_once or path[:2] in BROUGHT_BY[target]]
+            if target == "images" and may_still_come(folder):
+                again.append("01_prompting/run.json")
+            more = ["--forcerun", *again] if again else []
+            code = snakemake(frozen, target, [*more, *options])  # of two lists to force, the user's holds
             if code:
                 return code
         if dry:
@@ -118,13 +129,15 @@ def may_still_come(folder: Path) -> bool:
 
 
 def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
-    """Call Snakemake on one target; returns its exit code."""
-    from snakemake.cli import main as snakemake_main
-
-    local = [] if "--executor" in options else ["--cores", "all", "--resources", "accelerator=1"]
+    """Call Snakemake on one target, in a process of its own; returns its exit code."""
+    values = parameters.load(parameter_file)
+    elsewhere = not ELSEWHERE.isdisjoint(options)
+    local = [] if elsewhere else ["--cores", "all", "--resources", "accelerator=1"]
     arguments = [
         target,  # first, since an option of several values would take it for one more
-        *("--snakefile", str(parameters.ROOT / "Snakefile"), "--config", f"parameters={parameter_file}"),
+        *("--snakefile", str(parameters.ROOT / "Snakefile")),
+        # Snakemake reads it as YAML, without its quotes: a path may hold "#" or ": ".
+        *("--config", f"parameters={quote(str(parameter_file))}"),
         # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
         *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
         *("--max-checksum-file-size", "500MB"),
@@ -132,8 +145,6 @@ def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
         *local,
         *options,
     ]
-    try:
-        snakemake_main(arguments)
-    except SystemExit as stop:
-        return stop.code if isinstance(stop.code, int) else 1
-    return 0
+    patience = PATIENCE_S + values["gemini_deadline_s"] * ("gemini" in str(values["arms"]))
+    os.environ.pop("SNAKEMAKE_PROFILE", None)  # of another project; this one's is named by an option
+    return supervise([sys.executable, "-m", "nbhelpers", "snakemake", *arguments], values["run"], patience, elsewhere)

@@ -6,23 +6,70 @@ import contextlib
 import logging
 import os
 import re
+import signal
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FrameType
 from typing import Any, NoReturn
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks.checkpoints import parse_name
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import write_bytes
-from nbhelpers.runs.stage import duration, notebook_name, outputs_root
+from nbhelpers.runs.stage import OWNER, duration, notebook_name, outputs_root
 
-OWNER = "NBHELPERS_PIPELINE_OWNER"  # "<host>:<pid>" of the pipeline that started this notebook
+STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a terminal, a system or a cluster sends to end a job
 # Progress bars are written to standard error, which nbconvert paints as if it were an error.
 _QUIET = '[data-mime-type="application/vnd.jupyter.stderr"] { background: none !important; color: #777; }'
 _BAR = re.compile(r"\d+%\||\d+(it|\w+) ?\[\d+:\d+")
 _NOTHING_YET = re.compile(r" 0%\||\b0[a-z]+ \[")
+
+
+class Stopped(UserError):
+    """The user, or the system, asked for an end."""
+
+    def __init__(self, number: int, what: str) -> None:
+        super().__init__(what, do="the same command goes on")
+        self.exit_code = 128 + number
+
+
+class Interruption:
+    """A notebook's end as asked for by a signal: its kernel is interrupted, once, and no further cell begins.
+
+    The kernel ends by itself: what it does at an interrupt, such as to wait for images that are paid, it may finish.
+    """
+
+    def __init__(self) -> None:
+        self.number = 0
+
+    def ask(self, number: int, _: FrameType | None = None) -> None:
+        """Take a signal; a second one changes nothing, since one that goes to a whole group comes twice."""
+        import psutil
+
+        if not self.number:
+            self.number = number
+            for kernel in psutil.Process().children():
+                with contextlib.suppress(psutil.Error):
+                    kernel.send_signal(signal.SIGINT)
+
+    def before_cell(self, **_: Any) -> None:
+        """Begin no cell after it."""
+        if self.number:
+            raise KeyboardInterrupt
+
+
+@contextlib.contextmanager
+def heeding(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
+    """Hand the signals that ask this process to stop to a handler, in place of ending it."""
+    before = {number: signal.signal(number, handler) for number in STOPPING}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)
 
 
 class ProgressLines:
@@ -80,6 +127,7 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
         the notebook as far as it came, with the error in it, is kept and named.
     """
     import papermill
+    from nbclient.exceptions import DeadKernelError
 
     values = parameters.load(parameter_file)
     source = parameters.NOTEBOOKS / f"{stage}.ipynb"
@@ -97,32 +145,41 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
 
     started = time.perf_counter()
     say(label, "started")
-    failure: papermill.PapermillExecutionError | None = None
+    failure: BaseException | None = None
+    interruption = Interruption()
     try:
-        papermill.execute_notebook(
-            source,
-            target,
-            parameters=chosen,
-            progress_bar=False,
-            stderr_file=ProgressLines(label),
-            cwd=parameters.ROOT,
-            autosave_cell_every=60,
-            extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
-            # Of a bar that was redrawn, the copy keeps the last line; the log above has seen each.
-            coalesce_streams=True,
-        )
-    except papermill.PapermillExecutionError as error:
+        with heeding(interruption.ask):
+            papermill.execute_notebook(
+                *(
+                    str(path).replace("{", "{{").replace("}", "}}") for path in (source, target)
+                ),  # papermill formats them
+                parameters=chosen,
+                progress_bar=False,
+                stderr_file=ProgressLines(label),
+                cwd=parameters.ROOT,
+                autosave_cell_every=60,
+                extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
+                # Of a bar that was redrawn, the copy keeps the last line; the log above has seen each.
+                coalesce_streams=True,
+                on_cell_execute=interruption.before_cell,
+            )
+    except (papermill.PapermillExecutionError, DeadKernelError, KeyboardInterrupt) as error:
         failure = error
-    write_html(target)
+    if target.is_file():
+        write_html(target)
     if failure is not None:
-        raise UserError(
-            f"{label} stopped: {_reason(failure)}; as far as it came: {_shown(target.with_suffix('.html'))}"
-        )
+        as_far = f"as far as it came: {_shown(target.with_suffix('.html'))}"
+        if interruption.number:
+            name = signal.Signals(interruption.number).name
+            raise Stopped(interruption.number, f"{label} stopped by {name}; {as_far}")
+        raise UserError(f"{label} stopped: {_reason(failure)}; {as_far}")
     say(label, f"done in {duration(time.perf_counter() - started)}")
     return target
 
 
 def _reason(failure: Any) -> str:
+    if not hasattr(failure, "evalue"):
+        return "its kernel died, as happens when memory runs out (ask for fewer workers or a smaller batch)"
     message = " ".join(str(failure.evalue).split())
     return message if failure.ename == UserError.__name__ else f"{failure.ename}: {message}"
 

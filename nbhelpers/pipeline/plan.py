@@ -15,6 +15,7 @@ from typing import Any
 
 from nbhelpers.networks import checkpoints
 from nbhelpers.runs import parameters
+from nbhelpers.runs.files import read_json
 from nbhelpers.runs.stage import notebook_name, outputs_root, user_path
 
 # How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
@@ -64,7 +65,12 @@ class Plan:
         further = checkpoints.further_seeds(self.values["seed"], self.values["extra_seeds"]) if seeds else []
         names = [checkpoints.network_name(arm, seed) for arm in self.values["arms"] for seed in (None, *further)]
         trained = [f"03_training/{name}/{file}" for name in names for file in checkpoints.FILES]
-        return [*trained, *(os.path.relpath(path, self.folder) for path in own)]
+        return [*trained, *map(self._as_input, own)]
+
+    def _as_input(self, path: Path) -> str:
+        """A file outside the run's folder: relative, so that a checkout that was moved with its outputs is still up to
+        date, and with Snakemake's braces as they stand."""
+        return os.path.relpath(path, self.folder).replace("{", "{{").replace("}", "}}")
 
     def records(self) -> list[str]:
         """`run.json` of the stages that this experiment needs: without an arm, nothing is drawn and nothing trained."""
@@ -101,8 +107,7 @@ class Plan:
             cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
             source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
             found = {notebook} | library_files(source) | self._user_files(notebook)
-        # Relative, so that a checkout that was moved with its outputs is still up to date.
-        return sorted(os.path.relpath(path, self.folder) for path in found)
+        return sorted(map(self._as_input, found))
 
     def _user_files(self, notebook: Path) -> set[Path]:
         named = [
@@ -125,24 +130,48 @@ class Plan:
         """
         if stage == "report":
             return canonical({name: value for name, value in self.values.items() if name not in NOT_IN_RESULTS})
+        return canonical(self._depends_on(stage, network, self.values))
+
+    def _depends_on(self, stage: str, network: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
         arm, seed = (None, None) if network is None else checkpoints.parse_name(network)
         declared = parameters.declared(parameters.NOTEBOOKS / f"{stage}.ipynb")
-        chosen = {name: self.values[name] for name in declared if self._matters(name)}
+        chosen = {name: values[name] for name in declared if self._matters(name)}
         if "arms" in chosen:
-            chosen["arms"] = self._arms_of(stage, arm)
+            chosen["arms"] = self._arms_of(stage, arm, values["arms"])
         if arm is not None:
             chosen["arm"], chosen["training_seed"] = arm, seed
-        return canonical(chosen)
+        return chosen
 
-    def _arms_of(self, stage: str, arm: str | None) -> Any:
-        arms: Mapping[str, Mapping[str, str]] = self.values["arms"]
+    @staticmethod
+    def _arms_of(stage: str, arm: str | None, arms: Mapping[str, Mapping[str, str]]) -> Any:
         if arm is not None:
-            return arms[arm]
+            return arms.get(arm)
         if stage == "01_prompting":
-            return sorted(self.sources)
+            return sorted({entry["source"] for entry in arms.values()})
         if stage == "02_cropping":
             return sorted({(entry["source"], entry["crop"]) for entry in arms.values()})
         return arms
+
+    def made_otherwise(self) -> dict[str, dict[str, tuple[Any, Any]]]:
+        """Results that were made with other parameters than the file's, as a notebook run by hand makes them.
+
+        Returns
+        -------
+        dict
+            For each such `run.json`, by its path in the run's folder: parameter name to (what it was made with, what
+            the file says). Snakemake knows the values of its own calls alone.
+        """
+        found = {}
+        for path in sorted([*self.folder.glob("0*/run.json"), *self.folder.glob("03_training/*/**/run.json")]):
+            stage, *network = path.parent.relative_to(self.folder).parts
+            name = "/".join(network) or None
+            if stage not in parameters.STAGES or (network and network[0] not in self.values["arms"]):
+                continue
+            made = self.values | read_json(path)["parameters"]
+            before, now = (json.loads(canonical(self._depends_on(stage, name, of))) for of in (made, self.values))
+            if differing := {key: (before[key], now[key]) for key in now if before[key] != now[key]}:
+                found[path.relative_to(self.folder).as_posix()] = differing
+        return found
 
     def arms_trigger(self) -> str:
         """What the arms' own tables depend on besides their images."""

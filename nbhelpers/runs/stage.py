@@ -7,7 +7,9 @@ import importlib.metadata
 import os
 import platform
 import random
+import signal
 import subprocess
+import threading
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -18,7 +20,7 @@ import numpy as np
 
 from nbhelpers import __version__
 from nbhelpers.errors import UserError
-from nbhelpers.runs import parameters
+from nbhelpers.runs import home, parameters
 from nbhelpers.runs.files import atomic_path, sha256_file, write_json
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ PACKAGES = (
     *("torch", "timm", "scikit-learn", "numpy", "pandas", "opencv-python-headless"),
     *("google-genai", "grad-cam", "umap-learn"),
 )
+OWNER = "NBHELPERS_PIPELINE_OWNER"  # "<host>:<pid>" of the pipeline that started this process
 SHOWN = ("python", "torch", "timm", "scikit-learn")
 
 
@@ -199,7 +202,10 @@ def open_stage(name: str, namespace: Mapping[str, Any], part: str | None = None)
         raise UserError(
             f"cannot write there: {error.strerror}", str(folder), "check NBHELPERS_OUTPUTS and the disk"
         ) from None
+    home.settle(outputs_root())
     seed_everything(int(values.get("seed", 0)))
+    if os.environ.get(OWNER) and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a system sends it to all; the pipeline interrupts in its place
     return Stage(name, folder, run_folder, values, str(pick_device(values.get("device", "auto"))))
 
 

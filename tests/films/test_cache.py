@@ -50,11 +50,11 @@ def test_a_changed_film_or_another_crop_is_decoded_again(film_set, tmp_path):
     key = cache.cache_key(film_set, "none")
     assert cache.cache_key(film_set, "margins") != key
     before, _ = cache.film_array(film_set, 32, tmp_path)
-    write_png(film_set.root / "f3.png", np.full((60, 60), 200, np.uint8))
+    write_png(film_set.root / "f3.png", np.repeat(np.uint8([[40], [200]]), 30, axis=0).repeat(60, axis=1))
     os.utime(film_set.root / "f3.png", ns=(1, 1))
     assert cache.cache_key(film_set, "none") != key
     after, _ = cache.film_array(film_set, 32, tmp_path)
-    assert (after[3] == 200).all()
+    assert (after[3][:16] == 40).all() and (after[3][16:] == 200).all()
     np.testing.assert_array_equal(after[:3], before[:3])
 
 
@@ -138,3 +138,24 @@ def test_films_that_can_be_read_again_bring_every_size_up_to_date(film_set, tmp_
     for size, array in arrays.items():
         for image, path in zip(array, kept["path"], strict=True):
             np.testing.assert_array_equal(image, resize_gray(read_gray(film_set.root / path), size))
+
+
+def test_a_picture_that_holds_no_film_is_left_out_with_its_reason_and_the_rest_goes_on(film_set, tmp_path):
+    first, second = film_set.films["path"][:2]
+    write_png(film_set.root / first, np.full((90, 90), 130, np.uint8))
+    write_png(film_set.root / second, np.tile(np.arange(250, dtype=np.uint8), (3, 9)))
+    array, kept = cache.film_array(film_set, 32, tmp_path / "cache")
+    assert len(array) == len(kept) == len(film_set.films) - 2
+    assert list(film_set.excluded["reason"]) == ["unreadable: no film: blank", "unreadable: no film: 2250 x 3 pixels"]
+
+
+def test_a_film_listed_with_a_backslash_is_decoded_again_when_it_is_replaced(film_set, tmp_path):
+    (film_set.root / "sub").mkdir()
+    for path in film_set.films["path"]:
+        (film_set.root / path).rename(film_set.root / "sub" / path)
+    film_set.films["path"] = "sub\\" + film_set.films["path"]
+    before, _ = cache.film_array(film_set, 32, tmp_path / "cache")
+    name = film_set.films["path"].iloc[0].replace("\\", "/")
+    write_png(film_set.root / name, np.tile(np.arange(200, dtype=np.uint8), (150, 1)))
+    after, _ = cache.film_array(film_set, 32, tmp_path / "cache")
+    assert (before[0] != after[0]).any() and (before[1] == after[1]).all()

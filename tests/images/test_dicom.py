@@ -211,3 +211,56 @@ def test_any_cut_or_flipped_byte_gives_a_film_or_a_clear_error(tmp_path: Path) -
                 read(path)
             except UserError as error:
                 assert str(path) in str(error)
+
+
+EMPTY = {
+    "RescaleSlope": [None, 0, "nan"],
+    "RescaleIntercept": [None],
+    "WindowWidth": [None, 0, -3],
+    "WindowCenter": [None],
+    "VOILUTSequence": [None, Sequence([Dataset()])],
+    "ModalityLUTSequence": [None, Sequence([Dataset()])],
+    "VOILUTFunction": [None],
+    "PixelPaddingValue": [None],
+    "NumberOfFrames": [None],
+    "PixelRepresentation": [None],
+    "BitsStored": [None],
+    "HighBit": [None],
+    "SamplesPerPixel": [None],
+    "PixelSpacing": [None],
+    "PatientAge": [None],
+}
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(("keyword", "value"), [(name, value) for name, values in EMPTY.items() for value in values])
+@pytest.mark.parametrize("deep", [False, True])
+def test_an_empty_or_meaningless_element_counts_as_absent(
+    tmp_path: Path, keyword: str, value: object, deep: bool
+) -> None:
+    def film() -> Dataset:
+        made = fixture.dataset("a", DEEP if deep else RAMP, compressed=False)
+        if deep:
+            made.BitsStored, made.HighBit = 16, 15
+        return made
+
+    without, emptied = film(), film()
+    if keyword in ("WindowWidth", "WindowCenter"):
+        emptied.WindowCenter, emptied.WindowWidth = 128, 64
+    if keyword == "RescaleIntercept":
+        without.RescaleSlope = emptied.RescaleSlope = 2
+    setattr(emptied, keyword, value)
+    expected = dicom.read_film(written(tmp_path, without, "without.dcm"))
+    np.testing.assert_array_equal(dicom.read_film(written(tmp_path, emptied, "emptied.dcm")), expected)
+
+
+def test_a_compression_without_a_decoder_is_named_and_not_called_broken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    film = fixture.dataset("a", RAMP, compressed=False)
+    film.PixelData = encapsulate([b"\xff\x4f\xff\x51" + bytes(100)])
+    film["PixelData"].VR = "OB"
+    film.file_meta.TransferSyntaxUID = pydicom.uid.JPEG2000
+    monkeypatch.setattr(type(pydicom.pixels.get_decoder(pydicom.uid.JPEG2000)), "is_available", False)
+    with pytest.raises(UserError, match=r"JPEG 2000.* has no decoder here.*pylibjpeg"):
+        dicom.read_film(written(tmp_path, film))

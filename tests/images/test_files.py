@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import struct
 import zlib
@@ -136,3 +137,113 @@ def test_a_copy_is_named_by_its_bytes_and_written_once(tmp_path: Path) -> None:
             files.copy_original(bad, tmp_path, "other")
     with pytest.raises(UserError, match="leaves its folder"):
         files.copy_original(data, tmp_path, "../../film")
+
+
+def oriented(path: Path, orientation: int, suffix: str) -> Path:
+    """A picture with a bright left upper corner, stored so that its orientation tag brings that corner about."""
+    upright = np.zeros((40, 60), np.uint8)
+    upright[:10, :15] = 200
+    stored = {
+        1: upright,
+        2: upright[:, ::-1],
+        3: upright[::-1, ::-1],
+        4: upright[::-1],
+        5: upright.T,
+        6: np.rot90(upright),
+        7: upright[::-1, ::-1].T,
+        8: np.rot90(upright, -1),
+    }[orientation]
+    image = Image.fromarray(np.ascontiguousarray(stored))
+    exif = image.getexif()
+    exif[274] = orientation
+    image.save(path.with_suffix(suffix), exif=exif, **({"quality": 95} if suffix == ".jpg" else {}))
+    return path.with_suffix(suffix)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".webp", ".tif"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_a_picture_is_read_as_its_orientation_tag_says(tmp_path: Path, orientation: int, suffix: str) -> None:
+    film = files.read_gray(oriented(tmp_path / "a", orientation, suffix))
+    assert film.shape == (40, 60)
+    assert film[:8, :13].min() > 150 and film[14:].max() < 50 and film[:, 20:].max() < 50
+
+
+@pytest.mark.parametrize("deep", [np.uint8, np.uint16, np.float32])
+@pytest.mark.parametrize("orientation", [1, 6])
+def test_a_tiff_whose_white_is_zero_is_no_negative(tmp_path: Path, deep: type, orientation: int) -> None:
+    import tifffile
+
+    ramp = np.tile(np.arange(200), (50, 1)).astype(deep)
+    stored = np.iinfo(np.uint8).max - ramp if deep is np.uint8 else 200 - ramp
+    stored = np.rot90(stored) if orientation == 6 else stored
+    tifffile.imwrite(tmp_path / "a.tif", stored, photometric="miniswhite", extratags=[(274, "H", 1, orientation, True)])
+    film = files.read_gray(tmp_path / "a.tif").astype(int)
+    assert film.shape == (50, 200) and (np.diff(film[0]) >= 0).all() and film[0, -1] > film[0, 0] + 100
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("tag", "kind", "value"),
+    [(258, "H", 0), (259, "H", 99), (273, "I", 2**31), (277, "H", 7), (339, "H", 9), (322, "d", float("nan"))],
+)
+def test_a_broken_tag_is_a_clear_error_or_changes_nothing(tmp_path: Path, tag: int, kind: str, value: float) -> None:
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS, photometric="minisblack")
+    data = bytearray((tmp_path / "a.tif").read_bytes())
+    start = int.from_bytes(data[4:8], "little")
+    entries = [start + 2 + 12 * n for n in range(int.from_bytes(data[start : start + 2], "little"))]
+    entry = next((e for e in entries if int.from_bytes(data[e : e + 2], "little") == tag), entries[-1])
+    code = {"H": 3, "I": 4, "d": 12}[kind]
+    packed = struct.pack("<" + kind, value)[:4].ljust(4, b"\0")
+    data[entry : entry + 12] = struct.pack("<HHI", tag, code, 1) + packed
+    try:
+        assert files.to_gray(files.decode(bytes(data), "a.tif")).size
+    except UserError as error:
+        assert "a.tif" in str(error)
+
+
+def test_several_images_in_one_file_are_no_film(tmp_path: Path) -> None:
+    pages = [Image.fromarray(PIXELS), Image.fromarray(255 - PIXELS)]
+    for suffix in (".tif", ".gif", ".webp"):
+        pages[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=pages[1:])
+        with pytest.raises(UserError, match="2 images in one file"):
+            files.read_image(tmp_path / f"a{suffix}")
+
+
+def test_values_that_are_not_finite_are_refused() -> None:
+    values = np.ones((40, 40), np.float32)
+    values[3, 3] = np.nan
+    with pytest.raises(UserError, match="not finite"):
+        files.to_gray(Image.fromarray(values))
+
+
+@pytest.mark.parametrize(
+    "image", [np.zeros((64, 64)), np.full((64, 64), 7), np.ones((1, 1)), np.eye(2, 4000) * 9, np.eye(31, 64) * 200]
+)
+def test_a_picture_that_can_hold_no_film_is_refused(image: np.ndarray) -> None:
+    with pytest.raises(UserError, match="no film"):
+        files.check_film(image.astype(np.uint8))
+
+
+def test_what_is_transparent_is_black_in_every_mode() -> None:
+    clear = Image.new("LA", (40, 40), (200, 0))
+    assert files.to_gray(clear).max() == 0
+    paletted = Image.fromarray(PIXELS).convert("P")
+    paletted.info["transparency"] = 0
+    assert files.to_gray(paletted).shape == PIXELS.shape
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_whatever_is_mutated_gives_a_picture_or_a_clear_error(tmp_path: Path) -> None:
+    import tifffile
+
+    tifffile.imwrite(tmp_path / "a.tif", PIXELS.astype(np.uint16) * 200, compression="zlib")
+    samples = [encoded(PIXELS, kind) for kind in ("PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF")]
+    samples += [(tmp_path / "a.tif").read_bytes(), oriented(tmp_path / "b", 6, ".jpg").read_bytes()]
+    for number in range(1600):
+        data = bytearray(samples[number % len(samples)])
+        for place in RNG.integers(0, min(len(data), 400 if number % 2 else len(data)), 1 + number % 5):
+            data[place] = RNG.integers(256)
+        with contextlib.suppress(UserError):
+            files.to_gray(files.decode(bytes(data), "a"))

@@ -45,7 +45,7 @@ def test_images_that_may_still_come_are_asked_for_by_the_next_run(
         calls.clear()
         assert run(file, ["--keep-going"]) == 0
         told[status] = dict(calls)
-    again = ["--keep-going", "--forcerun", "prompting"]
+    again = ["--forcerun", "01_prompting/run.json", "--keep-going"]
     assert told["not yet: in a batch job"] == {"images": again, "scores": ["--keep-going"], "all": ["--keep-going"]}
     for status in ("ok", "given up: prompt_blocked"):
         assert all(options == ["--keep-going"] for options in told[status].values())
