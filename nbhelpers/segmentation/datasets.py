@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import importlib
-import io
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from PIL import Image
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.duplicates import near_duplicates, perceptual_hash, thumbnail_of
-from nbhelpers.images.files import MAX_PIXELS, decode, read_image
+from nbhelpers.images.files import decode, read_image
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.stage import data_root
 
@@ -89,21 +90,30 @@ class SegmentationSet:
 
 
 def read_rgb(path: Path) -> Pixels:
-    """An image file, gzipped or not, as uint8 RGB; TIFF falls back to OpenCV, where Pillow refuses its tags.
+    """An image file, gzipped or not, as uint8 RGB.
 
-    CVC-ClinicDB's TIFF files are tagged as grey with three samples: Pillow refuses them and OpenCV gives the red
-    channel alone, which is an error here.
+    CVC-ClinicDB's TIFF files are tagged as grey with three samples: Pillow refuses them, OpenCV gives the red channel
+    alone; scikit-image reads what is there.
     """
-    if path.suffix == ".gz":
-        data = gzip.decompress(path.read_bytes())
-        image = Image.open(io.BytesIO(data)) if data[:2] in (b"P5", b"P6") else decode(data, str(path))
-    elif path.suffix == ".ppm":
-        image = Image.open(path)
-    else:
-        image = read_image(path)
-    if image.width * image.height > MAX_PIXELS:
-        raise UserError(f"image of {image.width} x {image.height} pixels", str(path), "resize it")
-    return np.asarray(image.convert("RGB"))
+    try:
+        return np.asarray(_opened(path).convert("RGB"))
+    except UserError:
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise
+        from skimage import io
+
+        with contextlib.suppress(Exception):
+            pixels = io.imread(path)
+            if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3:
+                return np.asarray(pixels)
+        raise
+
+
+def _opened(path: Path) -> Image.Image:
+    if not path.name.endswith((".ppm", ".gz")):
+        return read_image(path)
+    data = path.read_bytes() if path.suffix == ".ppm" else gzip.decompress(path.read_bytes())
+    return Image.open(BytesIO(data)) if data[:1] == b"P" else decode(data, str(path))
 
 
 def to_gray(image: Pixels) -> Pixels:
@@ -114,17 +124,13 @@ def to_gray(image: Pixels) -> Pixels:
 def read_mask(path: Path) -> Mask:
     """A mask file as bool `(h, w)`: foreground is above half of the file's own maximum.
 
-    So 0/1, 0/255 and JPEG masks read alike. Alpha is dropped, and a palette's colours are read, not its numbers.
-
-    Raises
-    ------
-    UserError
-        When more than 2 % of the pixels lie between 10 % and 90 % of the maximum (a soft map is no mask), or all
-        pixels have one value that is not 0.
+    So 0/1, 0/255 and JPEG masks read alike. Alpha is dropped, and a palette's colours are read, not its numbers. More
+    than 2 % of the pixels between 10 % and 90 % of the maximum (a soft map is no mask), or one value everywhere that is
+    not 0, are a `UserError`.
     """
-    image = Image.open(io.BytesIO(gzip.decompress(path.read_bytes()))) if path.suffix == ".gz" else read_image(path)
-    if image.mode == "P" or image.mode in ("RGBA", "LA", "PA"):
-        image = image.convert("RGBA").convert("RGB") if image.mode != "LA" else image.convert("L")
+    image = _opened(path)
+    if image.mode in ("P", "PA", "RGBA", "LA"):
+        image = image.convert("L") if image.mode == "LA" else image.convert("RGBA").convert("RGB")
     values = np.asarray(image.convert("L") if image.mode in ("RGB", "1", "CMYK") else image, dtype=np.float32)
     largest = float(values.max(initial=0.0))
     if largest == 0:
@@ -169,11 +175,9 @@ def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmenta
     both = set(cases.loc[cases["split"] == "train", "group"]) & set(cases.loc[cases["split"] == "test", "group"])
     if both:
         raise UserError(f"group {min(both)!r} is in training and test", str(found.root), "split by patient or sequence")
-    most = int(parameters.get("segmentation_cases", 0))
-    if most:
+    if most := int(parameters.get("segmentation_cases", 0)):
         rng = np.random.default_rng([int(parameters.get("seed", 0)), 7])
-        test = cases.index[cases["split"] == "test"].to_numpy()
-        kept = rng.permutation(test)[:most]
+        kept = rng.permutation(cases.index[cases["split"] == "test"].to_numpy())[:most]
         found.cases = cases[(cases["split"] != "test") | cases.index.isin(kept)].reset_index(drop=True)
     return found
 

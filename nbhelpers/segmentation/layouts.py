@@ -68,8 +68,10 @@ def busi(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmenta
     found = SegmentationSet(name, "Breast ultrasound (BUSI)", "lesion", cases.assign(group=cases["case"]), root)
     cases = found.cases.assign(duplicate_of=twins(found))
     # A picture and its copies stay together, whatever their names say.
-    first = dict(zip(cases["case"], cases["duplicate_of"], strict=True))
-    cases["group"] = [first[case] or case for case in cases["case"]]
+    groups: dict[str, str] = {}
+    for case, earlier in zip(cases["case"], cases["duplicate_of"], strict=True):
+        groups[case] = groups.get(earlier, case)
+    cases["group"] = list(groups.values())
     found.cases = _split(cases, parameters)
     copies = int((cases["duplicate_of"] != "").sum())
     found.notes = [f"{copies} near-duplicates, kept on one side of the split", "patients are not published"]

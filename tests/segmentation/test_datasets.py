@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import tifffile
 from PIL import Image
 from segmentation.segmentation_fixture import disc, photo, write, written_set
 
 from nbhelpers.errors import UserError
+from nbhelpers.images.files import read_image
 from nbhelpers.segmentation import datasets, tables
 
 TRUTH = disc()
@@ -39,6 +41,17 @@ def test_alpha_is_dropped_and_a_palettes_colours_are_read(tmp_path: Path) -> Non
     Image.fromarray(TRUTH).save(tmp_path / "one_bit.png")
     for name in ("alpha", "palette", "one_bit"):
         assert (datasets.read_mask(tmp_path / f"{name}.png") == TRUTH).all(), name
+
+
+def test_a_colour_tiff_that_is_tagged_as_grey_keeps_its_colours(tmp_path: Path) -> None:
+    image = photo()
+    tifffile.imwrite(tmp_path / "1.tif", image, photometric="minisblack", planarconfig="contig")
+    with pytest.raises(UserError):
+        read_image(tmp_path / "1.tif")
+    assert (datasets.read_rgb(tmp_path / "1.tif") == image).all()
+    (tmp_path / "2.tif").write_bytes((tmp_path / "1.tif").read_bytes()[:500])
+    with pytest.raises(UserError, match="cannot be decoded"):
+        datasets.read_rgb(tmp_path / "2.tif")
 
 
 def test_a_gzipped_ppm_is_read(tmp_path: Path) -> None:
