@@ -28,7 +28,7 @@ FLOORS = ("all foreground", "centred disc")
 DISC_RADIUS = 0.3  # of the image's height
 # Covariates that no model touched, with the end of each that is hard.
 COVARIATES = {
-    **{"area": "low", "contrast": "low", "parts": "high", "edge_contact": "high", "vessel_width": "low"},
+    **{"area": "low", "contrast": "low", "vessel_width": "low", "parts": "high", "edge_contact": "high"},
     "quality": "low",
 }
 

@@ -43,7 +43,7 @@ def _legend(figure: Figure, handles: Sequence[Any], columns: int) -> Figure:
     return figure
 
 
-def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str) -> Figure:
+def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str, definition: str) -> Figure:
     """The study's table redrawn: Dice and HD95 of both models on the hardest and the easiest cases, by its own choice.
 
     Bars are this run's; above them stand the omnimodel's gap to the specialist, and the gap that choosing by the
@@ -64,7 +64,7 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str)
                 here.plot([place - 0.2, place + 0.2], values, "D", ms=5, mfc="white", mec="black")
         axes[0, column].set_title(in_lines(names[name]))
     axes[0, 0].set_ylabel("mean Dice")
-    axes[1, 0].set_ylabel("mean HD95 (px)")
+    axes[1, 0].set_ylabel(f"mean HD95, {definition} (px)")
     handles: list[Any] = [Patch(color=A_COLOUR, label="specialist"), Patch(color=B_COLOUR, label=omnimodel)]
     tasks = "; ".join(sorted({TITLES[TASK_OF[name]] for name in names if name in TASK_OF}))
     if tasks:
@@ -82,7 +82,7 @@ def _pairs(
         axes.bar(np.arange(len(rows)) + shift, rows[end], 0.36, color=fill)
     axes.set_xticks(range(len(rows)), labels)
     if gaps:
-        axes.set_ylim(0, 1.25)
+        axes.set(ylim=(0, 1.25), yticks=np.linspace(0, 1, 6))
         for place, row in enumerate(rows.to_dict("records")):
             told = f"gap {row['difference']:+.2f}\nby choice {row['swap_null']:+.2f}"
             axes.text(place, 1.05, told, ha="center", va="bottom", fontsize=7)

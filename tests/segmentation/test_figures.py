@@ -34,7 +34,7 @@ def texts(figure: Any) -> str:
 
 
 def test_figure_6_has_the_bars_of_the_published_selection_and_the_gap_of_choice_alone(found: dict[str, Any]) -> None:
-    figure = figures.figure_6(found["comparison"], found["names"], NAMED["omnimodel"])
+    figure = figures.figure_6(found["comparison"], found["names"], NAMED["omnimodel"], "directed")
     hard = found["comparison"].query("selection == 'specialist' and extreme == 'hard'").iloc[0]
     dice, hd95 = figure.axes[:2]
     heights = [bar.get_height() for bar in dice.patches]
@@ -46,10 +46,10 @@ def test_figure_6_has_the_bars_of_the_published_selection_and_the_gap_of_choice_
 
 def test_published_values_are_marks_on_sets_of_the_same_task_alone(found: dict[str, Any]) -> None:
     busi = found["comparison"].assign(dataset="busi")
-    figure = figures.figure_6(busi, {"busi": "Breast"}, "omnimodel")
+    figure = figures.figure_6(busi, {"busi": "Breast"}, "omnimodel", "pooled")
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
     assert list(marks[0].get_ydata()) == list(PUBLISHED["busi"].dice["hard"])
-    assert "other cases and models" in texts(figure)
+    assert "other cases and models" in texts(figure) and "HD95, pooled" in texts(figure)
 
 
 def test_overlay_colours_hit_missed_and_extra_apart_even_in_grey() -> None:
