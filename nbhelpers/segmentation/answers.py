@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import io
 import json
 import re
 from collections.abc import Mapping
@@ -15,7 +14,6 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import decode, read_gray, write_png
@@ -242,10 +240,3 @@ def _points(values: list[Any], box: list[float]) -> NDArray[np.float64] | None:
     both = [(order, ((order >= low) & (order <= high)).all(1).mean()) for order in (points, points[:, ::-1])]
     best, share = max(both, key=lambda pair: pair[1])
     return best if share >= 0.9 else None
-
-
-def as_png(image: Pixels) -> bytes:
-    """An image as the bytes of a PNG file, as a request holds it."""
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG", compress_level=1)
-    return buffer.getvalue()

@@ -175,10 +175,6 @@ def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmenta
     both = set(cases.loc[cases["split"] == "train", "group"]) & set(cases.loc[cases["split"] == "test", "group"])
     if both:
         raise UserError(f"group {min(both)!r} is in training and test", str(found.root), "split by patient or sequence")
-    if most := int(parameters.get("segmentation_cases", 0)):
-        rng = np.random.default_rng([int(parameters.get("seed", 0)), 7])
-        kept = rng.permutation(cases.index[cases["split"] == "test"].to_numpy())[:most]
-        found.cases = cases[(cases["split"] != "test") | cases.index.isin(kept)].reset_index(drop=True)
     return found
 
 

@@ -190,25 +190,3 @@ def sweep_table(scores: pd.DataFrame, sets: Mapping[str, SegmentationSet], most:
                 row = {"dataset": name, "model": title, "threshold": level, "n": len(values)}
                 rows.append(row | {"dice": float(np.mean(values)) if values else float("nan")})
     return pd.DataFrame(rows)
-
-
-def chosen_thresholds(scores: pd.DataFrame, threshold: int, seed: int = 0) -> pd.DataFrame:
-    """Dice at the stated threshold, at the paper's, and at one that is chosen on other cases than it is used on.
-
-    Groups fall in two halves; each half is read at the threshold that is best on the other.
-    """
-    rows = []
-    swept = scores[scores["role"] != "floor"]
-    for (name, model), cases in swept.groupby(["dataset", "model"], sort=False):
-        table = cases.pivot_table(index="case", columns="threshold", values="dice")
-        groups = cases.drop_duplicates("case").set_index("case")["group"][table.index]
-        names = np.random.default_rng([seed, 74]).permutation(np.sort(groups.unique()))
-        first = groups.isin(names[: len(names) // 2]).to_numpy()
-        row = {"dataset": name, "model": model, f"dice at {threshold}": table[threshold].mean()}
-        row["dice at 240"] = table[PAPER_THRESHOLD].mean() if PAPER_THRESHOLD in table else float("nan")
-        if first.any() and not first.all() and table.shape[1] > 1:
-            best = [table[~half].mean().idxmax() for half in (first, ~first)]
-            values = np.concatenate([table[first][best[0]].to_numpy(), table[~first][best[1]].to_numpy()])
-            row |= {"dice, chosen on the other half": values.mean(), "chosen": " and ".join(map(str, best))}
-        rows.append(row)
-    return pd.DataFrame(rows)

@@ -13,7 +13,6 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from nbhelpers.runs.stage import Stage
 from nbhelpers.segmentation.answers import NO_MASK, Answers
 from nbhelpers.segmentation.datasets import Mask, Pixels, SegmentationSet
 from nbhelpers.segmentation.evaluation import PAPER_THRESHOLD, wide
@@ -104,14 +103,6 @@ def paired_scatter(
         here.set_title(f"{in_lines(title)}\nabove the line: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
     axes[0, 0].set_ylabel(f"Dice, {omnimodel}")
     return figure
-
-
-def save_seeds(table: pd.DataFrame, names: Mapping[str, str], stage: Stage) -> None:
-    """Draw and save `seeds` as `figures/segmentation_seeds`; without a second seed, say so and draw nothing."""
-    if table.empty:
-        print("no figure: specialist_seeds is 1, or the specialist is not trained here")
-    else:
-        stage.save_figure(seeds(table, names), "segmentation_seeds")
 
 
 def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:

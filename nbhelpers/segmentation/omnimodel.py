@@ -22,17 +22,8 @@ from nbhelpers.image_models.originals import forget_arrivals
 from nbhelpers.images.files import read_image
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.progress import progress
-from nbhelpers.segmentation.answers import (
-    RATIOS,
-    Answers,
-    as_drawn,
-    as_png,
-    classify,
-    from_folder,
-    padded,
-    read_boxes,
-    unpadded,
-)
+from nbhelpers.segmentation import answers
+from nbhelpers.segmentation.answers import RATIOS, Answers, padded, unpadded
 from nbhelpers.segmentation.datasets import Pixels, SegmentationSet, to_gray
 from nbhelpers.segmentation.specialists import brought, check_route
 
@@ -82,7 +73,9 @@ def answer(found: SegmentationSet, spec: str, stage_folder: Path, parameters: Ma
     check_sending(spec, found.name, parameters.get("send_patient_films_to", ()))
     cases = found.part("test")
     if route == "masks":
-        return from_folder("omnimodel", "omnimodel", rest, brought(rest, found.name), [case["case"] for case in cases])
+        return answers.from_folder(
+            "omnimodel", "omnimodel", rest, brought(rest, found.name), [case["case"] for case in cases]
+        )
     made = Answers("omnimodel", "omnimodel", STAND_IN, stage_folder / "maps" / found.name / "omnimodel")
     turn = bool(parameters.get("mask_correct_inverted", False))
     if route != "stand_in":
@@ -109,9 +102,9 @@ def _ask(
     rows: dict[client.Request, list[Row]] = {}
     for case in found.part("test"):
         canvas, ratio = (found.image(case), "1:1") if as_text else padded(found.image(case))
-        image = as_png(canvas)
+        image = cv2.imencode(".png", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1].tobytes()
         asked = replace(settings.request, aspect_ratio=ratio, as_text=as_text)
-        configuration = asked.configuration | {"image": hashlib.sha256(image).hexdigest()}
+        configuration = asked.configuration | {"image": hashlib.sha256(canvas.tobytes()).hexdigest()}
         key = image_key(asked.model, asked.api_version, prompt, configuration, 0)
         rows.setdefault(asked, []).append(Row(case["case"], prompt, key, int(key[:7], 16), image))
     every = [row for part in rows.values() for row in part]
@@ -146,7 +139,7 @@ def _take(
     line = entry.ok or entry.last or {}
     if entry.ok and as_text:
         text = inside(folder, line["path"]).read_text(encoding="utf-8", errors="replace")
-        made.write(case, *read_boxes(text, image.shape))
+        made.write(case, *answers.read_boxes(text, image.shape))
     elif entry.ok or line.get("detail") == DRAFT_ALONE:
         path = line["path"] if entry.ok else line["spare"][-1]
         drawn = np.asarray(read_image(inside(folder, path)).convert("RGB"))
@@ -162,7 +155,7 @@ def keep(made: Answers, case: str, drawn: Pixels, image: Pixels, thin: bool, tur
     Every picture is scored as it came, read as grey; an `inverted` one is turned only where `turn` says so beforehand.
     """
     back = unpadded(drawn, image.shape)
-    looks = classify(back, image, thin)
+    looks = answers.classify(back, image, thin)
     gray = to_gray(back)
     made.write(case, 255 - gray if turn and looks == "inverted" else gray, kind or looks)
 
@@ -179,5 +172,5 @@ def stand_in(request: Pixels) -> Pixels:
     bright = gray > level
     rim = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
     size = min(RATIOS.values(), key=lambda size: abs(size[0] / size[1] - gray.shape[1] / gray.shape[0]))
-    drawn = as_drawn(~bright if rim.mean() > 0.5 else bright, size, 75, 1.5)
+    drawn = answers.as_drawn(~bright if rim.mean() > 0.5 else bright, size, 75, 1.5)
     return np.asarray(cv2.cvtColor(drawn, cv2.COLOR_GRAY2RGB), dtype=np.uint8)

@@ -141,10 +141,8 @@ def test_a_group_on_both_sides_and_an_unknown_name_stop_the_run(tmp_path: Path) 
         datasets.load("buzi", {}, tmp_path)
 
 
-def test_cases_can_be_limited_and_the_table_of_sets_counts_them(tmp_path: Path) -> None:
+def test_the_table_of_sets_counts_cases_and_empty_truths(tmp_path: Path) -> None:
     written_set(tmp_path, 12, empty=(0,))
-    parameters = {"segmentation_folder": str(tmp_path), "segmentation_test_share": 1.0, "segmentation_cases": 5}
-    found = datasets.load("folder", parameters, tmp_path)
-    assert tables.data_sets({"folder": found})["test_cases"].tolist() == [5]
-    whole = datasets.load("folder", parameters | {"segmentation_cases": 0}, tmp_path)
-    assert tables.data_sets({"folder": whole})["empty_truths"].tolist() == [1]
+    parameters = {"segmentation_folder": str(tmp_path), "segmentation_test_share": 1.0}
+    table = tables.data_sets({"folder": datasets.load("folder", parameters, tmp_path)})
+    assert table["test_cases"].tolist() == [12] and table["empty_truths"].tolist() == [1]

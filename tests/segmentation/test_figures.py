@@ -6,7 +6,6 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
-import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 from segmentation.segmentation_fixture import disc, photo
@@ -86,8 +85,3 @@ def test_sweep_curve_seeds_and_kinds_are_drawn(found: dict[str, Any], tmp_path: 
     assert len(seeds.axes[0].patches) == 8 and "two seeds" in texts(seeds)
     kinds = figures.answer_kinds(tables.kinds(found["scores"]), found["names"], NAMED["omnimodel"])
     assert sorted(bar.get_width() for bar in kinds.axes[0].patches)[0] == 1
-
-
-def test_without_a_second_seed_no_figure_is_drawn_and_that_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    figures.save_seeds(pd.DataFrame(), {}, None)  # type: ignore[arg-type]
-    assert "no figure" in capsys.readouterr().out
