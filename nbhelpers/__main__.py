@@ -36,7 +36,13 @@ def _parser() -> argparse.ArgumentParser:
     own.add_argument("--size", type=int, default=224, help="pixels along a side that it was trained on")
     own.add_argument("--channels", type=int, default=3, choices=(1, 3))
     own.add_argument("--standardise", default="imagenet", choices=("image", "imagenet"))
-    own.add_argument("--pneumonia", type=int, default=1, choices=(0, 1), help="which of two outputs is pneumonia")
+    own.add_argument(
+        *("--output", "--pneumonia"),
+        dest="pneumonia",
+        type=int,
+        help="which output is pneumonia, from 0: of two classes it is 1 if not given; of more, findings with a sigmoid "
+        "each, it must be given",
+    )
     own.add_argument("--init", default="random", choices=("random", "imagenet"), help="its untrained twin in 05")
     own.add_argument(
         "--validation", type=Path, help="CSV of label,score of your own validation set: chooses the threshold"

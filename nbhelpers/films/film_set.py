@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,6 +15,7 @@ import pandas as pd
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import Gray, read_gray
 from nbhelpers.images.masks import Box, Mask
+from nbhelpers.runs.files import sha256_file
 
 KNOWN = ("view", "sex", "age")  # what may be known of a film; empty where it is not
 COLUMNS = ("image_id", "path", "label", "patient_id", *KNOWN)
@@ -36,6 +39,25 @@ def read_film(path: Path) -> Gray:
     from nbhelpers.images import dicom
 
     return dicom.read_film(path) if dicom.is_dicom(path) else read_gray(path)
+
+
+def note_doubles(paths: Iterable[Path]) -> list[str]:
+    """A note when files of a set are byte for byte the same, as a copy of a folder within itself brings them about."""
+    by_size: dict[int, list[Path]] = {}
+    for path in paths:
+        with contextlib.suppress(OSError):
+            by_size.setdefault(path.stat().st_size, []).append(path)
+    groups: dict[str, list[Path]] = {}
+    for alike in by_size.values():
+        for path in alike if len(alike) > 1 else ():
+            with contextlib.suppress(OSError):
+                groups.setdefault(sha256_file(path), []).append(path)
+    doubled = [group for group in groups.values() if len(group) > 1]
+    if not doubled:
+        return []
+    first, second = doubled[0][:2]
+    films = sum(map(len, doubled)) - len(doubled)
+    return [f"{films:,} films are byte for byte others of the set, e.g. {second} and {first}: all are scored."]
 
 
 @dataclass
@@ -124,7 +146,12 @@ def _checked(films: pd.DataFrame, name: str, where: str) -> tuple[pd.DataFrame, 
         if len(lost):
             values = ", ".join(repr(value) for value in lost.value_counts().index[:5])
             notes.append(f"{len(lost):,} films have a {column} that is not understood ({values}): {column} unknown.")
-    films["age"] = pd.to_numeric(films["age"], errors="coerce")
+    years = pd.Series([_years(given) for given in films["age"]], index=films.index, dtype="float64")
+    lost = films["age"][years.isna() & films["age"].notna()].astype("str").str.strip()
+    if len(lost := lost[lost.ne("")]):
+        values = ", ".join(repr(value) for value in lost.value_counts().index[:5])
+        notes.append(f"{len(lost):,} films have an age that is no number of years ({values}): age unknown.")
+    films["age"] = years
     if films.empty:
         raise UserError(f"data set {name!r} holds no film", where, "check the folder")
     if not films["label"].isin((0, 1)).all():
@@ -136,6 +163,13 @@ def _checked(films: pd.DataFrame, name: str, where: str) -> tuple[pd.DataFrame, 
     if len(doubled):
         raise UserError(f"{len(doubled)} films share an image_id, e.g. {doubled.iloc[0]!r}", where, "make it unique")
     return films[[*COLUMNS, *(c for c in films if c not in COLUMNS)]], notes
+
+
+def _years(given: Any) -> float:
+    """An age in years: a number, DICOM's `045Y`, or either with a decimal comma; NaN for anything else."""
+    from nbhelpers.images.dicom import parse_age
+
+    return math.nan if pd.isna(given) else parse_age(str(given).replace(",", "."))
 
 
 def _named(text: object, known: Mapping[str, str]) -> str | None:

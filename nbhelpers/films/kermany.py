@@ -10,10 +10,11 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.films.film_set import FilmSet
+from nbhelpers.films.film_set import FilmSet, note_doubles
+from nbhelpers.films.layouts import find_below, subfolders
 from nbhelpers.runs.stage import data_root
 
-FOLDERS = ("kermany", "chest_xray", "kermany224")
+FOLDERS = ("kermany", "chest_xray", "kermany224", "chest-xray-pneumonia", "chestxray2017")
 SPLITS = ("train", "val", "test")
 LABELS = {"NORMAL": 0, "PNEUMONIA": 1}
 SUFFIXES = {".jpeg", ".jpg", ".png"}
@@ -27,8 +28,9 @@ _NUMBERED = re.compile(r"(?:NORMAL|BACTERIA|VIRUS)-(\d+)-", re.IGNORECASE)
 def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     """All films of the set, whatever their split: nothing is trained or chosen on any of them.
 
-    Looked for below `data/` (or `NBHELPERS_DATA`) as `kermany/`, `chest_xray/` or `kermany224/`, each with
-    `train/`, `val/`, `test/` (any of them), in these `NORMAL/` and `PNEUMONIA/` with JPEG or PNG files of any size.
+    Looked for below `data/` (or `NBHELPERS_DATA`) in the `FOLDERS`, as Kaggle, Mendeley and their archives name and
+    nest them: `train/`, `val/`, `test/` (any of them), in these `NORMAL/` and `PNEUMONIA/` with JPEG or PNG files of
+    any size; names count in any case.
 
     Raises
     ------
@@ -53,6 +55,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     unknown = int(films["patient_id"].isna().sum())
     if unknown:
         notes.append(f"{unknown} file names tell no patient; each such film counts as a patient of its own.")
+    notes += note_doubles(root / path for path in films["path"])
     return FilmSet(
         name="kermany",
         title="Chest X-Ray (Kermany)",
@@ -65,11 +68,10 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
 
 
 def find(data: Path) -> Path:
-    """The folder below `data` that holds the splits; the first of `FOLDERS`, also where an archive nests them."""
-    for name in FOLDERS:
-        for candidate in (data / name, data / name / "chest_xray"):
-            if any((candidate / split).is_dir() for split in SPLITS):
-                return candidate
+    """The folder below `data` that holds the splits: in one of `FOLDERS`, however deep its archive wraps them."""
+    found = find_below(data, FOLDERS, lambda folder: bool(_class_folders(folder)))
+    if found:
+        return found
     raise UserError(
         "data set 'kermany' is not found",
         f"{data} (looked for {', '.join(name + '/' for name in FOLDERS)})",
@@ -78,29 +80,41 @@ def find(data: Path) -> Path:
     )
 
 
+def _class_folders(root: Path) -> list[tuple[str, int, Path]]:
+    """Split, label and folder of each class of each split, the names in any case."""
+    return [
+        (split, LABELS[folder.name.upper()], folder)
+        for split in SPLITS
+        for outer in subfolders(root)
+        if outer.name.lower() == split
+        for folder in subfolders(outer)
+        if folder.name.upper() in LABELS
+    ]
+
+
 def list_films(root: Path) -> pd.DataFrame:
     """One row a file of the layout: `image_id, path, label, patient_id, view, split, kind`, in order of path.
 
     `kind` is bacteria or virus where the name tells it. All films are AP.
     """
     rows = []
-    for split in SPLITS:
-        for folder in sorted(p for p in (root / split).glob("*") if p.is_dir() and p.name.upper() in LABELS):
-            for path in sorted(folder.iterdir()):
-                # Archives made on a Mac hold a twin `._name` of each file, which is no image.
-                if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
-                    kind = re.search(r"bacteria|virus", path.name, re.IGNORECASE)
-                    rows.append(
-                        {
-                            "image_id": f"{split}-{path.stem}",
-                            "path": path.relative_to(root).as_posix(),
-                            "label": LABELS[folder.name.upper()],
-                            "patient_id": patient_of(path.name),
-                            "view": "AP",
-                            "split": split,
-                            "kind": kind[0].lower() if kind else None,
-                        }
-                    )
+    for split, label, folder in _class_folders(root):
+        for path in sorted(folder.iterdir()):
+            # Archives made on a Mac hold a twin `._name` of each file, which is no image.
+            if path.suffix.lower() in SUFFIXES and not path.name.startswith("."):
+                kind = re.search(r"bacteria|virus", path.name, re.IGNORECASE)
+                rows.append(
+                    {
+                        # The whole path: one stem can stand in both classes, and beside itself with another suffix.
+                        "image_id": path.relative_to(root).as_posix(),
+                        "path": path.relative_to(root).as_posix(),
+                        "label": label,
+                        "patient_id": patient_of(path.name),
+                        "view": "AP",
+                        "split": split,
+                        "kind": kind[0].lower() if kind else None,
+                    }
+                )
     if not rows:
         raise UserError("no film in NORMAL/ or PNEUMONIA/", str(root), "unpack the archive again")
     return pd.DataFrame(rows)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import zipfile
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
@@ -21,6 +22,7 @@ import pandas as pd
 from nbhelpers.errors import UserError
 from nbhelpers.films.cache import default_cache
 from nbhelpers.films.film_set import FilmSet, Truth
+from nbhelpers.films.layouts import find_below, subfolders
 from nbhelpers.images import dicom
 from nbhelpers.images.masks import Box, box_mask
 from nbhelpers.runs import stage
@@ -91,8 +93,9 @@ def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
     listed.loc[outside, "reason"] = "not in the cohort: " + listed.loc[outside, "class"]
     wanted = listed[listed["reason"] == ""]
     there = _files(root)
-    present = (wanted["image_id"] + ".dcm").isin(there)
+    present = wanted["image_id"].isin(there)
     films, missing = wanted[present].drop(columns="reason"), wanted[~present].assign(reason="file missing")
+    films["path"] = films["image_id"].map(there)
     headers = read_headers(films["path"], root, default_cache())
     films = films.reset_index(drop=True).join(headers)
     films["reason"] = ("unreadable: " + films["error"]).fillna("")
@@ -106,7 +109,7 @@ def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
     if implausible:
         notes.append(f"{implausible:,} films with an age over {dicom.OLDEST} years, or no age at all: age unknown")
     notes += patient_notes
-    if extra := there - set(listed["image_id"] + ".dcm"):
+    if extra := there.keys() - set(listed["image_id"]):
         notes.append(f"{len(extra):,} files in {IMAGES} are in no table and are not used")
     return FilmSet(
         name=name,
@@ -127,10 +130,13 @@ def _truth(film: Mapping[str, Any], size: int, box: Box) -> Truth:
 
 
 def find_root(data: Path) -> Path:
-    """The folder of the data set below `data`: the first of `FOLDERS` that is there."""
-    for name in FOLDERS:
-        if (data / name).is_dir():
-            return data / name
+    """The folder of the data set below `data`: in one of `FOLDERS`, however deep its archive wraps the tables."""
+    found = find_below(data, FOLDERS, lambda folder: _table_file(folder, LABELS) is not None)
+    found = found or next(
+        (data / name for name in FOLDERS if (data / name).is_dir()), None
+    )  # what it lacks is said later
+    if found:
+        return found
     raise UserError("data set rsna is not there", f"looked for {', '.join(FOLDERS)} in {data}", HOW_TO_GET)
 
 
@@ -228,7 +234,7 @@ def read_headers(paths: Iterable[str], root: Path, cache: Path, workers: int = 8
 
 
 def _read(root: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
-    path = next((path for path in (root / name, root / f"{name}.zip") if path.is_file()), None)
+    path = _table_file(root, name)
     if path is None:
         raise UserError("a table of the data set is missing", str(root / name), HOW_TO_GET)
     table = _read_csv(path)
@@ -238,12 +244,25 @@ def _read(root: Path, name: str, columns: tuple[str, ...]) -> pd.DataFrame:
     return table.dropna(subset=["patientId"])
 
 
+def _table_file(root: Path, name: str) -> Path | None:
+    return next((path for path in (root / name, root / f"{name}.zip") if path.is_file()), None)
+
+
 def _read_csv(path: Path) -> pd.DataFrame:
+    text = {name: "str" for pair in _PAIRS for name in pair}
     try:
-        return pd.read_csv(path, dtype={name: "str" for pair in _PAIRS for name in pair}, encoding="utf-8")
+        if path.suffix != ".zip":
+            return pd.read_csv(path, dtype=text, encoding="utf-8")
+        # A Mac puts a twin `__MACOSX/._name` beside each file, and pandas takes an archive of one file alone.
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if re.search(r"(^|/)[^./][^/]*\.csv$", name)]
+            if len(names) != 1:
+                raise UserError(f"{len(names)} tables in the archive", str(path), "download it again")
+            with archive.open(names[0]) as handle:
+                return pd.read_csv(handle, dtype=text, encoding="utf-8")
     except OSError as error:
         raise UserError(f"table cannot be read: {error.strerror or error}", str(path), "check the path") from None
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
+    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError, zipfile.BadZipFile) as error:
         raise UserError(f"not readable as CSV: {error}", str(path), "download it again") from None
 
 
@@ -254,11 +273,22 @@ def _boxes(labels: pd.DataFrame) -> pd.Series:
     return boxes.groupby(level=0).agg(lambda found: json.dumps(list(found)))
 
 
-def _files(root: Path) -> set[str]:
-    try:
-        return {entry.name for entry in os.scandir(root / IMAGES) if entry.name.endswith(".dcm")}
-    except OSError as error:
-        raise UserError(f"the films cannot be read: {error.strerror}", str(root / IMAGES), HOW_TO_GET) from None
+def _files(root: Path) -> dict[str, str]:
+    """Path below `root` of each film by its name: with the suffix in any case or without, in a folder twice nested."""
+    found: dict[str, str] = {}
+    folders = [folder for folder in subfolders(root) if folder.name.lower() == IMAGES]
+    if not folders:
+        raise UserError("the films cannot be read: No such file or directory", str(root / IMAGES), HOW_TO_GET)
+    for folder in [*folders, *(inner for outer in folders for inner in subfolders(outer))]:
+        below = folder.relative_to(root).as_posix()
+        try:
+            with os.scandir(folder) as entries:
+                names = sorted(entry.name for entry in entries if entry.name[0] not in "._" and not entry.is_dir())
+        except OSError as error:
+            raise UserError(f"the films cannot be read: {error.strerror}", str(folder), HOW_TO_GET) from None
+        for name in names:
+            found.setdefault(re.sub(r"\.dcm$", "", name, flags=re.IGNORECASE), f"{below}/{name}")
+    return found
 
 
 def _patients(image_ids: pd.Series, path: str | None, root: Path, cohort: str) -> tuple[pd.Series, list[str]]:

@@ -6,7 +6,7 @@ import http.client
 import pickle
 import threading
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,11 @@ from nbhelpers.errors import UserError
 from nbhelpers.runs.stage import user_path
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
+# Under what names training scripts keep a network's weights; an average along the training comes first.
+WRAPPERS = (
+    *("state_dict_ema", "model_ema", "ema_state_dict", "ema", "state_dict", "model_state_dict", "model", "net"),
+    *("net_state_dict", "network", "weights", "module", "params", "backbone"),
+)
 HUB_TIMEOUT = 10.0  # seconds to find out whether the weights' host answers
 INIT_CHOICES = "init is `imagenet`, `random`, or the path of a local weights file (.safetensors, .pth, .pt, .bin)"
 
@@ -95,22 +100,83 @@ def _unreachable(url: str, timeout: float) -> str | None:
 
 
 def read_weights(path: Path) -> dict[str, torch.Tensor]:
-    """Tensors of a weights file by name; a pickled file is read as tensors only, so no code in it can run."""
+    """Tensors of a weights file by name; a pickled file is read as tensors only, so no code in it can run.
+
+    Raises
+    ------
+    UserError
+        When it cannot be read so, holds no named tensors, or one of them is not finite.
+    """
+    broken = "replace the file, or save the weights again"
     try:
-        return timm.models.load_state_dict(str(path), weights_only=True)
-    except (RuntimeError, pickle.UnpicklingError, safetensors.SafetensorError, OSError, EOFError) as error:
-        reason = " ".join(str(error).split())[:200]
-    except (AttributeError, KeyError, TypeError, ValueError) as error:
-        reason = f"no named tensors in it ({error})"
-    raise UserError(f"weights cannot be read: {reason}", str(path), INIT_CHOICES)
+        if path.suffix == ".safetensors":
+            loaded: Any = safetensors.torch.load_file(path)
+        else:
+            loaded = torch.load(path, map_location="cpu", weights_only=True)
+    except MemoryError:
+        raise UserError("weights larger than this machine's memory", str(path), broken) from None
+    except Exception as error:  # broken bytes make the readers raise nearly anything
+        if isinstance(error, pickle.UnpicklingError) and "Unsupported" in str(error):
+            raise UserError(
+                "the file holds a pickled object beside its weights, and is not opened: that could run code in it",
+                str(path),
+                "save the weights alone, where the network is at hand: torch.save(model.state_dict(), 'weights.pth')",
+            ) from None
+        reason = " ".join(str(error).split(". ")[0].split())[:120]
+        raise UserError(f"weights cannot be read: {reason or type(error).__name__}", str(path), broken) from None
+    tensors = _tensors_in(loaded)
+    if not tensors:
+        held = ", ".join(map(str, loaded))[:120] if isinstance(loaded, dict) else type(loaded).__name__
+        raise UserError("no named tensors in it", str(path), f"it holds {held}; save the network's state_dict")
+    if odd := [name for name, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]:
+        raise UserError(
+            f"{len(odd)} of {len(tensors)} weights are not finite (NaN or infinite), e.g. {odd[0]}",
+            str(path),
+            "the training diverged: take an earlier state",
+        )
+    return tensors
+
+
+def _tensors_in(loaded: Any) -> dict[str, torch.Tensor]:
+    """The named tensors of what a training script saved: at its top, under one of the usual names, or the only ones."""
+    if not isinstance(loaded, Mapping):
+        return {}
+    inner = {str(name): _tensors_in(value) for name, value in loaded.items() if "optim" not in str(name)}
+    inner = {name: tensors for name, tensors in inner.items() if tensors}
+    for name in (*(name for name in WRAPPERS if name in inner), *(inner if len(inner) == 1 else ())):
+        return inner[name]
+    found = {str(name): value for name, value in loaded.items() if isinstance(value, torch.Tensor)}
+    return found if any(value.ndim for value in found.values()) else {}
+
+
+def without_prefix(weights: dict[str, torch.Tensor], wanted: Iterable[str]) -> dict[str, torch.Tensor]:
+    """The weights without what a wrapper put before their names (`module.`, `model.backbone.`), if it put anything.
+
+    The prefix is the one under which most of the wanted names are found; what lies elsewhere loses the part that it
+    shares with that prefix.
+    """
+    wanted = set(wanted)
+    prefixes = {""} | {
+        ".".join(name.split(".")[:depth]) + "." for name in weights for depth in range(1, name.count(".") + 1)
+    }
+    best = max(sorted(prefixes, key=len), key=lambda prefix: sum(prefix + name in weights for name in wanted))
+    if not best:
+        return weights
+    outer = best.split(".")[:-1]
+    renamed = {}
+    for name, value in weights.items():
+        parts = name.split(".")
+        shared = 0
+        while shared < len(outer) and shared < len(parts) - 1 and parts[shared] == outer[shared]:
+            shared += 1
+        renamed[".".join(parts[shared:])] = value
+    return renamed if len(renamed) == len(weights) else weights
 
 
 def create_from_file(backbone: str, path: Path, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
     """The network with the weights of a file; all of its weights but the head must be in it."""
-    weights = read_weights(path)
-    if not weights or not all(isinstance(value, torch.Tensor) for value in weights.values()):
-        raise UserError("the file holds no named tensors", str(path), INIT_CHOICES)
     fresh = create(backbone, seed, arguments)
+    weights = without_prefix(read_weights(path), fresh.state_dict())
     config = dict(getattr(fresh, "pretrained_cfg", None) or {})
     overlay: dict[str, Any] = {"state_dict": weights, "source": ""}
     head = weights.get(f"{config.get('classifier')}.weight")

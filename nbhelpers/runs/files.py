@@ -67,11 +67,16 @@ def inside(folder: Path | str, relative: str) -> Path:
     Raises
     ------
     UserError
-        When `relative` is absolute or leaves `folder` by `..`: tables come from other people too. A link below it is
-        followed: it is the work of whoever keeps the folder.
+        When `relative` is absolute or leaves `folder` by `..`, or names a file that is a link out of it: tables come
+        from other people too. A linked folder below it is followed, as the work of whoever keeps the data.
     """
     text = str(relative).replace("\\", "/")
     way = posixpath.normpath(text)
-    if way.startswith("/") or way.split("/")[0] == ".." or "\0" in text:
+    path = Path(folder) / way
+    leaves = way.startswith("/") or way.split("/")[0] == ".." or "\0" in text
+    if not leaves and path.is_symlink():
+        homes = (Path(folder).resolve(), path.parent.resolve())
+        leaves = path.is_file() and not any(path.resolve().is_relative_to(home) for home in homes)
+    if leaves:
         raise UserError(f"path {str(relative)!r} leaves its folder", str(folder), "use a path below the table's folder")
-    return Path(folder) / way
+    return path

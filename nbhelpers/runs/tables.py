@@ -9,6 +9,7 @@ import pandas as pd
 import pandera.pandas as pa
 
 from nbhelpers.errors import UserError
+from nbhelpers.runs.cells import read_cells
 from nbhelpers.runs.files import atomic_path
 
 LABELS = ("normal", "pneumonia")
@@ -140,17 +141,8 @@ def read_table(path: Path | str, kind: str | None = None) -> pd.DataFrame:
     """
     path = Path(path)
     identifiers = (
-        "image_id",
-        "patient_id",
-        "pair_id",
-        "prompt_id",
-        "arm",
-        "dataset",
-        "case",
-        "group",
-        "subgroup",
-        "label_text",
-        "sha256",
+        *("image_id", "patient_id", "pair_id", "prompt_id", "case", "path", "original", "sha256"),
+        *("arm", "dataset", "source", "group", "subgroup", "label_text", "view", "sex"),
     )
     try:
         table = pd.read_csv(
@@ -186,12 +178,12 @@ def write_table(table: pd.DataFrame, path: Path | str, kind: str | None = None) 
 
 
 def read_listed(path: Path | str, columns: Sequence[str], parameter: str) -> pd.DataFrame:
-    """A table of the user's own: every cell is the text that stands there, an empty one is missing.
+    """A table of the user's own: every cell is the text that stands there, an empty one is missing; see `read_cells`.
 
     Parameters
     ----------
     path : path
-        CSV, UTF-8.
+        CSV.
     columns : sequence of str
         What it must have; `image` stands for a missing `path`.
     parameter : str
@@ -208,23 +200,12 @@ def read_listed(path: Path | str, columns: Sequence[str], parameter: str) -> pd.
         raise UserError(f"{parameter} is a folder", where, f"name a CSV file with {wanted}")
     if not path.is_file():
         raise UserError(f"{parameter}: table not found", where, f"name a CSV file with {wanted}")
-    try:
-        table = pd.read_csv(path, dtype="str", encoding="utf-8", keep_default_na=False, na_values=[""])
-    except (UnicodeDecodeError, pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise UserError(f"not readable as CSV: {error}", where, "correct the file") from None
-    table.columns = [str(name).strip() for name in table.columns]
-    if "path" in columns and "path" not in table:
-        table = table.rename(columns={"image": "path"})
-    for name in columns:
-        if name not in table:
-            raise UserError(f"no column {name!r}", where, f"the columns are {', '.join(table.columns)}")
+    table = read_cells(path, columns, {"image": "path"} if "path" in columns else {})
     if table.empty:
         raise UserError("the table lists nothing", where, f"add rows with {wanted}")
-    if "path" in columns:
-        table["path"] = table["path"].str.strip()
-        if table["path"].isna().any():
-            row = int(table["path"].isna().to_numpy().argmax())
-            raise UserError(f"no path in line {row + 2}", where, "name a file, counted from the table's folder")
+    if "path" in columns and table["path"].isna().any():
+        line = table.index[table["path"].isna()][0]
+        raise UserError(f"no path in line {line}", where, "name a file, counted from the table's folder")
     return table
 
 
@@ -238,10 +219,10 @@ def listed_labels(table: pd.DataFrame, where: str) -> pd.Series:
     """
     labels = table["label"].str.strip().str.lower().map(_LABEL_VALUES)
     if labels.isna().any():
-        row = int(labels.isna().to_numpy().argmax())
-        given = table["label"].iloc[row]
+        line = table.index[labels.isna()][0]
+        given = table["label"].loc[line]
         what = "no label" if pd.isna(given) else f"label {given!r}"
-        raise UserError(f"{what} in line {row + 2}", where, "use 0 or 1, or normal or pneumonia")
+        raise UserError(f"{what} in line {line}", where, "use 0 or 1, or normal or pneumonia")
     if labels.nunique() < 2:
         raise UserError(f"one class only: all are labelled {LABELS[int(labels.iloc[0])]}", where, "both are needed")
     return labels.astype(int)

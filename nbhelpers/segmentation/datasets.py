@@ -168,6 +168,8 @@ def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmenta
     found: SegmentationSet = getattr(importlib.import_module(module), function)(name, parameters, run_folder)
     found.resize_masks = bool(parameters.get("segmentation_resize_masks", False))
     cases = found.cases
+    if not cases["split"].isin(("train", "test")).all():
+        raise UserError("a split is neither train nor test", str(found.root), "correct the column `split`")
     if cases.empty or not (cases["split"] == "test").any():
         raise UserError(f"{name} holds no case to test", str(found.root), "check the folder")
     if cases["case"].duplicated().any():

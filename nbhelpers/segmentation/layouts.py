@@ -10,7 +10,7 @@ import pandas as pd
 
 from nbhelpers.errors import UserError
 from nbhelpers.runs.stage import user_path
-from nbhelpers.runs.tables import read_table
+from nbhelpers.runs.tables import read_listed
 from nbhelpers.segmentation.datasets import SegmentationSet, located, pairs_in, split_groups, stem, twins
 
 # First frames of CVC-ClinicDB's 29 sequences: neighbours within one are near-duplicates.
@@ -41,13 +41,12 @@ def folder(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmen
         raise UserError("segmentation_folder is not set", "parameters", "give a folder, or a CSV of image, mask")
     path = user_path(given)
     if path.suffix == ".csv":
-        table, root = read_table(path), path.parent
-        lacking = {"image", "mask"} - set(table.columns)
-        if lacking:
-            raise UserError(f"the table has no column {min(lacking)!r}", str(path), "image, mask[, group, split]")
+        table, root = read_listed(path, ("image", "mask"), "segmentation_folder").reset_index(drop=True), path.parent
+        if table["image"].isna().any():
+            raise UserError("a row names no image", str(path), "image, mask[, group, split]; a mask may be empty")
         cases = pd.DataFrame({"case": [stem(Path(name)) for name in table["image"]], "image": table["image"]})
-        cases["masks"] = [str(name).split(";") if isinstance(name, str) else [] for name in table["mask"]]
-        cases["group"] = table["group"].astype(str) if "group" in table else cases["case"]
+        cases["masks"] = [name.split(";") if isinstance(name, str) else [] for name in table["mask"]]
+        cases["group"] = table["group"].fillna(cases["case"]) if "group" in table else cases["case"]
         cases = cases.assign(split=table["split"]) if "split" in table else _split(cases, parameters)
     else:
         root = path

@@ -51,3 +51,31 @@ def test_an_empty_layout_and_one_class_only_are_errors(tmp_path, monkeypatch):
     write_png(tmp_path / "chest_xray/train/NORMAL/IM-0001-0001.png", np.zeros((40, 40), np.uint8))
     with pytest.raises(UserError, match="one class only"):
         registry.load("kermany", {}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        *("chest_xray", "chest_xray/chest_xray", "chest_xray/chest_xray/chest_xray", "ChestXRay2017/chest_xray"),
+        *("chest-xray-pneumonia/chest_xray", "Kermany/CellData/chest_xray", "kermany224"),
+    ],
+)
+def test_kermany_is_found_however_its_archive_wraps_and_spells_it(tmp_path, monkeypatch, place):
+    write_layout(tmp_path / place)
+    (tmp_path / place / "train").rename(tmp_path / place / "Train")
+    (tmp_path / place / "Train" / "NORMAL").rename(tmp_path / place / "Train" / "Normal")
+    (tmp_path / place.split("/")[0] / "__MACOSX" / "train" / "NORMAL").mkdir(parents=True)
+    monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path))
+    found = kermany.load({}, tmp_path)
+    assert found.root == tmp_path / place and len(found.films) == len(FILMS)
+    assert sorted(found.films["label"]) == sorted(FILMS.values())
+
+
+def test_one_name_in_both_classes_and_beside_itself_is_each_a_film_of_its_own(tmp_path, monkeypatch):
+    write_layout(tmp_path / "kermany")
+    for place in ("train/NORMAL/x.jpeg", "train/NORMAL/x.png", "train/PNEUMONIA/x.jpeg"):
+        write_png(tmp_path / "kermany" / place, np.eye(40, dtype=np.uint8))
+    monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path))
+    found = kermany.load({}, tmp_path)
+    assert len(found.films) == len(FILMS) + 3 and found.films["image_id"].is_unique
+    assert any(note.startswith("2 films are byte for byte") for note in found.notes)

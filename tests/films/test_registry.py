@@ -18,11 +18,11 @@ def test_unknown_and_doubly_named_sets_are_errors(tmp_path):
 def test_every_film_that_is_left_out_is_a_row_with_its_whole_reason(tmp_path):
     table = pd.DataFrame({"path": ["a.png", "b.png", "gone.png", "lost.png"], "label": [0, 1, 1, 0]})
     found = registry.load("folder", write_folder(tmp_path / "own", table, ["a.png", "b.png"]), tmp_path)
-    found.exclude({"b": "unreadable: cut short after 12 bytes"})
+    found.exclude({"b.png": "unreadable: cut short after 12 bytes"})
     assert registry.excluded_films({"folder": found}).to_dict("records") == [
-        {"dataset": "folder", "image_id": "gone", "reason": "file missing"},
-        {"dataset": "folder", "image_id": "lost", "reason": "file missing"},
-        {"dataset": "folder", "image_id": "b", "reason": "unreadable: cut short after 12 bytes"},
+        {"dataset": "folder", "image_id": "gone.png", "reason": "file missing"},
+        {"dataset": "folder", "image_id": "lost.png", "reason": "file missing"},
+        {"dataset": "folder", "image_id": "b.png", "reason": "unreadable: cut short after 12 bytes"},
     ]
     grouped = registry.exclusions({"folder": found})
     assert grouped["films"].tolist() == [2, 1]

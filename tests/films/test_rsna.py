@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -284,6 +285,38 @@ def test_zipped_tables_are_read_as_kaggle_gives_them(rsna: fixture.Fixture, tmp_
     for name in (LABELS, CLASSES):
         pd.read_csv(rsna.root / name).to_csv(tmp_path / f"{name}.zip", index=False, compression="zip")
     pd.testing.assert_frame_equal(read_tables(tmp_path), read_tables(rsna.root))
+
+
+def test_tables_zipped_on_a_mac_are_read(rsna: fixture.Fixture, tmp_path: Path) -> None:
+    for name in (LABELS, CLASSES):
+        with zipfile.ZipFile(tmp_path / f"{name}.zip", "w") as archive:
+            archive.write(rsna.root / name, f"rsna/{name}")
+            archive.writestr(f"__MACOSX/rsna/._{name}", b"what a Mac adds")
+    pd.testing.assert_frame_equal(read_tables(tmp_path), read_tables(rsna.root))
+
+
+@pytest.mark.parametrize("spelling", ["{}.DCM", "{}", "{}.Dcm"])
+@pytest.mark.parametrize("nested", ["", "stage_2_train_images/"])
+def test_films_are_found_however_they_are_spelt_and_nested(
+    rsna: fixture.Fixture, places: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spelling: str, nested: str
+) -> None:
+    before = load(places)
+    root = tmp_path / "data" / "RSNA" / "rsna-pneumonia-detection-challenge"
+    folder = root / "stage_2_train_images" / nested
+    folder.mkdir(parents=True)
+    for name in (LABELS, CLASSES):
+        shutil.copy(rsna.root / name, root / name)
+    for film in (rsna.root / "stage_2_train_images").glob("*.dcm"):
+        shutil.copy(film, folder / spelling.format(film.stem))
+    monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path / "data"))
+    after = load(tmp_path / "other")
+    columns = ["image_id", "label", "view", "age"]
+    pd.testing.assert_frame_equal(after.films[columns], before.films[columns])
+    assert not any("in no table" in note for note in after.notes)
+    assert (
+        cache.film_array(after, 32, tmp_path / "cache")[0].shape
+        == cache.film_array(before, 32, tmp_path / "cache")[0].shape
+    )
 
 
 SAMPLE = Path(os.environ.get("NBHELPERS_DATA", "")) / "rsna_metadata_sample" / "films.csv"

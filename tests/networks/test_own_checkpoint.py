@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -56,7 +57,8 @@ def test_command_writes_what_the_parameter_takes(tmp_path: Path, capsys: pytest.
 @pytest.mark.parametrize(
     ("outputs", "channels", "options", "message"),
     [
-        (3, 3, {}, "head has 3 outputs"),
+        (3, 3, {}, "head has 3 outputs.*--output 0 to 2"),
+        (14, 3, {"pneumonia": 14}, "head has 14 outputs"),
         (0, 3, {}, "no head"),
         (1, 1, {}, "do not fit resnet18.*--channels"),
         (1, 3, {"backbone": "resnet34"}, "do not fit resnet34"),
@@ -95,9 +97,70 @@ def test_own_validation_table_chooses_the_operating_point(tmp_path: Path) -> Non
     assert chosen["chosen_on"][0] == "own validation set" and operating_point.missing(networks, chosen)[0].endswith(
         ": ok"
     )
-    # Made again without it: the threshold of an earlier network is no threshold of this one.
-    assert main(["checkpoint", *arguments]) == 0
-    assert operating_point.thresholds(networks).empty
+    before = (tmp_path / "mine" / "model.json").read_bytes()
+    assert main(["checkpoint", *arguments]) == 2, "what is there is never overwritten"
+    assert (tmp_path / "mine" / "model.json").read_bytes() == before and operating_point.thresholds(networks).size
+
+
+def prefixed(state: dict[str, torch.Tensor], body: str, head: str) -> dict[str, torch.Tensor]:
+    return {head + name.removeprefix("fc.") if name.startswith("fc.") else body + name: v for name, v in state.items()}
+
+
+@pytest.mark.parametrize(
+    ("body", "head", "wrapped"),
+    [
+        ("", "fc.", ("model_state_dict",)),
+        ("module.", "module.fc.", ("net",)),
+        ("model.", "model.fc.", ("weights",)),
+        ("net.", "net.fc.1.", ()),
+        ("backbone.", "head.", ("state_dict",)),
+        ("model.backbone.", "model.classifier.2.", ("checkpoint", "params")),
+        ("_orig_mod.module.encoder.", "_orig_mod.module.fc.", ()),
+    ],
+)
+def test_names_that_wrappers_and_scripts_give_are_understood(
+    tmp_path: Path, body: str, head: str, wrapped: tuple[str, ...]
+) -> None:
+    original = network(14)
+    saved: dict[str, object] = dict(prefixed(original.state_dict(), body, head))
+    for name in wrapped:
+        saved = {name: saved, "epoch": 3, "optimizer": {"state": {0: {"exp_avg": torch.zeros(3)}}}, "best": 0.9}
+    torch.save(saved, tmp_path / "own.pth")
+    own_checkpoint.convert(tmp_path / "own.pth", tmp_path / "mine", "resnet18", size=64, pneumonia=6)
+    model, description = models.load_checkpoint(tmp_path / "mine")
+    with torch.inference_mode():
+        pixels = to_tensor(IMAGES, description.transform)
+        torch.testing.assert_close(model(pixels)[:, 0], original(pixels)[:, 6])
+
+
+def sequential(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """With a head of two linear layers."""
+    body = {name: value for name, value in state.items() if not name.startswith("fc.")}
+    layers = {"fc.0": torch.nn.Linear(512, 64), "fc.2": torch.nn.Linear(64, 1)}
+    return body | {f"{n}.{part}": value for n, layer in layers.items() for part, value in layer.state_dict().items()}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (sequential, r"head is 2 linear layers \(fc.0 of 512 features, fc.2 of 64 features\)"),
+        (lambda state: {name: value * torch.nan for name, value in state.items()}, "are not finite"),
+        (lambda state: {"epoch": 4, "config": {"lr": 0.1}}, "no named tensors in it.*epoch, config"),
+        (lambda state: [1, 2], "no named tensors in it.*list"),
+    ],
+)
+def test_weights_that_cannot_be_used_say_why(tmp_path: Path, change: Any, message: str) -> None:
+    torch.save(change(network(1).state_dict()), tmp_path / "own.pth")
+    with pytest.raises(UserError, match=message) as told:
+        own_checkpoint.convert(tmp_path / "own.pth", tmp_path / "mine", "resnet18", size=64)
+    assert "init is" not in str(told.value) and not (tmp_path / "mine").exists()
+
+
+def test_a_pickled_network_is_not_opened_and_the_way_to_save_it_is_told(tmp_path: Path) -> None:
+    torch.save(network(1), tmp_path / "own.pt")
+    with pytest.raises(UserError, match=r"pickled object.*torch\.save\(model\.state_dict") as told:
+        own_checkpoint.convert(tmp_path / "own.pt", tmp_path / "mine", "resnet18", size=64)
+    assert "weights_only" not in str(told.value) and "init" not in str(told.value)
 
 
 @pytest.mark.parametrize(

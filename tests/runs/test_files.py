@@ -81,3 +81,6 @@ def test_a_folder_that_its_keeper_linked_is_followed(tmp_path: Path) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "images").symlink_to(tmp_path / "store")
     assert files.inside(tmp_path / "data", "images/a.png").read_text() == "film"
+    (tmp_path / "data" / "b.png").symlink_to(tmp_path / "store" / "a.png")
+    with pytest.raises(UserError, match="leaves its folder"):
+        files.inside(tmp_path / "data", "b.png")

@@ -66,7 +66,7 @@ def read_folder_table(path: Path) -> pd.DataFrame:
     table = read_listed(path, ("path", "label"), "folder_table")
     table["original"] = table["path"]
     table["label"] = listed_labels(table, where).map(dict(enumerate(LABELS)))
-    for line, original in enumerate(table["original"], start=2):
+    for line, original in table["original"].items():
         try:
             inside(path.parent, original)
         except UserError as error:
@@ -75,6 +75,7 @@ def read_folder_table(path: Path) -> pd.DataFrame:
         twice = table.loc[table["original"].duplicated(), "original"].iloc[0]
         raise UserError(f"{twice!r} is listed twice", where, "list each image once")
     table["image_id"] = _identifiers(table, where)
+    table = table.reset_index(drop=True)
     shared = next((name for name in ("pair_id", "patient_id") if name in table), "image_id")
     table["pair_id"] = table[shared].fillna(table["image_id"])
     # Columns that the run fills itself would say something else here.
@@ -91,9 +92,9 @@ def _identifiers(table: pd.DataFrame, where: str) -> list[str]:
     given = table["image_id"].astype(str).str.strip()
     usable = given.str.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,120}").fillna(False).astype(bool)
     if not usable.all() or given.duplicated().any():
-        line = int((~usable | given.duplicated()).to_numpy().argmax())
+        line = table.index[~usable | given.duplicated()][0]
         raise UserError(
-            f"image_id {given.iloc[line]!r} in line {line + 2}",
+            f"image_id {given.loc[line]!r} in line {line}",
             where,
             "each is used once, and holds letters, digits, '_', '-' and '.' only; or leave the column out",
         )

@@ -151,7 +151,7 @@ def _metadata(file: Path) -> pd.DataFrame:
             raise UserError("no column 'image'", str(file), "this is no parquet file of images")
         table = parquet.read(columns=names).to_pandas()
     else:
-        table = read_listed(file, ("image", "label"), "roentgen_import")
+        table = read_listed(file, ("image", "label"), "roentgen_import").reset_index(drop=True)
     plain_names = {_plain(name): name for name in table.columns}
     renamed = {plain_names[old]: new for old, new in _RENAMED.items() if old in plain_names and new not in table}
     table = table.rename(columns=renamed)

@@ -108,7 +108,7 @@ def test_one_bad_image_is_a_row_with_its_status_and_costs_no_other(home: Path, t
 @pytest.mark.parametrize(
     ("text", "told"),
     [
-        ("", "not readable as CSV"),
+        ("", "the table is empty"),
         ("path,label\n", "lists nothing"),
         ("file,label\na.png,0\n", "no column 'path'"),
         ("path,class\na.png,0\n", "no column 'label'"),
@@ -149,7 +149,7 @@ def test_a_folder_in_place_of_a_table_is_one_clear_error(home: Path) -> None:
 def test_an_empty_folder_stops_the_run_with_the_reason_and_keeps_the_table(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(UserError, match=r"no usable image of class normal and pneumonia.*missing file"):
+    with pytest.raises(UserError, match=r"no image was drawn: .*missing file"):
         draw(empty, "path,label\na.png,0\nb.png,1\n", tmp_path / "out")
     assert (tmp_path / "out" / "images.csv").is_file()
 
