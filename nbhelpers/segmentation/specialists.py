@@ -24,7 +24,7 @@ CROP = 96  # pixels a side of the squares that a network for vessels is trained 
 
 
 def brought(path: str, dataset: str) -> Path:
-    """The folder of `masks:<folder>`, below the project's root or the data root; its part `<dataset>` if it has one."""
+    """A folder that a model names, below the project's root or the data root; its part `<dataset>` if it has one."""
     for root in (user_path(path), data_root() / path):
         if root.is_dir():
             return root / dataset if (root / dataset).is_dir() else root
@@ -32,12 +32,15 @@ def brought(path: str, dataset: str) -> Path:
 
 
 def check_route(spec: str, where: str, known: Iterable[str] = ROUTES) -> tuple[str, str]:
-    """A model's parameter as its route and what follows the colon; an unknown route is a `UserError`."""
+    """A model's parameter as its route and what follows the colon; one that leads nowhere is a `UserError`."""
     route, _, rest = spec.partition(":")
     if route not in known:
         raise UserError(f"unknown model {spec!r}", where, suggest(route, known))
-    if route in ("smp", "mask2former", "masks") and not rest:
-        raise UserError(f"{spec!r} names no folder", where, f"write {route}:<folder>")
+    if route in ("smp", "mask2former", "masks") and not (rest and brought(rest, "").is_dir()):
+        do = f"write {route}:<folder>, counted from the project's root or the data's"
+        raise UserError(f"{spec!r} names no folder that is there", where, do)
+    if route == "train" and rest:
+        segmenters.build(rest)
     return route, rest
 
 
@@ -81,10 +84,12 @@ def answer(
         segmenter.save(folder / "networks" / found.name / name)
         made.title = f"{network}, seed {seed}"
     elif route == "smp":
-        segmenter = segmenters.load(user_path(rest), size)
+        segmenter = segmenters.load(brought(rest, found.name), size)
     images = (found.image(case) for case in cases)
     maps = (
-        _mask2former(user_path(rest), images, device) if route == "mask2former" else segmenter.predict(images, device)
+        _mask2former(brought(rest, found.name), images, device)
+        if route == "mask2former"
+        else segmenter.predict(images, device)
     )
     for case, shares in progress(zip(cases, maps, strict=True), desc=f"{name} draws", total=len(cases), unit="case"):
         made.write(case["case"], shares)

@@ -64,6 +64,11 @@ def films(folder: Path, labels: list[int], missing: int = 0) -> Path:
         ({"datasets": ["kermany"]}, "kermany"),
         ({"datasets": ["rsna"]}, "rsna"),
         ({"datasets": ["folder"], "folder_films": "no/such/films.csv"}, "no/such/films.csv"),
+        ({"segmentation_data": ["simulated_lung"]}, "did you mean 'simulated_lungs'"),
+        ({"segmentation_data": ["busi"]}, "BUSI is not there"),
+        ({"segmentation_data": ["simulated_lungs"], "omnimodel": "gemini_jsn"}, "did you mean 'gemini_json'"),
+        ({"segmentation_data": ["simulated_lungs"], "specialist": "masks:no/such"}, "no folder that is there"),
+        ({"segmentation_data": ["simulated_lungs"], "third_model": "train:unett"}, "did you mean 'unet'"),
         ({"learning_rate": float("nan")}, "learning_rate = nan"),
         ({"epochs": 0}, "epochs = 0"),
         ({"batch_size": 1}, "batch_size = 1"),
@@ -124,6 +129,13 @@ def test_the_demo_and_an_experiment_without_arms_have_nothing_wrong(check: Any) 
         ([0, 1, 0, 1, 1], 1, ""),
     ],
 )
+def test_pictures_of_patients_are_not_sent_unless_the_file_says_so(check: Any) -> None:
+    asked = {"segmentation_data": ["busi"], "omnimodel": "gemini"}
+    assert "set send_patient_films_to: [gemini]" in check(asked)
+    for allowed in ({"send_patient_films_to": ["gemini"]}, {"segmentation_data": ["simulated_lungs"]}):
+        assert "send_patient_films_to" not in check(asked | allowed)
+
+
 def test_films_that_are_too_few_or_of_one_class_are_seen_before_anything_is_drawn(
     check: Any, tmp_path: Path, labels: list[int], missing: int, message: str
 ) -> None:
