@@ -129,13 +129,6 @@ def test_the_demo_and_an_experiment_without_arms_have_nothing_wrong(check: Any) 
         ([0, 1, 0, 1, 1], 1, ""),
     ],
 )
-def test_pictures_of_patients_are_not_sent_unless_the_file_says_so(check: Any) -> None:
-    asked = {"segmentation_data": ["busi"], "omnimodel": "gemini"}
-    assert "set send_patient_films_to: [gemini]" in check(asked)
-    for allowed in ({"send_patient_films_to": ["gemini"]}, {"segmentation_data": ["simulated_lungs"]}):
-        assert "send_patient_films_to" not in check(asked | allowed)
-
-
 def test_films_that_are_too_few_or_of_one_class_are_seen_before_anything_is_drawn(
     check: Any, tmp_path: Path, labels: list[int], missing: int, message: str
 ) -> None:
@@ -151,3 +144,10 @@ def test_a_device_that_only_another_machine_has_stops_only_what_runs_here(check:
         pytest.skip("this machine has one")
     assert "no 'cuda'" in check({"device": "cuda"})
     assert check({"device": "cuda"}, here=False) == ""
+
+
+def test_pictures_of_patients_are_not_sent_unless_the_file_says_so(check: Any) -> None:
+    asked = {"segmentation_data": ["busi"], "omnimodel": "gemini"}
+    assert "set send_patient_films_to: [gemini]" in check(asked)
+    for allowed in ({"send_patient_films_to": ["gemini"]}, {"segmentation_data": ["simulated_lungs"]}):
+        assert "send_patient_films_to" not in check(asked | allowed)
