@@ -129,7 +129,8 @@ def difficulty_curve(curve: pd.DataFrame, names: Mapping[str, str], omnimodel: s
         for panel, (measure, rows) in zip(line, here.items(), strict=False):
             panel.plot(rows["centre"], rows["mean_a"], **_line("specialist"))
             panel.plot(rows["centre"], rows["mean_b"], **_line("omnimodel"))
-            panel.set_xlabel("Dice of the third model" if measure == "third" else str(measure).replace("_", " "))
+            label = "Dice of the third model" if measure == "third" else str(measure).replace("_", " ")
+            panel.set_xlabel(label, fontsize=8)
             panel.set_ylim(0, 1.03)
         for panel in line[len(here) :]:
             panel.remove()

@@ -185,9 +185,9 @@ def curve_table(scores: pd.DataFrame, covariates: pd.DataFrame, threshold: int, 
             measures = {THIRD: table[THIRD], **measures}
         for name, values in measures.items():
             known = values.dropna()
-            if known.nunique() < 2:
+            parts = pd.qcut(known, min(bins, max(known.nunique(), 1)), labels=False, duplicates="drop")
+            if parts.nunique() < 2:
                 continue
-            parts = pd.qcut(known, min(bins, known.nunique()), labels=False, duplicates="drop")
             for part in sorted(set(parts)):
                 cases = parts.index[parts == part]
                 row = {"dataset": dataset, "covariate": name, "bin": int(part), "n": len(cases)}
