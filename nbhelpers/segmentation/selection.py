@@ -185,7 +185,7 @@ def curve_table(scores: pd.DataFrame, covariates: pd.DataFrame, threshold: int, 
             measures = {THIRD: table[THIRD], **measures}
         for name, values in measures.items():
             known = values.dropna()
-            parts = pd.qcut(known, min(bins, max(known.nunique(), 1)), labels=False, duplicates="drop")
+            parts = pd.qcut(known, bins, labels=False, duplicates="drop") if known.nunique() > 1 else known * 0
             if parts.nunique() < 2:
                 continue
             for part in sorted(set(parts)):
