@@ -185,7 +185,7 @@ def curve_table(scores: pd.DataFrame, covariates: pd.DataFrame, threshold: int, 
             measures = {THIRD: table[THIRD], **measures}
         for name, values in measures.items():
             known = values.dropna()
-            parts = pd.qcut(known, bins, labels=False, duplicates="drop") if known.nunique() > 1 else known * 0
+            parts = pd.qcut(known, bins, labels=False, duplicates="drop") if len(known) else known
             if parts.nunique() < 2:
                 continue
             for part in sorted(set(parts)):
