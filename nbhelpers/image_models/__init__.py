@@ -1,6 +1,7 @@
 """General image models, paid or local: what was asked, what came, what it cost; nothing of a patient is ever sent.
 
 - `ledger`: every request and outcome of a folder, a line each, for one process at a time
+- `redaction`: what came from outside, without any key
 - `originals`: the images that came, kept byte for byte
 - `c2pa`: whether a file carries a signed note of where it comes from
 - `gemini/`: Google's image models, online and in batches

@@ -17,8 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.redaction import clean
+from nbhelpers.runs.files import DiskRefused
 
 FILE = "ledger.jsonl"
+# Fields that are made here alone; all others pass the gate (`redaction`) when they are written, and when read.
+OWN = frozenset({"event", "time", "request_id", "key", "outcome", "path", "spare", "sha256", "batch", "input"})
 NOT_YET = "not yet"  # how the status of a wanted image begins that a later run may still bring
 
 
@@ -47,6 +51,8 @@ class Entry:
     last: dict[str, Any] | None = None  # the latest outcome line
     open: dict[str, dict[str, Any]] = field(default_factory=dict)  # requests without an outcome, by request id
     costs: dict[str, float] = field(default_factory=dict)  # US dollars, by outcome
+    model: str = ""  # that was asked
+    dearest: dict[str, float] = field(default_factory=dict)  # US dollars of its dearest reply, by `mode_of` the request
 
     @property
     def cost_usd(self) -> float:
@@ -60,8 +66,9 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
     Every line is a JSON object with `event` and `time`: `request` (request_id, key, estimate_usd and what was asked),
     `outcome` (request_id, key, outcome, cost_usd and what came), or another event, which is kept in `events`. Lines are
     appended with one `write`, so that a kill leaves whole lines and at most one torn line at the end, which is passed
-    over; `sync` waits for the disk, one flush serving all threads that wait. A `UserError` when another process has the
-    folder's ledger open, or the disk refuses a line.
+    over; `sync` waits for the disk, one flush serving all threads that wait. What came from outside is redacted, and a
+    number that JSON lacks is written as null. A `UserError` when another process has the folder's ledger open; a
+    `DiskRefused` when the disk takes no line, which leaves no part of it and may be tried again.
     """
 
     def __init__(self, folder: Path | str) -> None:
@@ -70,7 +77,7 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             self._file = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
         except OSError as error:
-            raise UserError(f"cannot write there: {error.strerror}", str(self.path), "check the folder") from None
+            raise DiskRefused(f"cannot write there: {error.strerror}", str(self.path), "check the folder") from None
         try:
             # The kernel gives the lock back when the process ends, however it ends: no stale lock file to remove.
             fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -83,7 +90,7 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
         self._written = self._durable = 0
         self._flushing = False
         self._failed: OSError | None = None
-        self.entries, self.events, self.torn = replay(self.path)
+        self.entries, self.events, self.bad = replay(self.path)
         size = os.fstat(self._file).st_size
         if size > 0 and os.pread(self._file, 1, size - 1) != b"\n":
             self._write(b"\n")
@@ -96,13 +103,15 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
             while view:
                 view = view[os.write(self._file, view) :]
         except OSError as error:
-            self._failed = error
+            # What a full disk took of it goes: the next line must begin where this one did.
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._file, os.fstat(self._file).st_size - (len(data) - len(view)))
             raise self._refused(error) from None
         self._written += 1
 
     def append(self, *records: Mapping[str, Any], durable: bool = True) -> None:
         """Append lines, all in one write, from any thread; with `durable`, return when they are on the disk."""
-        stamped = [{"event": record["event"], "time": now(), **record} for record in records]
+        stamped = [_gated({"event": record["event"], "time": now(), **record}) for record in records]
         text = "".join(json.dumps(line, ensure_ascii=False, allow_nan=False) + "\n" for line in stamped)
         data = text.encode(errors="replace")  # a service may send half of a surrogate pair
         with self._state:
@@ -112,9 +121,8 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
         if durable:
             self.sync()
 
-    def _refused(self, error: OSError) -> UserError:
-        do = "free some disk space and run again"
-        return UserError(f"the ledger cannot be written: {error.strerror}", str(self.path), do)
+    def _refused(self, error: OSError) -> DiskRefused:
+        return DiskRefused.at(error, self.path, "what arrived before is safe")
 
     def sync(self) -> None:
         """Wait until all that was appended before this call is on the disk."""
@@ -168,56 +176,100 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
                 os.close(self._file)
                 self._file = -1
 
-    def __exit__(self, *error: object) -> None:
-        self.close()
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        # An error that is on its way says more than that of the last flush.
+        with contextlib.suppress(DiskRefused) if kind else contextlib.nullcontext():
+            self.close()
 
 
 def spent(entries: Iterable[Entry], events: Iterable[Mapping[str, Any]] = ()) -> float:
     """US dollars of all outcomes, of requests still open (at their estimate) and of other events that cost."""
     total = 0.0
     for entry in entries:
-        total += entry.cost_usd + sum(float(line.get("estimate_usd", 0.0)) for line in entry.open.values())
-    return total + sum(float(event.get("cost_usd", 0.0)) for event in events)
+        total += entry.cost_usd + sum(dollars(line.get("estimate_usd")) or 0.0 for line in entry.open.values())
+    return total + sum(dollars(event.get("cost_usd")) or 0.0 for event in events)
 
 
-def _apply(line: dict[str, Any], entries: dict[str, Entry], events: list[dict[str, Any]]) -> None:
+def dearest(entries: Iterable[Entry], model: str, mode: str) -> float:
+    """US dollars of the dearest reply that this model ever gave in this mode; 0 when it gave none."""
+    return max((entry.dearest.get(mode, 0.0) for entry in entries if entry.model == model), default=0.0)
+
+
+def mode_of(request: Mapping[str, Any]) -> str:
+    """`batch` or `online`: how a request's line says that it went out."""
+    return "batch" if request.get("batch") else "online"
+
+
+def dollars(value: object) -> float | None:
+    """`value` as dollars: a finite number from zero up, else None."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < 1e9:
+        return None
+    return float(value)
+
+
+def _gated(line: Mapping[str, Any]) -> dict[str, Any]:
+    own = {name: value for name, value in line.items() if name in OWN}
+    return own | clean({name: value for name, value in line.items() if name not in OWN})
+
+
+def _apply(line: dict[str, Any], entries: dict[str, Entry], events: list[dict[str, Any]]) -> bool:
+    """Count a line in; False when its cost could not be read, and was put in its request's estimate's place."""
+    needed = {"request": ("key", "request_id"), "outcome": ("key", "request_id", "outcome")}.get(line["event"], ())
+    if not all(isinstance(line[name], str) for name in (*needed, "event")):
+        raise TypeError("a field is no text")
     match line["event"]:
         case "request":
             entry = entries.setdefault(line["key"], Entry())
             entry.requests += 1
+            entry.model = str(line.get("model", ""))
             entry.open[line["request_id"]] = line
+            return dollars(line.get("estimate_usd")) is not None
         case "outcome":
-            kind, cost = line["outcome"], float(line.get("cost_usd") or 0.0)
+            kind = line["outcome"]
             entry = entries.setdefault(line["key"], Entry())
-            entry.open.pop(line["request_id"], None)
+            asked = entry.open.pop(line["request_id"], {})
+            told = dollars(line.get("cost_usd", 0.0))
+            cost = (dollars(asked.get("estimate_usd")) or 0.0) if told is None else told
             entry.outcomes[kind] += 1
             entry.costs[kind] = entry.costs.get(kind, 0.0) + cost
+            entry.dearest[mode_of(asked)] = max(entry.dearest.get(mode_of(asked), 0.0), cost)
             entry.last = line
             if kind == "ok":
                 entry.ok = line
+            return told is not None
         case _:
             events.append(line)
+            return dollars(line.get("cost_usd", 0.0)) is not None
 
 
-def replay(path: Path | str) -> tuple[dict[str, Entry], list[dict[str, Any]], int]:
+def replay(path: Path | str) -> tuple[dict[str, Entry], list[dict[str, Any]], list[int]]:
     """Read a ledger without locking it.
 
-    Returns the entries by key, the other events in order, and the number of lines passed over because a kill or a full
-    disk tore them.
+    Returns the entries by key, the other events in order, and the numbers of the lines that could not be read whole: a
+    kill or a full disk tore them, or somebody changed them. None of them stops anything: a request whose outcome is
+    lost stays open, and counts at its estimate; so does a cost that is no number.
     """
     entries: dict[str, Entry] = {}
     events: list[dict[str, Any]] = []
-    torn = 0
+    bad: list[int] = []
     path = Path(path)
     if not path.exists():
-        return entries, events, torn
+        return entries, events, bad
     with open(path, "rb") as handle:
-        for raw in handle:
+        for number, raw in enumerate(handle, 1):
             if not raw.strip():
                 continue
             try:
-                line = json.loads(raw)
-                _apply(line, entries, events)
-            except (ValueError, KeyError, TypeError):
-                torn += 1
-    return entries, events, torn
+                if not _apply(_gated(json.loads(raw)), entries, events):
+                    bad.append(number)
+            except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
+                bad.append(number)
+    return entries, events, bad
+
+
+def passed_over(path: Path | str, bad: Iterable[int]) -> str:
+    """One line that names a ledger's lines which could not be read; empty when there are none."""
+    numbers = ", ".join(map(str, bad))
+    return numbers and (
+        f"{path}: line {numbers} cannot be read whole; what it asked for counts as spent, at its estimate where known"
+    )

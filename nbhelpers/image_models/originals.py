@@ -4,22 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import io
 import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
+
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.c2pa import has_manifest
-from nbhelpers.images.files import SUFFIXES, sniff_format
-from nbhelpers.runs.files import inside, write_bytes
+from nbhelpers.image_models.redaction import clean, holds_key
+from nbhelpers.images.files import SUFFIXES, decode, sniff_format
+from nbhelpers.runs.files import DiskRefused, inside, write_bytes
 
 
 def describe(data: bytes, path: str) -> dict[str, Any]:
-    """What a ledger notes of an image file: `path, format, bytes, sha256, c2pa`."""
+    """What a ledger notes of an image file: `path, format, width, height` (None: broken), `bytes, sha256, c2pa`."""
+    width = height = None
+    with contextlib.suppress(OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        width, height = Image.open(io.BytesIO(data)).size
     return {
         "path": path,
+        "width": width,
+        "height": height,
         "format": sniff_format(data),
         "bytes": len(data),
         "sha256": hashlib.sha256(data).hexdigest(),
@@ -30,20 +40,33 @@ def describe(data: bytes, path: str) -> dict[str, Any]:
 def keep_original(folder: Path, name: str, data: bytes, place: str = "images") -> dict[str, Any]:
     """Write an image's bytes to `<place>/<name>.<what they are>` below `folder`, on the disk when this returns.
 
-    A file that lies there is never replaced: the name gets a number. Gives what `describe` gives. A `UserError` when
-    the disk takes no more.
+    Of a file that carries a key in its words the pixels are kept alone, as PNG. A file that lies there is never
+    replaced: the name gets a number, unless the file holds these very bytes. Gives what `describe` gives. A
+    `DiskRefused` when the disk takes no more.
     """
+    data = _pixels(data) if holds_key(data) else data
     suffix = SUFFIXES.get(sniff_format(data) or "", ".bin")
     path, tries = f"{place}/{name}{suffix}", 0
     while (folder / path).exists():
+        if (folder / path).read_bytes() == data:
+            return describe(data, path)
         tries += 1
         path = f"{place}/{name}-{tries}{suffix}"
     try:
         write_bytes(folder / path, data)
     except OSError as error:
-        do = "free some disk space and run again"
-        raise UserError(f"an image cannot be written: {error.strerror}", str(folder / path), do) from None
+        raise DiskRefused.at(error, folder / path) from None
     return describe(data, path)
+
+
+def _pixels(data: bytes) -> bytes:
+    """An image as PNG without anything beside its pixels; nothing of one that cannot be decoded."""
+    made = io.BytesIO()
+    with contextlib.suppress(UserError):
+        image = decode(data)
+        image = image if image.mode in ("L", "RGB", "RGBA", "I;16") else image.convert("RGB")
+        Image.fromarray(np.asarray(image)).save(made, "PNG")
+    return made.getvalue()
 
 
 def note_arrival(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
@@ -53,14 +76,14 @@ def note_arrival(folder: Path, name: str, facts: Mapping[str, Any]) -> None:
     it is of use after a kill, not after a power failure.
     """
     path = folder / "arriving" / f"{os.getpid()}.jsonl"
-    line = json.dumps({"name": name, "facts": dict(facts)}) + "\n"
+    # On a line of its own also behind one that a full disk cut off.
+    line = "\n" + json.dumps({"name": name, "facts": clean(facts)}, allow_nan=False) + "\n"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(path, "ab") as handle:
             handle.write(line.encode())
     except OSError as error:
-        do = "free some disk space and run again"
-        raise UserError(f"an image's facts cannot be written: {error.strerror}", str(path), do) from None
+        raise DiskRefused.at(error, path) from None
 
 
 def arrivals(folder: Path) -> dict[str, dict[str, Any]]:
@@ -68,9 +91,9 @@ def arrivals(folder: Path) -> dict[str, dict[str, Any]]:
     found: dict[str, dict[str, Any]] = {}
     for path in sorted((folder / "arriving").glob("*.jsonl")):
         for raw in path.read_bytes().splitlines():
-            with contextlib.suppress(ValueError, KeyError, TypeError):
+            with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 line = json.loads(raw)
-                found[line["name"]] = dict(line["facts"])
+                found[line["name"]] = clean(dict(line["facts"]))
     return found
 
 
@@ -84,5 +107,6 @@ def file_is_whole(folder: Path, line: Mapping[str, Any]) -> bool:
     """Whether the file of a ledger's `ok` line lies in `folder` with the size that the line notes."""
     try:
         return inside(folder, line["path"]).stat().st_size == line["bytes"]
-    except OSError:
+    except (OSError, UserError, KeyError, ValueError):
+        # Also a line that somebody changed.
         return False

@@ -12,13 +12,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from types import FrameType
+from types import FrameType, SimpleNamespace
 from typing import Any, NoReturn
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks.checkpoints import parse_name
 from nbhelpers.runs import parameters
-from nbhelpers.runs.files import write_bytes
+from nbhelpers.runs.files import REFUSALS, DiskRefused, write_bytes
 from nbhelpers.runs.stage import OWNER, duration, notebook_name, outputs_root
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a terminal, a system or a cluster sends to end a job
@@ -146,6 +146,7 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
     started = time.perf_counter()
     say(label, "started")
     failure: BaseException | None = None
+    told: list[dict[str, Any]] = []  # errors of cells
     interruption = Interruption()
     try:
         with heeding(interruption.ask):
@@ -162,11 +163,15 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
                 # Of a bar that was redrawn, the copy keeps the last line; the log above has seen each.
                 coalesce_streams=True,
                 on_cell_execute=interruption.before_cell,
+                on_cell_error=lambda **said: told.append(said["execute_reply"]["content"]),
             )
     except (papermill.PapermillExecutionError, DeadKernelError, KeyboardInterrupt) as error:
         failure = error
+    except OSError as error:
+        raise _without_copy(error, label, told, target) from None
     if target.is_file():
-        write_html(target)
+        with contextlib.suppress(DiskRefused) if failure else contextlib.nullcontext():
+            write_html(target)
     if failure is not None:
         as_far = f"as far as it came: {_shown(target.with_suffix('.html'))}"
         if interruption.number:
@@ -177,11 +182,19 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
     return target
 
 
+def _without_copy(error: OSError, label: str, told: list[dict[str, Any]], target: Path) -> Exception:
+    """The error of a notebook whose copy the disk did not take: its own, where it had one, says more than that."""
+    if error.errno not in REFUSALS:
+        return error
+    said = _reason(SimpleNamespace(**told[0])) if told else str(DiskRefused.at(error, target))
+    return UserError(f"{label} stopped: {said}")
+
+
 def _reason(failure: Any) -> str:
     if not hasattr(failure, "evalue"):
         return "its kernel died, as happens when memory runs out (ask for fewer workers or a smaller batch)"
     message = " ".join(str(failure.evalue).split())
-    return message if failure.ename == UserError.__name__ else f"{failure.ename}: {message}"
+    return message if failure.ename in (UserError.__name__, DiskRefused.__name__) else f"{failure.ename}: {message}"
 
 
 def _shown(path: Path) -> str:

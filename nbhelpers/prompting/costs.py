@@ -14,7 +14,7 @@ from nbhelpers.image_models.gemini.client import check_endpoint
 from nbhelpers.image_models.gemini.key import api_key
 from nbhelpers.image_models.gemini.outcomes import OUTCOMES
 from nbhelpers.image_models.gemini.purchases import check_budget
-from nbhelpers.image_models.ledger import FILE, NOT_YET, replay
+from nbhelpers.image_models.ledger import FILE, NOT_YET, dollars, replay
 from nbhelpers.prompting.drawing import make_source, sources_of
 
 
@@ -69,10 +69,10 @@ def request_outcomes(images: pd.DataFrame, folder: Path) -> pd.DataFrame:
         for entry in entries.values():
             counts.update(entry.outcomes)
             for kind, usd in entry.costs.items():
-                costs[kind] += usd
-        rows += [(source, kind, counts[kind], costs[kind]) for kind in OUTCOMES if kind in counts]
+                costs[kind] = costs.get(kind, 0.0) + usd
+        rows += [(source, kind, counts[kind], costs[kind]) for kind in costs if kind in counts]
         waiting = sum(len(entry.open) for entry in entries.values())
-        extra = sum(float(event.get("cost_usd", 0.0)) for event in events)
+        extra = sum(dollars(event.get("cost_usd")) or 0.0 for event in events)
         rows += [(source, "waiting", waiting, 0.0)] if waiting else []
         rows += [(source, "extra", 0, extra)] if extra else []
     outcomes = pd.DataFrame(rows, columns=["source", "outcome", "requests", "usd"])

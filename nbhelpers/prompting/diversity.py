@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from nbhelpers.images import duplicates
-from nbhelpers.images.files import resize_gray
+from nbhelpers.images.files import read_gray, resize_gray
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.preprocessing import Transform, load_images
 from nbhelpers.prompting.prompts import LEVELS
@@ -68,6 +69,28 @@ def effective_levels(counts: NDArray[np.float64]) -> float:
 def _levels(values: pd.Series) -> pd.Series:
     text = values.dropna().astype(str)
     return text[text != ""].value_counts(sort=False)
+
+
+def batch_against_single(images: pd.DataFrame, folder: Path, most: int = 100) -> pd.DataFrame:
+    """Images of batch jobs beside those asked for one by one, of each source that has both: users report worse ones.
+
+    `source, mode, images, as_asked` (share of the size and shape asked for), and of the `most` first of each: medians
+    of `width`, `height`, `kilobytes` and `sharpness` (variance of the Laplacian at 512 x 512 pixels, in grey levels
+    squared). No row where there is one mode alone.
+    """
+    rows = []
+    fit = images[images["status"] == "ok"]
+    for source, table in fit.groupby("source", sort=False) if "mode" in fit else ():
+        modes = table[table["mode"].isin(["online", "batch"])]
+        for mode, made in modes.groupby("mode") if len(set(modes["mode"])) > 1 else ():
+            paths = [inside(folder / str(source), path) for path in made["path"].head(most)]
+            pictures = [resize_gray(read_gray(path), 512) for path in paths]
+            sharp = np.median([cv2.Laplacian(picture, cv2.CV_64F).var() for picture in pictures])
+            size = np.median([path.stat().st_size for path in paths]) / 1024
+            sides = made["width"].median(), made["height"].median()
+            rows.append((source, mode, len(made), made["as_asked"].astype(float).mean(), *sides, size, sharp))
+    columns = ["source", "mode", "images", "as_asked", "width", "height", "kilobytes", "sharpness"]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def sample(images: pd.DataFrame, per_class: int, seed: int) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -14,21 +15,52 @@ from typing import Any
 
 from nbhelpers.errors import UserError
 
+REFUSALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG})  # of a disk that takes no more
+
+
+class DiskRefused(UserError):
+    """The disk takes no more: it is full, a quota is reached, or it may only be read."""
+
+    @classmethod
+    def at(cls, error: OSError, path: Path | str, safe: str = "what was written before is safe") -> DiskRefused:
+        """The error for a path that could not be written; `safe` says what is not lost."""
+        do = "make it writable" if error.errno in (errno.EROFS, errno.EACCES, errno.EPERM) else "free some disk space"
+        return cls(f"cannot be written: {error.strerror}; {safe}", str(path), f"{do} and run again")
+
+
+@contextlib.contextmanager
+def disk(path: Path | str) -> Iterator[None]:
+    """What is done within raises a `DiskRefused` that names `path` when the disk takes no more."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise DiskRefused.at(error, path) from None
+
 
 @contextlib.contextmanager
 def atomic_path(path: Path | str) -> Iterator[Path]:
     """Give a temporary name beside `path`; on success it is renamed to `path`, on failure it is removed.
 
     The parent folder is made when missing. The temporary name keeps the suffix, since writers choose a format by it.
+    A `DiskRefused` when the disk takes no more.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.stem}.{os.getpid()}.{secrets.token_hex(4)}{path.suffix}")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         temporary.replace(path)
+    except OSError as error:
+        if error.errno not in REFUSALS:
+            raise
+        raise DiskRefused.at(error, path) from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(
+            OSError
+        ):  # on a disk that may only be read nothing can be removed, nor was anything made
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path | str, data: bytes, durable: bool = True) -> None:

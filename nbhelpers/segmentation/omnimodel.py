@@ -15,10 +15,10 @@ from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini import client
 from nbhelpers.image_models.gemini.key import api_key
 from nbhelpers.image_models.gemini.online import Run, run_in_thread
-from nbhelpers.image_models.gemini.outcomes import DRAFT_ALONE
 from nbhelpers.image_models.gemini.purchases import Row, Settings, adopt, check_budget, estimate, plan_rows, settle
 from nbhelpers.image_models.ledger import Entry, Ledger, image_key
 from nbhelpers.image_models.originals import forget_arrivals
+from nbhelpers.image_models.redaction import gate
 from nbhelpers.images.files import read_image
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.progress import progress
@@ -108,14 +108,15 @@ def _ask(
         key = image_key(asked.model, asked.api_version, prompt, configuration, 0)
         rows.setdefault(asked, []).append(Row(case["case"], prompt, key, int(key[:7], 16), image))
     every = [row for part in rows.values() for row in part]
-    with Ledger(folder) as ledger:
+    with gate(), Ledger(folder) as ledger:
         settle(ledger, settings)
         adopt(ledger, every, folder)
         plan = plan_rows(every, ledger.entries, folder, settings.attempts)
         if plan.wanted:
             check_budget(len(plan.wanted), estimate(plan.wanted, settings), ledger.spent(), settings.budget_usd)
             api_key()
-            client.check_endpoint()
+            service = client.make_client(settings.request.api_version, settings.deadline_s)
+            client.check_model(service, settings.request.model, settings.deadline_s, settings.backoff_s)
             wanted = {row.key for row in plan.wanted}
             for asked, part in rows.items():
                 left = [row for row in part if row.key in wanted]
@@ -140,10 +141,9 @@ def _take(
     if entry.ok and as_text:
         text = inside(folder, line["path"]).read_text(encoding="utf-8", errors="replace")
         made.write(case, *answers.read_boxes(text, image.shape))
-    elif entry.ok or line.get("detail") == DRAFT_ALONE:
-        path = line["path"] if entry.ok else line["spare"][-1]
-        drawn = np.asarray(read_image(inside(folder, path)).convert("RGB"))
-        keep(made, case, drawn, image, thin, turn, "" if entry.ok else "draft_only")
+    elif entry.ok:
+        drawn = np.asarray(read_image(inside(folder, line["path"])).convert("RGB"))
+        keep(made, case, drawn, image, thin, turn, "draft_only" if line.get("draft") else "")
     else:
         kinds = {"corrupt": "broken", "text_only": "text_only", "no_image": "missing"}
         made.kinds[case] = kinds.get(str(line.get("outcome")), "refused")

@@ -9,6 +9,7 @@ from image_models.gemini_server import GeminiServer
 
 from nbhelpers.prompting.sources.gemini import GeminiSource
 
+PAPER = "gemini-2.5-flash-image"
 SECRET = "AIzaSECRETSECRETSECRET0123456789abcdef"
 PRICE = 1290 * 0.0387 / 1290 + 40 * 0.3e-6
 
@@ -51,11 +52,15 @@ def design(n, start=0):
 def source(**parameters):
     made = GeminiSource(
         "gemini",
-        {"gemini_concurrency": 4, "gemini_requests_per_minute": 0, "gemini_budget_usd": 100.0}
+        {"gemini_concurrency": 4, "gemini_requests_per_minute": 0, "gemini_budget_usd": 100.0, "gemini_model": PAPER}
         | {f"gemini_{name}": value for name, value in parameters.items()},
     )
-    made.settings.backoff_s = 0.005
+    made.settings.backoff_s, made.settings.lookup_s = 0.005, 0.2
     return made
+
+
+def batch(**parameters):
+    return source(mode="batch", poll_s=0.01, **parameters)
 
 
 def lines_of(folder):

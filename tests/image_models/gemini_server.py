@@ -13,6 +13,7 @@ import io
 import json
 import re
 import threading
+import time
 import zlib
 from collections import Counter
 from collections.abc import Callable
@@ -128,7 +129,7 @@ def _draft(prompt: str, with_final: bool) -> bytes:
 def _tokens(reply: Reply) -> int:
     try:
         return json.loads(reply.body)["usageMetadata"]["candidatesTokenCount"] if reply.status == 200 else 0
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return 0
 
 
@@ -137,7 +138,7 @@ REPLIES: dict[str, tuple[Callable[[str], Reply], str]] = {
     "image": (ok, "ok"),
     "jpeg labelled png": (lambda p: Reply(body=body(image_body(png(p, kind="JPEG")))), "ok"),
     "draft and image": (lambda p: Reply(body=_draft(p, True)), "ok"),
-    "draft alone": (lambda p: Reply(body=_draft(p, False)), "no_image"),
+    "draft alone": (lambda p: Reply(body=_draft(p, False)), "ok"),
     "prompt blocked": (
         lambda p: Reply(body=body({"promptFeedback": {"blockReason": "PROHIBITED_CONTENT"}, "usageMetadata": {}})),
         "prompt_blocked",
@@ -145,6 +146,11 @@ REPLIES: dict[str, tuple[Callable[[str], Reply], str]] = {
     "image safety": (lambda p: Reply(body=body(finish("IMAGE_SAFETY", "Unable to show it"))), "image_blocked"),
     "recitation": (lambda p: Reply(body=body(finish("RECITATION"))), "image_blocked"),
     "no image": (lambda p: Reply(body=body(finish("NO_IMAGE"))), "no_image"),
+    "escalation": (lambda p: Reply(body=body(finish("ESCALATION"))), "image_blocked"),
+    "malformed response": (lambda p: Reply(body=body(finish("MALFORMED_RESPONSE"))), "no_image"),
+    "image other": (lambda p: Reply(body=body(finish("IMAGE_OTHER"))), "no_image"),
+    "account disabled": (lambda p: Reply(body=body(finish("PUP_LIMITED_DISABLED"))), "configuration"),
+    "deeply nested": (lambda p: Reply(body=b'{"candidates":' + b"[" * 100_000), "transport"),
     "empty object": (lambda p: Reply(body=b"{}"), "no_image"),
     "empty candidates": (lambda p: Reply(body=body({"candidates": []})), "no_image"),
     "content null": (
@@ -196,6 +202,8 @@ class GeminiServer:
         self.other: list[str] = []
         self.before: Callable[[str, str], Reply | None] = lambda method, path: None
         self.finish_lines: Callable[[list[bytes]], list[bytes]] = lambda lines: lines
+        self.created: Callable[[Reply], Reply] | None = None  # what is sent of the reply to a job's making
+        self.list_lag = 0.0  # seconds until the list of jobs names a new one
         self.in_flight = self.most_in_flight = 0
         self.url = ""
         self._loop = asyncio.new_event_loop()
@@ -295,13 +303,18 @@ class GeminiServer:
             file = {"name": name, "uri": f"{self.url}/{name}", "mimeType": "jsonl", "state": "ACTIVE"}
             status = {"X-Goog-Upload-Status": "final" if final else "active"}
             return Reply(body=body({"file": file}), headers=status)
+        if match := re.fullmatch(r"/[^/]+/models/([^/:]+)", path):
+            model = {"name": f"models/{match[1]}", "supportedGenerationMethods": ["generateContent"]}
+            return Reply(body=body(model))
         if match := re.fullmatch(r"/[^/]+/models/([^/:]+):batchGenerateContent", path):
-            return self._create(match[1], json.loads(data), headers)
+            made = self._create(match[1], json.loads(data), headers)
+            return self.created(made) if self.created else made
         if match := re.fullmatch(r"/[^/]+/(batches/[^/:]+):cancel", path):
             self.jobs[match[1]]["state"] = "BATCH_STATE_CANCELLED"
             return Reply()
         if re.fullmatch(r"/[^/]+/batches", path):
-            return Reply(body=body({"operations": [self._operation(name) for name in self.jobs]}))
+            seen = [name for name, job in self.jobs.items() if time.monotonic() - job["made"] >= self.list_lag]
+            return Reply(body=body({"operations": [self._operation(name) for name in seen]}))
         if match := re.fullmatch(r"/[^/]+/(batches/[^/:]+)", path):
             if match[1] not in self.jobs:
                 return Reply(404, error(404, "NOT_FOUND", "no such batch"))
@@ -316,7 +329,7 @@ class GeminiServer:
         name = f"batches/job{len(self.jobs)}"
         source = batch["inputConfig"]["fileName"]
         job = {"model": model, "input": source, "state": "BATCH_STATE_PENDING", "polls": 0, "headers": headers}
-        self.jobs[name] = job | {"displayName": batch.get("displayName", "")}
+        self.jobs[name] = job | {"displayName": batch.get("displayName", ""), "made": time.monotonic()}
         return Reply(body=body(self._operation(name)))
 
     def _step(self, name: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.ledger import Ledger, image_key, replay, spent
+from nbhelpers.image_models.ledger import Ledger, image_key, passed_over, replay, spent
 
 KEY = "k" * 64
 
@@ -61,10 +61,56 @@ def test_a_torn_last_line_is_passed_over_and_the_next_line_is_whole(tmp_path):
     for end in (cut, cut[:-100], cut + "é".encode()[:1]):
         path.write_bytes(end)
         with Ledger(tmp_path) as ledger:
-            assert ledger.torn == 1 and ledger.entry(KEY).ok is None and len(ledger.entry(KEY).open) == 1
+            assert len(ledger.bad) == 1 and ledger.entry(KEY).ok is None and len(ledger.entry(KEY).open) == 1
             ledger.append(outcome(asked, "unknown"))
-        entries, _, torn = replay(path)
-        assert torn == 1 and entries[KEY].outcomes == {"unknown": 1}
+        entries, _, bad = replay(path)
+        assert len(bad) == 1 and entries[KEY].outcomes == {"unknown": 1}
+
+
+BAD_LINES = {
+    "a cost of NaN": '{"event": "outcome", "request_id": "R", "key": "K", "outcome": "ok", "cost_usd": NaN}',
+    "a cost of infinity": '{"event": "outcome", "request_id": "R", "key": "K", "outcome": "ok", "cost_usd": Infinity}',
+    "a negative cost": '{"event": "outcome", "request_id": "R", "key": "K", "outcome": "ok", "cost_usd": -1e9}',
+    "a cost in words": '{"event": "outcome", "request_id": "R", "key": "K", "outcome": "ok", "cost_usd": "four"}',
+    "a number": "17",
+    "a list": '["event"]',
+    "no event": '{"key": "K"}',
+    "a key that is none": '{"event": "outcome", "request_id": "R", "key": ["K"], "outcome": "ok"}',
+    "an outcome that is none": '{"event": "outcome", "request_id": "R", "key": "K", "outcome": {}}',
+    "an event that is none": '{"event": ["x"], "batch": 5}',
+    "zeros of a power failure": "\0" * 4000,
+    "nested without an end": "[" * 200_000,
+    "bytes of another code": "\udcff\udcfe",
+}
+
+
+@pytest.mark.parametrize("bad", BAD_LINES.values(), ids=BAD_LINES)
+def test_a_bad_line_anywhere_is_named_and_blocks_nothing(bad, tmp_path):
+    with Ledger(tmp_path) as ledger:
+        first, second = ledger.request(KEY, 0.05), ledger.request("q", 0.06)
+        ledger.append(first, second)
+    path = tmp_path / "ledger.jsonl"
+    line = bad.replace('"R"', f'"{first["request_id"]}"').replace('"K"', f'"{KEY}"')
+    path.write_bytes(path.read_bytes() + line.encode(errors="surrogateescape") + b"\n")
+    with Ledger(tmp_path) as ledger:
+        assert ledger.bad == [3] and "line 3 " in passed_over(path, ledger.bad)
+        # What it may have cost is counted: at its estimate, as an outcome or as one that is still open.
+        assert ledger.spent() == pytest.approx(0.05 + 0.06)
+        ledger.append(outcome(second, cost=0.04))
+    assert replay(path)[2] == [3] and passed_over(path, []) == ""
+    events = '{"event": "extra", "cost_usd": NaN}\n{"event": "batch_request", "batch": ["b"], "images": "x"}\n'
+    path.write_bytes(path.read_bytes() + events.encode())
+    with Ledger(tmp_path) as ledger:
+        assert ledger.spent() == pytest.approx(0.05 + 0.04) and ledger.bad[:2] == [3, 5]
+
+
+def test_no_line_is_written_that_is_not_strict_json(tmp_path):
+    with Ledger(tmp_path) as ledger:
+        ledger.append(
+            {"event": "note", "a": float("nan"), "b": {"c": [float("-inf")]}, "d": Path("x"), "e": {1: 10**400}}
+        )
+    text = (tmp_path / "ledger.jsonl").read_text()
+    assert json.loads(text, parse_constant=pytest.fail)["b"] == {"c": [None]}
 
 
 def test_nothing_is_ever_rewritten(tmp_path):
@@ -111,8 +157,8 @@ def test_lines_of_many_threads_are_all_there_and_whole(tmp_path):
             thread.join()
     lines = [json.loads(line) for line in (tmp_path / "ledger.jsonl").read_text().splitlines()]
     assert len(lines) == 2 * 12 * 25
-    entries, _, torn = replay(tmp_path / "ledger.jsonl")
-    assert torn == 0 and len(entries) == 300 and all(entry.ok and not entry.open for entry in entries.values())
+    entries, _, bad = replay(tmp_path / "ledger.jsonl")
+    assert not bad and len(entries) == 300 and all(entry.ok and not entry.open for entry in entries.values())
     assert spent(entries.values()) == pytest.approx(300 * 0.04)
 
 
@@ -164,5 +210,5 @@ def test_kill_leaves_whole_lines_and_at_most_one_torn(tmp_path):
             time.sleep(0.005)
         os.kill(process.pid, signal.SIGKILL)
         process.join()
-        entries, _, torn = replay(path)
-        assert torn <= 1 and sum(len(entry.open) for entry in entries.values()) <= 3
+        entries, _, bad = replay(path)
+        assert len(bad) <= 1 and sum(len(entry.open) for entry in entries.values()) <= 3

@@ -1,10 +1,15 @@
 """Images kept as they came: named by what their bytes are, never replaced."""
 
+import base64
 import hashlib
+import io
 
+import numpy as np
 import pytest
-from image_models.gemini_fixture import design, lines_of, source
+from image_models.gemini_fixture import SECRET, design, lines_of, source
 from image_models.gemini_server import REPLIES, png
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.originals import (
@@ -14,6 +19,7 @@ from nbhelpers.image_models.originals import (
     keep_original,
     note_arrival,
 )
+from nbhelpers.image_models.redaction import holds_key
 
 pytestmark = pytest.mark.usefixtures("key")
 
@@ -63,3 +69,21 @@ def test_what_the_disk_refuses_is_one_error(tmp_path):
     (tmp_path / "images").write_text("a file where the folder should be")
     with pytest.raises(UserError, match="cannot be written"):
         keep_original(tmp_path, "a", png("one"))
+
+
+@pytest.mark.parametrize("coded", [False, True])
+def test_of_a_file_that_carries_the_key_the_pixels_are_kept_alone(coded, tmp_path):
+    words, buffer = PngInfo(), io.BytesIO()
+    words.add_text("prompt", base64.b64encode(SECRET.encode()).decode() if coded else f"sent with {SECRET}")
+    picture = Image.open(io.BytesIO(png("one")))
+    picture.save(buffer, "PNG", pnginfo=words)
+    kept = keep_original(tmp_path, "a", buffer.getvalue())
+    written = (tmp_path / kept["path"]).read_bytes()
+    assert not holds_key(written) and holds_key(buffer.getvalue())
+    assert (np.asarray(Image.open(io.BytesIO(written))) == np.asarray(picture)).all()
+    assert keep_original(tmp_path, "b", b"broken " + SECRET.encode(), "spare")["bytes"] == 0
+
+
+def test_the_same_bytes_are_kept_once(tmp_path):
+    assert keep_original(tmp_path, "a", png("one")) == keep_original(tmp_path, "a", png("one"))
+    assert len(list(tmp_path.glob("images/*"))) == 1

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
+import errno
+from pathlib import Path
+from typing import Any
 
+import papermill
+import pytest
+import yaml
+
+from nbhelpers.errors import UserError
+from nbhelpers.pipeline import notebooks
 from nbhelpers.pipeline.notebooks import ProgressLines
 
 
@@ -16,3 +24,22 @@ def test_progress_bars_pass_and_everything_else_stays_in_the_notebook(capsys: py
     lines.write("######| 9/9 [00:02<00:00,  4.50step/s]\n")
     told = capsys.readouterr().err.splitlines()
     assert [line.split("%")[0] for line in told] == ["[03_training_raw] raw 1/2:  50", "[03_training_raw] raw 1/2: 100"]
+
+
+@pytest.mark.parametrize("failed", [True, False])
+def test_a_disk_that_takes_no_copy_hides_no_error_of_the_notebook(
+    failed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def execute(*_: Any, on_cell_error: Any, **__: Any) -> None:
+        if failed:
+            content = {"ename": "UserError", "evalue": "the key is refused", "status": "error"}
+            on_cell_error(cell={}, cell_index=0, execute_reply={"content": content})
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(papermill, "execute_notebook", execute)
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path))
+    (tmp_path / "p.yaml").write_text(yaml.safe_dump({"run": "x"}))
+    with pytest.raises(UserError) as told:
+        notebooks.execute("01_prompting", tmp_path / "p.yaml")
+    said = "the key is refused" if failed else "No space left on device"
+    assert said in str(told.value) and told.value.__suppress_context__

@@ -24,7 +24,7 @@ def test_expected_cost_has_a_row_a_source_and_needs_no_key(tmp_path, monkeypatch
     with pytest.raises(UserError, match="no API key"):
         costs.check_affordable(plan.reset_index())
     monkeypatch.setenv("GEMINI_API_KEY", "k" * 12)
-    assert costs.check_affordable(plan.reset_index()) == "affordable: ok (about 0.08 USD for 2 images)"
+    assert costs.check_affordable(plan.reset_index()) == "affordable: ok (about 0.09 USD for 2 images)"
     poor = costs.expected_cost(ARMS, DESIGN, {"gemini_budget_usd": 0.05}, tmp_path)
     with pytest.raises(UserError, match=r"over the budget: 0\.05 USD"):
         costs.check_affordable(poor)

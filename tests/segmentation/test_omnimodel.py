@@ -126,7 +126,7 @@ def test_each_kind_of_answer_ends_as_it_must(tmp_path: Path, serve: Callable[...
     serve(by_case(found, {case: given for case, (given, _) in KINDS.items()}, picture_reply))
     made = asked(found, tmp_path / "s")
     assert made.kinds == {case: kind for case, (_, kind) in KINDS.items()}
-    assert made.title == "gemini-2.5-flash-image-002", "the id that answered"
+    assert made.title.startswith("gemini-"), "the id that answered"
     scores = evaluation.score_table({"d": found}, {"d": [made]}, [127, 240], 127).set_index(
         ["model", "case", "threshold"]
     )

@@ -5,18 +5,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import importlib
+import logging
 import os
-from collections.abc import Mapping
+import re
+import threading
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 from google import genai
 from google.genai import errors, types
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.key import api_key, redact
+from nbhelpers.image_models.gemini.key import api_key
 from nbhelpers.image_models.gemini.outcomes import Outcome, from_reply, from_status, text_of
+from nbhelpers.image_models.gemini.prices import instead
+from nbhelpers.image_models.redaction import redact
 
 
 def _exceptions(*names: str) -> tuple[type[BaseException], ...]:
@@ -45,23 +52,30 @@ UNUSABLE = _exceptions(
 
 
 TEXT_TOKENS = 8192  # of a reply of text: masks in base64 may repeat themselves without an end
+Result = TypeVar("Result")
+_WITHDRAWN = re.compile(
+    r"model.{0,80}(no longer|not available|shut ?down|deprecated|retired|discontinued)", re.IGNORECASE
+)
 
 
 @dataclass(frozen=True)
 class Request:
     """What decides an image besides the prompt."""
 
-    model: str = "gemini-2.5-flash-image"
+    model: str = "gemini-nano-banana-2.1"
     api_version: str = "v1beta"  # `v1`, the SDK's default, may refuse image output
     aspect_ratio: str = "1:1"
-    image_size: str | None = None  # `1K`, `2K` or `4K`; None leaves it to the model: not every one knows the option
+    image_size: str | None = None  # `512`, `1K`, `2K` or `4K`; None leaves it to the model, which takes 1K
+    thinking: str | None = None  # `minimal`, `medium` or `high`; None leaves it to the model
     as_text: bool = False  # ask for text (masks as JSON) in place of an image: without thinking, and bounded
 
     @property
     def configuration(self) -> dict[str, Any]:
-        """The options as the ledger's key sees them."""
-        image = {"aspect_ratio": self.aspect_ratio, "image_size": self.image_size}
-        return {"as_text": True} if self.as_text else image
+        """The options as the ledger's key sees them: one that came later is left out where it is not used."""
+        if self.as_text:
+            return {"as_text": True}
+        later = {"thinking": self.thinking} if self.thinking else {}
+        return {"aspect_ratio": self.aspect_ratio, "image_size": self.image_size, **later}
 
     def config(self, seed: int) -> types.GenerateContentConfig:
         """The SDK's configuration for one image; the reply is left raw, since the SDK drops parts of it."""
@@ -73,8 +87,10 @@ class Request:
                 seed=seed,
                 should_return_http_response=True,
             )
+        level = types.ThinkingLevel(self.thinking.upper()) if self.thinking else None
         return types.GenerateContentConfig(
             response_modalities=["IMAGE"],
+            thinking_config=types.ThinkingConfig(thinking_level=level) if level else None,
             image_config=types.ImageConfig(aspect_ratio=self.aspect_ratio, image_size=self.image_size),
             seed=seed,
             should_return_http_response=True,
@@ -83,10 +99,20 @@ class Request:
     def as_json(self, prompt: str, seed: int) -> dict[str, Any]:
         """The request as a line of a batch file holds it."""
         image = {"aspectRatio": self.aspect_ratio} | ({"imageSize": self.image_size} if self.image_size else {})
+        thinking = {"thinkingConfig": {"thinkingLevel": self.thinking.upper()}} if self.thinking else {}
         return {
             "contents": [{"role": "user", "parts": [{"text": prompt}]}],
-            "generationConfig": {"responseModalities": ["IMAGE"], "imageConfig": image, "seed": seed},
+            "generationConfig": {"responseModalities": ["IMAGE"], "imageConfig": image, "seed": seed} | thinking,
         }
+
+    def fits(self, width: object, height: object) -> bool | None:
+        """Whether an image has the size and shape that were asked for, as the models round them; None: not known."""
+        if not (isinstance(width, int) and isinstance(height, int) and min(width, height) > 0):
+            return None
+        side = 1024 * {"512": 0.5, "2K": 2, "4K": 4}.get(self.image_size or "1K", 1)
+        across, down = (int(part) for part in self.aspect_ratio.split(":"))
+        shape = width / height * down / across
+        return 0.95 < shape < 1.05 and 0.8 < width * height / side**2 < 1.25
 
 
 def check_endpoint() -> None:
@@ -109,6 +135,9 @@ def make_client(api_version: str, deadline_s: float) -> genai.Client:
     hidden one of its aiohttp path too: they pass over what the service asks for, and may buy an image twice.
     """
     check_endpoint()
+    for name in ("google_genai", "httpx2", "httpcore2", "httpx", "httpcore", "aiohttp"):
+        # What they tell below a warning holds headers and status lines as the service sent them.
+        logging.getLogger(name).setLevel(logging.ERROR)
     return genai.Client(
         api_key=api_key(),
         vertexai=False,
@@ -116,6 +145,45 @@ def make_client(api_version: str, deadline_s: float) -> genai.Client:
             api_version=api_version, timeout=int(deadline_s * 1000), retry_options=types.HttpRetryOptions(attempts=1)
         ),
     )
+
+
+def in_time(do: Callable[[], Result], seconds: float) -> Future[Result]:
+    """What `do` gives, waited for in a thread of its own: the HTTP library bounds a read alone, which a drip outlives.
+
+    When the wait is over without it, the reply may still come: the future is not lost.
+    """
+    done: Future[Result] = Future()
+
+    def work() -> None:
+        try:
+            done.set_result(do())
+        except BaseException as error:
+            done.set_exception(error)
+
+    # A daemon: one that never ends must not keep the process either.
+    threading.Thread(target=work, name="gemini", daemon=True).start()
+    wait([done], seconds)
+    return done
+
+
+def check_model(client: genai.Client, model: str, deadline_s: float, backoff_s: float = 1.0) -> None:
+    """Ask for the model before anything is paid: a `UserError` when it is withdrawn, closed to this key or unknown.
+
+    A service that does not answer this question, such as another endpoint, stops nothing.
+    """
+    for tries in range(3):
+        try:
+            actions = in_time(lambda: client.models.get(model=model), deadline_s).result(0).supported_actions
+        except Exception as error:
+            told = error.details.get("error") if isinstance(error, errors.APIError) else None
+            outcome = from_error(error) if isinstance(told, Mapping) and told.get("status") else None
+            if outcome and outcome.fatal and outcome.kind == "configuration":
+                raise stop_message(outcome, model) from None
+            time.sleep(backoff_s * 2.0**tries)
+            continue
+        if actions and "generateContent" not in actions:
+            raise UserError(f"model {model!r} draws nothing", "gemini_model", instead(model))
+        return
 
 
 async def ask(
@@ -177,9 +245,13 @@ def _clean(outcome: Outcome) -> Outcome:
 def stop_message(outcome: Outcome, model: str) -> UserError:
     """The one error that a user sees when no request can succeed: key, model or request is wrong."""
     detail = outcome.detail
-    if detail.startswith("404"):
-        do = "check the id and gemini_api_version"
-        return UserError(f"model {model!r} is not found: {detail}", "gemini_model", do)
+    if "PUP_LIMITED_DISABLED" in detail:
+        return UserError(
+            detail, "the account", "see Google's mail and https://aistudio.google.com; nothing more is bought"
+        )
+    if detail.startswith(("404", "410")) or _WITHDRAWN.search(detail):
+        what = f"model {model!r} is withdrawn, closed to this key, or unknown (is not found)"
+        return UserError(f"{what}: {detail}", "gemini_model", instead(model))
     if detail.startswith("the endpoint"):
         return UserError(detail, "GOOGLE_GEMINI_BASE_URL", "give a whole URL, such as https://example.org")
     if detail.startswith(("401", "403")) or "api key" in detail.lower():

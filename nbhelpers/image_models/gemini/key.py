@@ -1,4 +1,4 @@
-"""The API key for Gemini: from the environment alone, and taken out of whatever is written down."""
+"""The API key for Gemini: from the environment alone."""
 
 from __future__ import annotations
 
@@ -22,12 +22,3 @@ def api_key() -> str:
         "environment",
         "export GEMINI_API_KEY=... before starting (https://aistudio.google.com/apikey); it is never a parameter",
     )
-
-
-def redact(text: str) -> str:
-    """`text` without any API key that the environment holds: services echo what they were sent."""
-    for name in KEY_VARIABLES:
-        value = os.environ.get(name, "").strip()
-        if len(value) >= 4:
-            text = text.replace(value, "[key]")
-    return text

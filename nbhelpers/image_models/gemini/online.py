@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import signal
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +23,8 @@ from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini import client
 from nbhelpers.image_models.gemini.outcomes import REFUSALS, TRANSIENT, Outcome
 from nbhelpers.image_models.gemini.purchases import Row, Settings, facts_of, kept, note_outcome
-from nbhelpers.image_models.ledger import Ledger
+from nbhelpers.image_models.ledger import NOT_YET, Ledger, dearest
+from nbhelpers.runs.files import DiskRefused
 from nbhelpers.runs.progress import progress
 
 TRANSIENT_LIMIT = 8  # failures of one image that are its own, in one run
@@ -28,6 +32,11 @@ LOST_LIMIT = 10  # requests in a row without a reply, or twice those in flight i
 DOUBTS = 3  # images refused by a configuration that has brought none, before it counts as wrong
 LONGEST_PAUSE_S = 60.0
 STORING = 6  # threads that decode images and write them
+SAME_S = 1.0  # within which two signals are one
+DISK_WAIT_S, DISK_PAUSE_S = (
+    60.0,
+    1.0,
+)  # how long images that arrived wait in memory for a full disk, and between two tries
 
 
 class Run:
@@ -35,6 +44,10 @@ class Run:
 
     Everything here lives on one event loop; only disk and decoding go to threads. That carries more than a model gives
     to sixteen requests in flight, at seconds a reply (`benchmarks/bench_gemini.py`).
+
+    The budget holds as long as no reply is dearer than the dearest that this folder's ledger knows of the model (and
+    than `Price.reserve`): that much is set aside for each request in flight. A reply that is dearer still is seen when
+    it arrives, so the budget can be passed by no more than what those in flight then cost above what was set aside.
     """
 
     def __init__(self, ledger: Ledger, rows: list[Row], folder: Path, settings: Settings, proven: bool = False) -> None:
@@ -43,11 +56,14 @@ class Run:
         self.proven = proven  # the service takes this very configuration
         self.doubted: set[str] = set()  # rows refused while it has not
         self.lost = 0  # requests without a reply since the last one that had one: each may have been billed
-        self.reserved = 0.0
+        self.in_flight: dict[str, float] = {}  # what each request set aside, by its key
         self.spent = ledger.spent()
-        self.dearest = 0.0
+        self.dearest = dearest(ledger.entries.values(), settings.request.model, "online")
         self.stopped = ""
         self.failure: BaseException | None = None
+        self.dropped = False  # a second interrupt: what is in flight is not waited for
+        self.no_space_until = 0.0  # how long what arrived may wait for the disk; set when it first refuses
+        self.unwritten = 0  # images that arrived and that the disk did not take
         self.resume_at = self.next_slot = 0.0
         self.streak: Counter[str] = Counter()
         self.refused_quota = 0
@@ -57,6 +73,7 @@ class Run:
         self._settled = asyncio.Event()
         self._dirty = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+        self._later: dict[str, tuple[asyncio.TimerHandle, Row]] = {}
         self._bar: Any = None
 
     async def work(self) -> None:
@@ -75,10 +92,23 @@ class Run:
             worker.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
         self._bar.close()
-        self.ledger.sync()
+        try:
+            self.ledger.sync()
+        except DiskRefused as error:
+            self.failure = self.failure or error
         await service.aio.aclose()
+        if isinstance(self.failure, DiskRefused):
+            raise self._told_of_disk(self.failure)
         if self.failure:
             raise self.failure
+
+    def _told_of_disk(self, refused: DiskRefused) -> DiskRefused:
+        """The one error of a disk that took no more: what is safe, and what is not."""
+        here = sum(row.state == "ok" for row in self.rows)
+        lost = f"{self.unwritten} images that arrived could not be written and count as spent"
+        lost = lost if self.unwritten else "none that arrived is lost"
+        said = f"{refused.what}; {here} images of this run are safe, {lost}"
+        return DiskRefused(said, refused.where, "free some disk space and run again: it asks only for what is missing")
 
     def stop(self, reason: str, failure: BaseException | None = None) -> None:
         """Send no more requests; those in flight are waited for, since they are paid."""
@@ -86,19 +116,29 @@ class Run:
         self.failure = self.failure or failure
         self._awake.set()
         self._settled.set()
+        # Who waits to be asked again later need not be waited for.
+        for handle, row in list(self._later.values()):
+            handle.cancel()
+            self._requeue(row)
+
+    def interrupt(self) -> None:
+        """Stop since somebody asked for it."""
+        self.stop("interrupted")
 
     async def _worker(self, service: genai.Client, keeping: asyncio.Semaphore) -> None:
         request = self.settings.request
         while True:
             row = await self._queue.get()
             try:
-                reserve = await self._reserve(row)
+                if not self.stopped:
+                    await self._reserve(row)
                 # Last, so that no request goes out between a wait that the service asks for and its end.
                 await self._wait_for_turn()
                 if self.stopped:
+                    self.in_flight.pop(row.key, None)
                     self._finish(row, f"not yet: {self.stopped}")
                     continue
-                asked = self.ledger.request(row.key, reserve, **facts_of(row, request))
+                asked = self.ledger.request(row.key, self.in_flight[row.key], **facts_of(row, request))
                 # The line is in the file before the request is sent; the disk confirms while the service works.
                 self.ledger.append(asked, durable=False)
                 self._dirty.set()
@@ -108,12 +148,13 @@ class Run:
                     answer = self._weigh(row, answer)
                     self._heed(answer)
             except Exception as error:
+                self.in_flight.pop(row.key, None)
                 self.stop("an error", error)
                 self._finish(row, "not yet: stopped by an error")
                 continue
             # The reply is here: the next request goes out while this one is decoded and written.
             await keeping.acquire()
-            task = asyncio.create_task(self._note(row, asked, answer, reserve, keeping))
+            task = asyncio.create_task(self._note(row, asked, answer, keeping))
             # The loop itself holds tasks weakly.
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
@@ -128,17 +169,20 @@ class Run:
             except UserError as error:
                 self.stop("an error", error)
 
-    async def _reserve(self, row: Row) -> float:
+    async def _reserve(self, row: Row) -> None:
         """Set aside what this request may cost; while others in flight hold the rest of the budget, wait for them."""
-        reserve = max(self.settings.price.reserve(row.prompt), self.dearest)
-        while not self.stopped and self.spent + self.reserved + reserve > self.settings.budget_usd:
-            if self.reserved <= 1e-9:
+        while not self.stopped:
+            reserve = max(self.settings.price.reserve(row.prompt), self.dearest)
+            # Those in flight may turn out as dear as the dearest that came meanwhile.
+            held = sum(max(aside, self.dearest) for aside in self.in_flight.values())
+            if self.spent + held + reserve <= self.settings.budget_usd:
+                self.in_flight[row.key] = reserve
+                return
+            if not self.in_flight:
                 self.stop("budget")
-                break
+                return
             self._settled.clear()
             await self._settled.wait()
-        self.reserved += 0.0 if self.stopped else reserve
-        return reserve
 
     def _weigh(self, row: Row, outcome: Outcome) -> Outcome:
         if outcome.kind != "configuration" or outcome.fatal:
@@ -151,27 +195,45 @@ class Run:
         return replace(outcome, fatal=len(self.doubted) >= min(DOUBTS, len(self.rows)))
 
     async def _note(
-        self, row: Row, asked: Mapping[str, Any], answer: str | Outcome, reserve: float, keeping: asyncio.Semaphore
+        self, row: Row, asked: Mapping[str, Any], answer: str | Outcome, keeping: asyncio.Semaphore
     ) -> None:
         """Write down what became of a request, its image before its line; `answer` is a body that nobody read yet."""
         try:
-            if isinstance(answer, Outcome):
-                outcome = answer
-            else:
-                outcome = self._weigh(row, await asyncio.to_thread(self._keep, answer, row.key))
-                self._heed(outcome)
-            cost = note_outcome(self.ledger, row.key, asked, outcome, self.settings.price, durable=False)
+            outcome = answer if isinstance(answer, Outcome) else None
+            while True:
+                try:
+                    if outcome is None:
+                        outcome = self._weigh(row, await asyncio.to_thread(self._keep, str(answer), row.key))
+                        self._heed(outcome)
+                    cost = note_outcome(self.ledger, row.key, asked, outcome, self.settings.price, durable=False)
+                    break
+                except DiskRefused as error:
+                    await self._wait_for_disk(error)
             self._dirty.set()
-            self.reserved -= reserve
             self.spent += cost
             self.dearest = max(self.dearest, cost)
-            self._settled.set()
             self._judge(row, outcome)
         except BaseException as error:
+            self.unwritten += isinstance(error, DiskRefused) and outcome is None
             self.stop("an error", error)
             self._finish(row, "not yet: stopped by an error")
         finally:
+            self.in_flight.pop(row.key, None)
+            self._settled.set()
             keeping.release()
+
+    async def _wait_for_disk(self, error: DiskRefused) -> None:
+        """Buy no more, and give the disk some time to take what arrived, which waits in memory; then raise `error`."""
+        now = time.monotonic()
+        if not self.no_space_until:
+            self.no_space_until = now + DISK_WAIT_S
+            said = f"{error}\nbuying no more; what is in flight waits {DISK_WAIT_S:g} s for space"
+            with contextlib.suppress(OSError):  # the words may go to a file on the same disk
+                print(said, file=sys.stderr)
+        self.stop("the disk takes no more", error)
+        if now > self.no_space_until or self.dropped:
+            raise error
+        await asyncio.sleep(DISK_PAUSE_S)
 
     def _keep(self, body: str, key: str) -> Outcome:
         return kept(client.read_body(body, self.settings.request.as_text), key, self.folder)
@@ -228,7 +290,7 @@ class Run:
             if row.failures >= TRANSIENT_LIMIT:
                 self._finish(row, f"not yet: {kind}")
             else:
-                asyncio.get_running_loop().call_later(self._backoff(1), self._requeue, row)
+                self._ask_later(row, self._backoff(1))
         else:
             row.refusals += 1
             if row.refusals >= self.settings.attempts:
@@ -259,9 +321,16 @@ class Run:
             return
         if max(now, self.resume_at) - self.last_good > settings.patience_s:
             self.stop(f"{outcome.kind}, no success within {settings.patience_s:g} s")
-        asyncio.get_running_loop().call_later(0 if self.stopped else delay, self._requeue, row)
+        self._ask_later(row, delay)
+
+    def _ask_later(self, row: Row, delay: float) -> None:
+        if self.stopped:
+            self._requeue(row)
+            return
+        self._later[row.key] = (asyncio.get_running_loop().call_later(delay, self._requeue, row), row)
 
     def _requeue(self, row: Row) -> None:
+        self._later.pop(row.key, None)
         self._queue.put_nowait(row)
         self._queue.task_done()
 
@@ -274,29 +343,59 @@ class Run:
 
     def _finish(self, row: Row, state: str) -> None:
         row.state = state
-        self._bar.update(1)
+        # What is left for later is not done: a run that was stopped shows how far it came.
+        with contextlib.suppress(OSError):
+            self._bar.update(0 if state.startswith(NOT_YET) else 1)
         self._queue.task_done()
 
 
 def run_in_thread(run: Run) -> None:
     """Run to the end in a thread of its own, since a notebook's thread has an event loop already.
 
-    An interrupt sends nothing more and waits for what is in flight, which is paid; a second one drops that too.
+    An interrupt, a SIGTERM or a closed terminal sends nothing more and waits for what is in flight, which is paid: no
+    longer than the requests' deadline and the wait for a full disk. A second one drops that too. Then an interrupt goes
+    on as one, and the others end the process as they would have.
     """
     loop = asyncio.new_event_loop()
-    with ThreadPoolExecutor(1, thread_name_prefix="gemini") as pool:
-        done: Future[None] = pool.submit(_drive, loop, run)
-        try:
-            done.result()
-        except KeyboardInterrupt:
-            print("stopping: waiting for the requests in flight; interrupt again to drop them", file=sys.stderr)
-            loop.call_soon_threadsafe(run.stop, "interrupted")
-            try:
-                done.result()
-            except KeyboardInterrupt:
-                for task in asyncio.all_tasks(loop):
-                    loop.call_soon_threadsafe(task.cancel)
-            raise
+    came: list[int] = []
+    first: list[float] = []
+
+    def heed(number: int, _: object) -> None:
+        # One that goes to a whole group, and is passed on too, comes twice: that is no second one.
+        if came and time.monotonic() - first[0] < SAME_S:
+            return
+        came.append(number)
+        first.append(time.monotonic())
+        run.dropped = len(came) > 1
+        if not run.dropped:
+            # os.write: a handler may come in the midst of a print.
+            os.write(2, b"stopping: waiting for the requests in flight, which are paid; once more drops them\n")
+        with contextlib.suppress(RuntimeError):  # all is done already
+            for act in [task.cancel for task in asyncio.all_tasks(loop)] if run.dropped else [run.interrupt]:
+                loop.call_soon_threadsafe(act)
+
+    before = {}
+    if threading.current_thread() is threading.main_thread():
+        # One that was ignored stays so, as behind nohup.
+        numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        heeded = [number for number in numbers if signal.getsignal(number) not in (signal.SIG_IGN, None)]
+        before = {number: signal.signal(number, heed) for number in heeded}
+    try:
+        with ThreadPoolExecutor(1, thread_name_prefix="gemini") as pool:
+            done: Future[None] = pool.submit(_drive, loop, run)
+            while not wait([done], 0.2).done:
+                pass  # a wait without an end would keep signals from being heard
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if came and not run.dropped and (failure := done.exception()):
+        print(failure, file=sys.stderr)
+    if ends := [number for number in came if number != signal.SIGINT]:
+        run.ledger.close()
+        signal.raise_signal(ends[0])
+    if came:
+        raise KeyboardInterrupt
+    done.result()
 
 
 def _drive(loop: asyncio.AbstractEventLoop, run: Run) -> None:

@@ -9,12 +9,12 @@ import email.utils
 import json
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.key import redact
+from nbhelpers.image_models.redaction import clean, redact
 from nbhelpers.images.files import decode, sniff_format
 
 OUTCOMES = {
@@ -31,24 +31,30 @@ OUTCOMES = {
     "configuration": "key, model or request is wrong",
     "unknown": "this process ended before the reply",
 }
-DRAFT_ALONE = "a draft alone: the model thought of an image and sent none"
 # Asking again may bring an image, and each try may be billed: so they are counted and bounded, over all runs.
 REFUSALS = frozenset({"prompt_blocked", "image_blocked", "no_image", "text_only", "corrupt"})
 # The fault is not the prompt's: asked again after a wait.
 TRANSIENT = frozenset({"quota_minute", "server", "transport"})
 
 _BLOCKED = {"SAFETY", "IMAGE_SAFETY", "RECITATION", "IMAGE_RECITATION", "PROHIBITED_CONTENT"}
-_BLOCKED |= {"IMAGE_PROHIBITED_CONTENT", "BLOCKLIST", "SPII"}
+_BLOCKED |= {"IMAGE_PROHIBITED_CONTENT", "BLOCKLIST", "SPII", "ESCALATION", "MODEL_ARMOR"}
+# The account is limited or disabled for what it asked for: nothing else of it will be drawn.
+_CLOSED = "PUP_LIMITED_DISABLED"
+# What a usage counts, and the most tokens of it that a reply can have; anything else is no count.
+_COUNTS = {"promptTokenCount": 2**21, "toolUsePromptTokenCount": 2**21, "totalTokenCount": 2**22}
+_COUNTS |= {"candidatesTokenCount": 2**18, "thoughtsTokenCount": 2**18}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one request came to; `facts` are the reply's `response_id, model_version, finish_reason, usage`."""
+    """What one request came to; `facts` are the reply's `response_id, model_version, finish_reason, usage, draft`.
+
+    What is said here came from outside: no key of the environment is left in it, whoever makes the outcome.
+    """
 
     kind: str  # a key of `OUTCOMES`
     detail: str = ""  # what the service said, in a line
-    # The image as it came; of a `corrupt` one what its base64 held, if that could be read; of a draft alone the draft.
-    data: bytes | None = None
+    data: bytes | None = None  # the image as it came; of a `corrupt` one what its base64 held, if that could be read
     more: tuple[bytes, ...] = ()  # further images of the same reply, as they came
     wait: float | None = None  # seconds that the service asks to wait
     billed: bool | None = True  # by its usage (True), nothing (False), or not known (None): then at the estimate
@@ -56,38 +62,51 @@ class Outcome:
     facts: dict[str, Any] = field(default_factory=dict)
     image: dict[str, Any] = field(default_factory=dict)  # `originals.describe`, once the image is kept
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "detail", redact(self.detail))
+        object.__setattr__(self, "facts", clean(self.facts))
+
 
 def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
     """Class of a reply with HTTP status 200, from its JSON text or object.
 
-    Success is an image that decodes completely and is no draft (`thought`); status and finish reason are not enough.
+    Success is an image that decodes completely; status and finish reason are not enough. A draft (`thought`) counts
+    only where no other picture can be decoded: then the last one is taken, and `facts` has `draft`.
     """
     if not isinstance(body, Mapping):
         try:
             body = json.loads(body) if body else {}
-        except ValueError:
+        except (ValueError, RecursionError):
             return Outcome("transport", "the reply is no JSON: " + _line(body), billed=None)
         if not isinstance(body, Mapping):
             return Outcome("transport", "the reply is no JSON object", billed=None)
     if body.get("error"):
         error = _mapping(body["error"])
         code = error.get("code")
-        return from_status(code if isinstance(code, int) and code else 500, body)
+        return from_status(code if isinstance(code, int) and 400 <= code < 600 else 500, body)
     candidates = [entry for entry in _list(body.get("candidates")) if isinstance(entry, Mapping)]
     reasons = [str(entry["finishReason"]) for entry in candidates if entry.get("finishReason")]
     facts = {
-        "response_id": body.get("responseId"),
-        "model_version": body.get("modelVersion"),
-        "finish_reason": reasons[0] if reasons else None,
-        "usage": dict(_mapping(body.get("usageMetadata"))),
+        "response_id": _name(body.get("responseId")),
+        "model_version": _name(body.get("modelVersion")),
+        "finish_reason": _name(reasons[0] if reasons else None),
+        "usage": usage_of(body.get("usageMetadata")),
     }
     messages = "; ".join(str(entry["finishMessage"]) for entry in candidates if entry.get("finishMessage"))
     reason = ", ".join(reasons) + (f": {messages}" if messages else "")
-    good, broken = _decoded(_images(candidates))
+    good, broken = _decoded(_images(_parts(candidates)))
     if good:
-        return Outcome("ok", reason, good[0], tuple(good[1:]), facts=facts)
+        return Outcome("ok", _line(reason), good[0], tuple(good[1:]), facts=facts)
+    drafts, _ = _decoded(_images(_parts(candidates, drafts=True)))
+    if drafts:
+        spare = tuple(data for _, data in broken if data)
+        said = f"only a draft came, which is kept; {reason}"
+        return Outcome("ok", _line(said), drafts[-1], spare, facts=facts | {"draft": True})
+    if _CLOSED in reasons:
+        said = f"{_CLOSED}: the account is limited or disabled under Google's Prohibited Use Policy {messages}"
+        return Outcome("configuration", _line(said), fatal=True, facts=facts)
     if broken:
-        return Outcome("corrupt", broken[0][0], broken[0][1], facts=facts)
+        return Outcome("corrupt", _line(broken[0][0]), broken[0][1], facts=facts)
     feedback = _mapping(body.get("promptFeedback"))
     if feedback.get("blockReason"):
         detail = f"{feedback['blockReason']} {feedback.get('blockReasonMessage') or ''}"
@@ -97,8 +116,6 @@ def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
     text = " ".join(str(part["text"]) for part in _parts(candidates) if part.get("text"))
     if text:
         return Outcome("text_only", _line(text), facts=facts)
-    if drafts := _decoded(_images(candidates, drafts=True))[0]:
-        return Outcome("no_image", DRAFT_ALONE, drafts[-1], facts=facts)
     return Outcome("no_image", _line(reason) or "empty reply", facts=facts)
 
 
@@ -106,6 +123,39 @@ def text_of(body: str | bytes) -> str:
     """All text of a reply with status 200, thoughts left out."""
     candidates = [entry for entry in _list(json.loads(body).get("candidates")) if isinstance(entry, Mapping)]
     return "".join(str(part["text"]) for part in _parts(candidates) if part.get("text"))
+
+
+def usage_of(told: object) -> dict[str, Any]:
+    """The token counts of a reply's `usageMetadata`, as far as they can be counted.
+
+    `text` are the output tokens that are words, where the reply splits them. `unknown` is set when a count is none: not
+    a whole number from zero to what a reply can have; then nothing of it is to be relied on.
+    """
+    usage: dict[str, Any] = {}
+    if told is not None and not isinstance(told, Mapping):
+        return {"unknown": True}
+    told = _mapping(told)
+    for name, most in _COUNTS.items():
+        if told.get(name) is None:
+            continue
+        count = _count(told[name], most)
+        usage |= {"unknown": True} if count is None else {name: count}
+    for split in _list(told.get("candidatesTokensDetails")):
+        part = _mapping(split)
+        count = _count(part.get("tokenCount", 0), _COUNTS["candidatesTokenCount"])
+        if count is None:
+            usage["unknown"] = True
+        elif part.get("modality") == "TEXT":
+            usage["text"] = usage.get("text", 0) + count
+    parts = sum(usage.get(name, 0) for name in _COUNTS if name != "totalTokenCount")
+    if usage.get("totalTokenCount", 0) - parts > _COUNTS["thoughtsTokenCount"]:
+        usage["unknown"] = True
+    return usage
+
+
+def _count(value: object, most: int) -> int | None:
+    whole = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
+    return int(value) if whole and value == int(value) else None  # type: ignore[call-overload]
 
 
 def from_status(status: int, body: Any, headers: Mapping[str, str] | None = None) -> Outcome:
@@ -146,14 +196,14 @@ def _parts(candidates: list[Any], drafts: bool = False) -> Iterator[Mapping[str,
                 yield part
 
 
-def _decoded(images: Iterable[object]) -> tuple[list[bytes], list[tuple[str, bytes | None]]]:
-    """Of base64 images those that decode completely, and of the others what is wrong and what could be read."""
+def _decoded(encoded: Iterator[object]) -> tuple[list[bytes], list[tuple[str, bytes | None]]]:
+    """Images that decode completely, and of the others what is wrong and what their base64 held."""
     good: list[bytes] = []
     broken: list[tuple[str, bytes | None]] = []
-    for encoded in images:
+    for text in encoded:
         data: bytes | None = None
         try:
-            data = _bytes(encoded)
+            data = _bytes(text)
             if sniff_format(data) is None:
                 raise UserError("the image is of no known format")
             decode(data)
@@ -163,8 +213,8 @@ def _decoded(images: Iterable[object]) -> tuple[list[bytes], list[tuple[str, byt
     return good, broken
 
 
-def _images(candidates: list[Any], drafts: bool = False) -> Iterator[object]:
-    for part in _parts(candidates, drafts):
+def _images(parts: Iterator[Mapping[str, Any]]) -> Iterator[object]:
+    for part in parts:
         inline = _mapping(part.get("inlineData") or part.get("inline_data"))
         if inline.get("data") is not None:
             yield inline["data"]
@@ -201,6 +251,10 @@ def _retry_info(details: list[Mapping[str, Any]], headers: Mapping[str, str]) ->
     return None
 
 
+def _name(value: object) -> str | None:
+    return None if value is None else _line(value, 200)
+
+
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
@@ -212,6 +266,6 @@ def _list(value: object) -> list[Any]:
 def _line(text: object, limit: int = 300) -> str:
     if isinstance(text, bytes):
         text = text.decode("utf-8", "replace")
-    # The key goes first: half of it, cut off by the limit, would no longer be found.
-    line = " ".join(redact(str(text))[: 4 * limit].split())
+    # The key goes before the last cut: fewer than eight letters of it, left by the limit, would not be found.
+    line = " ".join(redact(str(text)[: 64 * limit]).split())
     return line if len(line) <= limit else line[: limit - 1] + "…"

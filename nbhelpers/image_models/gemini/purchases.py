@@ -13,8 +13,8 @@ import pandas as pd
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini.client import Request
 from nbhelpers.image_models.gemini.outcomes import REFUSALS, Outcome
-from nbhelpers.image_models.gemini.prices import Price, price_of
-from nbhelpers.image_models.ledger import Entry, Ledger, image_key
+from nbhelpers.image_models.gemini.prices import Price, check_options, price_of
+from nbhelpers.image_models.ledger import Entry, Ledger, dollars, image_key, mode_of
 from nbhelpers.image_models.originals import (
     arrivals,
     describe,
@@ -48,18 +48,20 @@ class Settings:
     batch_hours: float = 26.0
     batch_cancel: bool = False
     backoff_s: float = 1.0
+    lookup_s: float = 120.0  # how long a job whose making had no reply is looked for
 
     @classmethod
     def of(cls, parameters: Mapping[str, Any]) -> Settings:
         """Settings from an experiment's parameters; a value out of range, or a model without a price, is an error."""
         # An experiment has an `image_size` of its own: the network's.
         given = {name[7:]: value for name, value in parameters.items() if name.startswith("gemini_")}
-        made_here = ("request", "price", "batch_price", "backoff_s")
+        made_here = ("request", "price", "batch_price", "backoff_s", "lookup_s")
         own = {name: given[name] for name in cls.__dataclass_fields__ if name in given and name not in made_here}
         mode = own.get("mode", cls.mode)
         if mode not in MODES:
             raise UserError(f"gemini_mode = {mode!r}", "parameters", f"use one of {', '.join(MODES)}")
         request = Request(**{name: given[name] for name in Request.__dataclass_fields__ if name in given})
+        check_options(request.model, request.image_size, request.aspect_ratio, request.thinking)
         half, full = (
             price_of(request.model, given.get("price_usd"), batch, request.image_size) for batch in (True, False)
         )
@@ -68,7 +70,7 @@ class Settings:
         positive = ("concurrency", "attempts", "deadline_s", "patience_s", "poll_s", "batch_images", "batch_hours")
         for name in (*positive, *may_be_zero):
             value = getattr(settings, name)
-            if value < 0 or (value == 0 and name in positive):
+            if not 0 <= value < float("inf") or (value == 0 and name in positive):
                 do = "give a positive number" if name in positive else "give zero or more"
                 raise UserError(f"gemini_{name} = {value}", "parameters", do)
         return settings
@@ -136,9 +138,9 @@ def facts_of(row: Row, request: Request) -> dict[str, str]:
     return {"image_id": row.image_id, "model": request.model, "prompt": row.prompt}
 
 
-def estimate(rows: list[Row], settings: Settings) -> float:
-    """US dollars that rows may cost, from above (`Price.reserve`)."""
-    return sum(settings.price.reserve(row.prompt) for row in rows)
+def estimate(rows: list[Row], settings: Settings, dearest: float = 0.0) -> float:
+    """US dollars that rows may cost (`Price.reserve`), each no less than `dearest`."""
+    return sum(max(settings.price.reserve(row.prompt), dearest) for row in rows)
 
 
 def refused(entry: Entry) -> int:
@@ -170,7 +172,10 @@ def settle(ledger: Ledger, settings: Settings) -> None:
     """
     lines = [
         {"event": "outcome", "request_id": line["request_id"], "key": line["key"], "outcome": "unknown"}
-        | {"cost_usd": line["estimate_usd"], "detail": "the run ended before the reply; counted at the estimate"}
+        | {
+            "cost_usd": dollars(line.get("estimate_usd")) or 0.0,
+            "detail": "the run ended before the reply; counted at the estimate",
+        }
         for line in ledger.open_requests()
     ]
     if lines:
@@ -224,16 +229,20 @@ def note_outcome(
 
     `durable` waits until the line is on the disk too.
     """
+    usage, asked_usd = outcome.facts.get("usage") or {}, dollars(asked.get("estimate_usd")) or 0.0
+    # How many images it was billed for counts where the usage does not say.
+    images = int(outcome.kind in ("ok", "corrupt")) + (
+        len(outcome.image.get("spare", ())) if outcome.kind == "ok" else 0
+    )
     if outcome.billed is None:
-        cost = float(asked["estimate_usd"])
+        cost = asked_usd
     elif outcome.billed:
-        # How many images it was billed for counts where the usage does not say.
-        spare = len(outcome.image.get("spare", ())) if outcome.kind == "ok" else 0
-        cost = price.cost(outcome.facts.get("usage"), int(outcome.kind in ("ok", "corrupt")) + spare)
+        known = not usage.get("unknown")
+        cost = price.cost(usage, images) if known else max(asked_usd, images * price.usd_per_image)
     else:
         cost = 0.0
     facts = {name: value for name, value in outcome.facts.items() if value not in (None, {})}
     line = {"event": "outcome", "request_id": asked["request_id"], "key": key, "outcome": outcome.kind}
-    line |= {"cost_usd": round(cost, 8), "detail": outcome.detail, **facts, **outcome.image}
+    line |= {"cost_usd": round(cost, 8), "detail": outcome.detail, "mode": mode_of(asked), **facts, **outcome.image}
     ledger.append(line, durable=durable)
     return cost

@@ -11,6 +11,7 @@ import pandas as pd
 from nbhelpers.image_models.gemini import batch, client
 from nbhelpers.image_models.gemini.key import api_key
 from nbhelpers.image_models.gemini.online import Run, run_in_thread
+from nbhelpers.image_models.gemini.prices import standing
 from nbhelpers.image_models.gemini.purchases import (
     Row,
     Settings,
@@ -23,8 +24,9 @@ from nbhelpers.image_models.gemini.purchases import (
     rows_of,
     settle,
 )
-from nbhelpers.image_models.ledger import Ledger, replay, spent
+from nbhelpers.image_models.ledger import Ledger, passed_over, replay, spent
 from nbhelpers.image_models.originals import file_is_whole, forget_arrivals
+from nbhelpers.image_models.redaction import gate
 
 
 class GeminiSource:
@@ -68,18 +70,25 @@ class GeminiSource:
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
         """Buy what `folder` does not hold yet; see `drawing.Source`.
 
-        Columns beside the contract's: `ledger_key, model_version, response_id, created, format, input_tokens,
-        output_tokens, cost_usd` (of this image), `spent_usd` (of all its requests), `requests`, `c2pa` and `detail`.
+        Columns beside the contract's: `ledger_key, mode` (online, batch), `model_version, response_id, created, format,
+        size_asked, as_asked` (whether size and shape are what was asked), `draft` (the reply held nothing better),
+        `input_tokens, output_tokens, thought_tokens, cost_usd` (of this image), `spent_usd` (of all its requests),
+        `requests`, `c2pa` and `detail`. What is to be known of them as a whole is printed, a line each.
 
-        A `UserError` before anything is sent: no key, another run in the folder, an estimate over what is left of the
-        budget. While running: key, model or request refused (one error for all), or a disk that takes no more.
+        A `UserError` before anything is paid: no key, another run in the folder, an estimate over what is left of the
+        budget, a model that is withdrawn or closed to the key. While running: key, model or request refused (one error
+        for all), or a disk that takes no more.
         """
         settings, folder = self.settings, Path(folder)
-        with Ledger(folder) as ledger:
+        with gate(), Ledger(folder) as ledger:
+            if said := passed_over(ledger.path, ledger.bad):
+                print(said)
             rows = rows_of(design, settings.request)
             settle(ledger, settings)
             adopt(ledger, rows, folder)
             plan = plan_rows(rows, ledger.entries, folder, settings.attempts)
+            if plan.wanted and (said := standing(self.model)):
+                print(said)
             if settings.mode == "batch" or batch.announced(ledger):
                 batch.run(ledger, plan, folder, settings)
                 plan = plan_rows(rows, ledger.entries, folder, settings.attempts)
@@ -87,10 +96,26 @@ class GeminiSource:
             if settings.mode == "online" and plan.wanted:
                 check_budget(len(plan.wanted), estimate(plan.wanted, settings), ledger.spent(), settings.budget_usd)
                 api_key()
-                client.check_endpoint()
+                service = client.make_client(settings.request.api_version, settings.deadline_s)
+                client.check_model(service, self.model, settings.deadline_s, settings.backoff_s)
                 run_in_thread(Run(ledger, plan.wanted, folder, settings, proven=bool(plan.here)))
             forget_arrivals(folder)
-            return table_of(rows, ledger, folder, settings)
+            table = table_of(rows, ledger, folder, settings)
+            print(*notes(table, settings), sep="\n", end="\n" if len(table) else "")
+            return table
+
+
+def notes(table: pd.DataFrame, settings: Settings) -> list[str]:
+    """What is to be known of the images of `table_of` as a whole, a line each."""
+    here = table[table["status"] == "ok"]
+    told = here["as_asked"].dropna()
+    asked = "".join(here["size_asked"].unique())
+    said = [f"size and shape as asked ({asked}): {int(told.sum())} of {len(told)} images"] if len(told) else []
+    if drafts := int(here["draft"].sum()):
+        said.append(f"{drafts} of {len(here)} images are drafts: their replies held no finished one (column draft)")
+    if unknown := int(table["usage_unknown"].sum()):
+        said.append(f"{unknown} replies told a usage that cannot be counted: they count at their estimate")
+    return said
 
 
 def table_of(rows: list[Row], ledger: Ledger, folder: Path, settings: Settings) -> pd.DataFrame:
@@ -100,7 +125,8 @@ def table_of(rows: list[Row], ledger: Ledger, folder: Path, settings: Settings) 
         entry = ledger.entry(row.key)
         ok = entry.ok if entry.ok and file_is_whole(folder, entry.ok) else None
         line: Mapping[str, Any] = ok or entry.last or {}
-        usage = line.get("usage") or {}
+        usage = line["usage"] if isinstance(line.get("usage"), Mapping) else {}
+        request = settings.request
         reason = row.state
         if ok is None and not reason.startswith(("given up", "not yet")):
             kind = line.get("outcome", "not asked for")
@@ -112,12 +138,18 @@ def table_of(rows: list[Row], ledger: Ledger, folder: Path, settings: Settings) 
                 "path": ok["path"] if ok else "",
                 "status": "ok" if ok else reason,
                 "ledger_key": row.key,
+                "mode": line.get("mode") or "",
                 "model_version": line.get("model_version") or "",
                 "response_id": line.get("response_id") or "",
                 "created": line.get("time") or "",
                 "format": line.get("format") or "",
+                "size_asked": f"{request.image_size or '1K'} {request.aspect_ratio}",
+                "as_asked": request.fits(ok.get("width"), ok.get("height")) if ok else None,
+                "draft": bool(line.get("draft")) if ok else False,
+                "usage_unknown": bool(usage.get("unknown")),
                 "input_tokens": usage.get("promptTokenCount"),
                 "output_tokens": usage.get("candidatesTokenCount"),
+                "thought_tokens": usage.get("thoughtsTokenCount"),
                 "cost_usd": line.get("cost_usd") if ok else None,
                 "spent_usd": round(entry.cost_usd, 8),
                 "requests": entry.requests,

@@ -9,21 +9,17 @@ import time
 
 import pytest
 from image_models import gemini_server
-from image_models.gemini_fixture import SECRET, design, lines_of, source
+from image_models.gemini_fixture import SECRET, batch, design, lines_of, source
 from image_models.gemini_server import REPLIES, Reply, ok, png
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.batch import _Retrying
+from nbhelpers.image_models.gemini.service import Service
 from nbhelpers.image_models.ledger import replay
 from nbhelpers.prompting import drawing
 
 pytestmark = pytest.mark.usefixtures("key")
 
 HALF = (1290 * 0.0387 / 1290 + 40 * 0.3e-6) / 2
-
-
-def batch(**parameters):
-    return source(mode="batch", poll_s=0.01, **parameters)
 
 
 def test_batch_brings_every_image_at_half_the_price(serve, tmp_path):
@@ -38,9 +34,10 @@ def test_batch_brings_every_image_at_half_the_price(serve, tmp_path):
 
 def test_uploaded_lines_are_the_requests_that_go_online_too(serve, tmp_path):
     server = serve()
-    batch(image_size="2K", aspect_ratio="3:4", price_usd=0.1).draw(design(1), tmp_path / "a")
+    how = {"model": "gemini-3-pro-image", "image_size": "2K", "aspect_ratio": "3:4"}
+    batch(**how).draw(design(1), tmp_path / "a")
     line = json.loads(next(iter(server.uploads.values())))
-    source(image_size="2K", aspect_ratio="3:4", price_usd=0.1).draw(design(1), tmp_path / "b")
+    source(**how).draw(design(1), tmp_path / "b")
     online = server.calls[-1].body
     assert line["request"] == online and set(line) == {"key", "request"}
     assert replay(tmp_path / "a/ledger.jsonl")[0].keys() == replay(tmp_path / "b/ledger.jsonl")[0].keys()
@@ -71,7 +68,7 @@ def test_half_a_result_file_is_used_and_the_rest_is_asked_for_again(serve, tmp_p
 
 def test_each_outcome_is_classed_as_online(serve, tmp_path):
     names = [n for n, (make, _) in REPLIES.items() if not make("x").fault and "json" not in n and "html" not in n]
-    names = [name for name in names if name not in ("403", "404")]
+    names = [name for name in names if name not in ("403", "404", "deeply nested")]
     by_prompt = dict(zip(design(len(names))["prompt"], names, strict=True))
     serve(lambda c: REPLIES[by_prompt[c.prompt]][0](c.prompt) if c.nth == 0 else ok(c.prompt))
     table = batch().draw(design(len(names)), tmp_path)
@@ -131,7 +128,8 @@ WORKER = textwrap.dedent(
     """
     import sys, pandas as pd
     from nbhelpers.prompting.sources.gemini import GeminiSource
-    source = GeminiSource("gemini", {"gemini_mode": "batch", "gemini_poll_s": 0.02, "gemini_budget_usd": 100.0})
+    source = GeminiSource("gemini", {"gemini_mode": "batch", "gemini_poll_s": 0.02, "gemini_budget_usd": 100.0,
+                                     "gemini_model": "gemini-2.5-flash-image"})
     print(source.draw(pd.read_csv(sys.argv[1]), sys.argv[2])["status"].value_counts().to_dict())
     """
 )
@@ -175,46 +173,129 @@ def test_killed_between_making_a_job_and_noting_it_the_job_is_found_by_its_name(
 
 def test_killed_before_the_job_was_made_it_is_made_once(serve, tmp_path, monkeypatch):
     server = serve()
-    real = _Retrying.call
+    real = Service.call
 
     def die(self, do, *arguments, **named):
         if "create" in do.__code__.co_names:
             raise KeyboardInterrupt
         return real(self, do, *arguments, **named)
 
-    monkeypatch.setattr(_Retrying, "call", die)
+    monkeypatch.setattr(Service, "call", die)
     with pytest.raises(KeyboardInterrupt):
         batch().draw(design(4), tmp_path)
     assert server.uploads and not server.jobs
-    monkeypatch.setattr(_Retrying, "call", real)
+    monkeypatch.setattr(Service, "call", real)
     assert (batch().draw(design(4), tmp_path)["status"] == "ok").all() and len(server.jobs) == 1
 
 
-def test_a_reply_lost_on_creating_does_not_make_the_job_twice(serve, tmp_path):
+LOST = {
+    "reset": lambda made: Reply(fault="reset"),
+    "cut off": lambda made: Reply(body=made.body, fault="drop"),
+    "slower than the deadline": lambda made: Reply(body=made.body, delay=0.8),
+    "a drip": lambda made: Reply(body=made.body, fault="drip"),
+    "a page of HTML": lambda made: Reply(body=b"<html>gateway</html>"),
+    "502": lambda made: Reply(502, b"<html>bad gateway</html>"),
+    "503": lambda made: REPLIES["503"][0](""),
+    "504": lambda made: Reply(504, gemini_server.error(504, "DEADLINE_EXCEEDED", "late")),
+    "no json": lambda made: Reply(body=b"{"),
+}
+
+
+@pytest.mark.parametrize("lost", LOST.values(), ids=LOST)
+def test_a_job_whose_reply_is_lost_is_made_once_also_when_the_list_lags(lost, serve, tmp_path):
     server = serve()
-    lost = []
+    server.created, server.list_lag = lost, 1.0
+    made = batch(deadline_s=0.4)
+    made.settings.lookup_s = 20.0
+    table = made.draw(design(4), tmp_path)
+    assert (table["status"] == "ok").all() and len(server.jobs) == 1 and len(server.calls) == 4
+    announced = next(line for line in lines_of(tmp_path) if line["event"] == "batch_request")
+    assert announced["display_name"] == server.jobs["batches/job0"]["displayName"]
 
-    def lose(method, path):
-        if path.endswith(":batchGenerateContent") and not lost:
-            lost.append(path)
-            # The job is made, and the connection breaks before the answer.
-            server.jobs["batches/job0"] = {
-                "model": "gemini-2.5-flash-image",
-                "input": "files/in0",
-                "state": "BATCH_STATE_PENDING",
-                "polls": 0,
-                "headers": {},
-                "displayName": _name_in_ledger(),
-            }
-            return Reply(fault="reset")
-        return None
 
-    def _name_in_ledger():
-        return "nbhelpers-" + next(x["batch"] for x in lines_of(tmp_path) if x["event"] == "batch_request")
+@pytest.mark.parametrize("arrived", [True, False])
+def test_a_job_of_which_nobody_knows_is_never_made_anew_without_a_word(arrived, serve, tmp_path):
+    server = serve()
+    server.created, server.list_lag = LOST["reset"], 1000.0
+    if not arrived:
+        server.before = lambda method, path: Reply(fault="reset") if path.endswith(":batchGenerateContent") else None
+    for made in (batch(), batch(), source(poll_s=0.01)):
+        # Also the next starts do not make it again, and count it.
+        with pytest.raises(UserError, match=r"not known whether batch job nbhelpers-\w+ was made.*4 images, 0\.08 USD"):
+            made.draw(design(4), tmp_path)
+        assert len(server.jobs) == arrived and not server.calls
+        assert batch().plan(design(4), tmp_path)["spent_usd"] >= 4 * HALF
+        server.before = lambda method, path: None
+    if arrived:
+        server.list_lag = 0.0
+        assert (batch().draw(design(4), tmp_path)["status"] == "ok").all() and len(server.jobs) == 1
+        return
+    batch(batch_cancel=True).draw(design(4), tmp_path)
+    server.created, server.list_lag = None, 0.0
+    assert (batch().draw(design(4), tmp_path)["status"] == "ok").all() and len(server.jobs) == 1
+    assert batch().plan(design(4), tmp_path)["spent_usd"] >= 8 * HALF
 
-    server.before = lose
-    table = batch().draw(design(4), tmp_path)
-    assert (table["status"] == "ok").all() and len(server.jobs) == 1 and lost
+
+def test_jobs_that_are_known_are_collected_beside_one_of_which_nobody_knows(serve, tmp_path):
+    server = serve()
+    server.created = lambda made: made if len(server.jobs) == 1 else Reply(fault="reset")
+    server.list_lag = 1000.0
+    with pytest.raises(UserError, match="not known whether"):
+        batch(batch_images=4).draw(design(8), tmp_path)
+    with pytest.raises(UserError, match=r"not known whether.*4 images"):
+        batch(batch_images=4).draw(design(8), tmp_path)
+    assert len(list(tmp_path.glob("images/*.png"))) == 4 and len(server.jobs) == 2
+    server.list_lag = 0.0
+    assert (batch().draw(design(8), tmp_path)["status"] == "ok").all() and len(server.jobs) == 2
+
+
+def test_a_job_that_was_refused_is_made_once_it_is_taken(serve, tmp_path):
+    server = serve()
+    refusals = [REPLIES["429 with RetryInfo"][0]("")] * 2
+    server.before = lambda method, path: refusals.pop() if path.endswith("batchGenerateContent") and refusals else None
+    assert (batch().draw(design(4), tmp_path)["status"] == "ok").all() and len(server.jobs) == 1 and not refusals
+
+
+def test_killed_while_the_job_is_made_it_is_found_and_not_made_again(serve, tmp_path):
+    server = serve()
+    server.created = lambda made: Reply(body=made.body, delay=30.0)
+    _killed_when(lambda: server.jobs, tmp_path, design(4))
+    server.created = None
+    assert (batch().draw(design(4), tmp_path / "g")["status"] == "ok").all() and len(server.jobs) == 1
+
+
+def test_the_dearest_batch_image_is_set_aside_for_the_next_ones(serve, tmp_path):
+    usage = {"promptTokenCount": 40, "candidatesTokenCount": 2580}
+    server = serve(lambda c: Reply(body=gemini_server.body(gemini_server.image_body(png(c.prompt), usage))))
+    batch(budget_usd=1.0).draw(design(2), tmp_path)
+    with pytest.raises(UserError, match="over the budget"):
+        batch(budget_usd=0.3).draw(design(8), tmp_path)
+    assert len(server.jobs) == 1
+
+
+def test_a_job_name_that_holds_the_key_is_written_nowhere_and_found_again(serve, tmp_path, capsys):
+    server = serve()
+    create = server._create
+
+    def named(*arguments):
+        create(*arguments)
+        server.jobs[f"batches/{SECRET}"] = server.jobs.pop("batches/job0")
+        return Reply(body=gemini_server.body(server._operation(f"batches/{SECRET}")))
+
+    server._create = named
+    server.states = ["BATCH_STATE_PENDING"]
+    with pytest.raises(UserError, match="PENDING") as told:
+        batch(batch_hours=0.0001).draw(design(3), tmp_path)
+    server.states = ["BATCH_STATE_SUCCEEDED"]
+    assert (batch().draw(design(3), tmp_path)["status"] == "ok").all() and len(server.jobs) == 1
+    assert SECRET not in str(told.value) + "".join(capsys.readouterr()) + (tmp_path / "ledger.jsonl").read_text()
+
+
+def test_an_account_that_is_closed_is_told_and_buys_nothing_more(serve, tmp_path, capsys):
+    server = serve(lambda c: REPLIES["account disabled"][0](c.prompt))
+    table = batch().draw(design(3), tmp_path)
+    assert (table["status"] == "not yet: configuration").all() and len(server.jobs) == 1
+    assert "Prohibited Use Policy" in capsys.readouterr().out
 
 
 def test_stuck_job_is_told_after_its_hours_and_can_be_cancelled(serve, tmp_path):
@@ -247,26 +328,6 @@ def test_jobs_of_a_batch_run_are_collected_before_anything_is_bought_online(serv
     assert sum(call.path == "batch" for call in server.calls) == 6
 
 
-def test_download_that_breaks_off_is_used_for_what_it_has_and_the_next_run_gets_the_rest(serve, tmp_path):
-    large = {n: gemini_server.body(gemini_server.image_body(png(n, 700))) for n in design(6)["prompt"]}
-    server = serve(lambda c: Reply(body=large[c.prompt]))
-
-    def broken(method, path):
-        if path.endswith(":download"):
-            data = server.results[path.removeprefix("/v1beta/").removesuffix(":download")]
-            return Reply(body=data, fault="drop")
-        return None
-
-    server.before = broken
-    made = batch()
-    first = made.draw(design(6), tmp_path)
-    assert 0 < (first["status"] == "ok").sum() < 6 and len(server.jobs) == 1
-    assert set(first["status"]) == {"ok", "not yet: in a batch job"}
-    server.before = lambda method, path: None
-    again = batch().draw(design(6), tmp_path)
-    assert (again["status"] == "ok").all() and len(server.jobs) == 1 and len(server.calls) == 6
-
-
 def test_job_that_is_done_but_names_no_file_is_not_bought_twice(serve, tmp_path):
     server = serve()
     server.complete = lambda name: None
@@ -276,17 +337,6 @@ def test_job_that_is_done_but_names_no_file_is_not_bought_twice(serve, tmp_path)
     server.complete("batches/job0")
     table = batch().draw(design(3), tmp_path)
     assert (table["status"] == "ok").all() and len(server.jobs) == 1
-
-
-def test_service_that_fails_now_and_then_is_asked_again(serve, tmp_path):
-    server = serve()
-    chance = random.Random(0)
-    replies = [REPLIES[name][0]("x") for name in ("503", "429 with RetryInfo", "html 502", "html with 200", "reset")]
-    server.before = lambda method, path: (
-        chance.choice(replies) if chance.random() < 0.3 and "/put/" not in path and "upload" not in path else None
-    )
-    assert (batch().draw(design(6), tmp_path)["status"] == "ok").all()
-    assert len(server.calls) == 6
 
 
 def test_refused_key_is_one_error_and_costs_nothing(serve, tmp_path):

@@ -6,9 +6,9 @@ from image_models.gemini_fixture import SECRET, design, source
 from image_models.gemini_server import Reply
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.gemini.client import Request
 from nbhelpers.image_models.gemini.online import DOUBTS
 from nbhelpers.image_models.ledger import replay
-from nbhelpers.prompting.sources.gemini import GeminiSource
 
 pytestmark = pytest.mark.usefixtures("key")
 
@@ -44,9 +44,84 @@ def test_wrong_key_model_or_request_stops_at_once_with_one_error(status, name, m
         source().draw(design(50), tmp_path)
     assert len(server.calls) <= 4 + DOUBTS - 1
     assert SECRET not in str(caught.value) and SECRET not in (tmp_path / "ledger.jsonl").read_text()
-    assert (
-        replay(tmp_path / "ledger.jsonl")[0] and GeminiSource("gemini", {}).plan(design(50), tmp_path)["spent_usd"] == 0
-    )
+    assert replay(tmp_path / "ledger.jsonl")[0] and source().plan(design(50), tmp_path)["spent_usd"] == 0
+
+
+CLOSED = {
+    "withdrawn": (404, "NOT_FOUND", "models/gemini-2.5-flash-image is not found for API version v1beta"),
+    "closed to new keys": (404, "NOT_FOUND", "This model is no longer available to new users."),
+    "closed with 403": (403, "PERMISSION_DENIED", "The model gemini-2.5-flash-image is no longer available"),
+    "shut down": (400, "FAILED_PRECONDITION", "This model has been shut down"),
+    "gone": (410, "NOT_FOUND", "gone"),
+}
+
+
+@pytest.mark.parametrize("mode", ["online", "batch"])
+@pytest.mark.parametrize(("status", "name", "message"), CLOSED.values(), ids=CLOSED)
+def test_a_model_that_is_gone_is_one_line_before_anything_is_bought(status, name, message, mode, serve, tmp_path):
+    server = serve()
+    gone = Reply(status, gemini_server.error(status, name, message))
+    server.before = lambda method, path: gone if "/models/" in path and method == "GET" else None
+    with pytest.raises(
+        UserError, match=r"withdrawn, closed.*gemini-nano-banana-2\.1, which is not the paper's"
+    ) as told:
+        source(mode=mode, poll_s=0.01).draw(design(4), tmp_path)
+    assert not server.calls and not server.jobs and "\n" not in str(told.value)
+    assert source().plan(design(4), tmp_path)["spent_usd"] == 0
+
+
+@pytest.mark.parametrize("reply", [Reply(404, b"<html>no such page</html>"), Reply(500, b""), Reply(fault="reset")])
+def test_an_endpoint_that_does_not_tell_of_models_stops_nothing(reply, serve, tmp_path):
+    server = serve()
+    server.before = lambda method, path: reply if "/models/" in path and method == "GET" else None
+    assert (source().draw(design(2), tmp_path)["status"] == "ok").all()
+
+
+def test_a_model_that_draws_nothing_is_refused(serve, tmp_path):
+    server = serve()
+    answer = Reply(body=gemini_server.body({"name": "models/x", "supportedGenerationMethods": ["embedContent"]}))
+    server.before = lambda method, path: answer if "/models/" in path and method == "GET" else None
+    with pytest.raises(UserError, match="draws nothing"):
+        source().draw(design(2), tmp_path)
+
+
+def test_the_model_is_asked_for_once_and_only_before_something_is_bought(serve, tmp_path):
+    server = serve()
+    source().draw(design(3), tmp_path)
+    source().draw(design(3), tmp_path)
+    assert server.other == ["GET /v1beta/models/gemini-2.5-flash-image"]
+
+
+@pytest.mark.parametrize("mode", ["online", "batch"])
+def test_thinking_is_sent_and_is_part_of_what_an_image_is(mode, serve, tmp_path):
+    server = serve()
+    wanted = {"model": "gemini-nano-banana-2.1", "mode": mode, "poll_s": 0.01}
+    source(**wanted).draw(design(1), tmp_path)
+    assert "thinkingConfig" not in server.calls[0].body["generationConfig"]
+    source(**wanted, thinking="high").draw(design(1), tmp_path)
+    # The SDK and the files spell the name differently; the service takes both.
+    assert list(server.calls[1].body["generationConfig"]["thinkingConfig"].values()) == ["HIGH"]
+    source(**wanted).draw(design(1), tmp_path)
+    assert len(server.calls) == 2
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio", "width", "height", "fits"),
+    [
+        (None, "1:1", 1024, 1024, True),
+        ("1K", "16:9", 1376, 768, True),
+        ("1K", "21:9", 1536, 672, True),
+        ("1K", "1:8", 384, 3072, True),
+        ("2K", "1:1", 2048, 2048, True),
+        ("512", "1:1", 512, 512, True),
+        ("2K", "1:1", 1024, 1024, False),
+        ("1K", "4:3", 1024, 1024, False),
+        ("1K", "3:4", 1200, 896, False),
+        ("1K", "1:1", None, None, None),
+    ],
+)
+def test_the_size_that_came_is_compared_with_the_one_asked_for(size, ratio, width, height, fits):
+    assert Request(image_size=size, aspect_ratio=ratio).fits(width, height) is fits
 
 
 @pytest.mark.parametrize("url", ["localhost:1", "ftp://127.0.0.1", "http://127.0.0.1:99999999"])

@@ -1,18 +1,24 @@
 """Requests in flight: every reply handled, waits obeyed, the budget kept, and nothing lost however a run ends."""
 
+import contextlib
+import errno
+import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 import time
 from collections import Counter
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from image_models import gemini_server
-from image_models.gemini_fixture import PRICE, SECRET, design, lines_of, source
+from image_models.gemini_fixture import PAPER, PRICE, SECRET, design, lines_of, source
 from image_models.gemini_server import REPLIES, Reply, ok, png
 
 from nbhelpers.errors import UserError
@@ -20,7 +26,9 @@ from nbhelpers.image_models.gemini import online
 from nbhelpers.image_models.gemini.online import DOUBTS, LOST_LIMIT
 from nbhelpers.image_models.gemini.outcomes import OUTCOMES
 from nbhelpers.image_models.gemini.prices import price_of
-from nbhelpers.image_models.ledger import replay
+from nbhelpers.image_models.gemini.purchases import rows_of
+from nbhelpers.image_models.ledger import Ledger, dearest, passed_over, replay, spent
+from nbhelpers.runs.files import DiskRefused
 
 pytestmark = pytest.mark.usefixtures("key")
 
@@ -69,7 +77,7 @@ def test_400_that_all_get_is_the_configurations_fault_whatever_came_under_anothe
     bad = Reply(400, gemini_server.error(400, "INVALID_ARGUMENT", "aspect ratio is not supported"))
     server = serve(lambda c: bad)
     with pytest.raises(UserError, match="request is refused"):
-        source(aspect_ratio="7:1").draw(design(10), tmp_path)
+        source(aspect_ratio="21:9").draw(design(10), tmp_path)
     assert len(server.calls) <= 4 + DOUBTS - 1
 
 
@@ -199,7 +207,8 @@ WORKER = textwrap.dedent(
     signal.signal(signal.SIGINT, signal.default_int_handler)
     from nbhelpers.prompting.sources.gemini import GeminiSource
     source = GeminiSource("gemini", {"gemini_concurrency": int(sys.argv[3]), "gemini_requests_per_minute": 0,
-                                     "gemini_budget_usd": 100.0, "gemini_attempts": 20, "gemini_deadline_s": 5.0})
+                                     "gemini_budget_usd": 100.0, "gemini_attempts": 20, "gemini_deadline_s": 5.0,
+                                     "gemini_model": "gemini-2.5-flash-image"})
     source.settings.backoff_s = 0.005
     table = source.draw(pd.read_csv(sys.argv[1]), sys.argv[2])
     print(table["status"].value_counts().to_dict())
@@ -296,20 +305,106 @@ def test_a_defect_stops_the_run_and_loses_nothing(serve, tmp_path, monkeypatch):
     assert len(server.calls) == 20
 
 
-def test_full_disk_is_one_user_error(serve, tmp_path, monkeypatch):
-    server = serve()
-
-    def full(path, data, durable=True):
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr("nbhelpers.image_models.originals.write_bytes", full)
-    with pytest.raises(UserError, match="No space left"):
-        source().draw(design(30), tmp_path)
-    assert len(server.calls) <= 4 + 8
+REFUSALS = {"full": errno.ENOSPC, "over quota": errno.EDQUOT, "read-only": errno.EROFS}
 
 
-def test_interrupt_waits_for_what_is_in_flight(serve, tmp_path):
-    serve(lambda c: ok(c.prompt, delay=0.4))
+class Disk:
+    """Refuses each write of a file below a folder, and each line of the ledger, while `full` is set."""
+
+    def __init__(self, monkeypatch, folder, number, ledger=True):
+        self.folder, self.number, self.full, self.refused = str(folder), number, False, 0
+        self.fsync, self.write = os.fsync, os.write
+        monkeypatch.setattr("nbhelpers.runs.files.os.fsync", self._fsync)
+        if ledger:
+            monkeypatch.setattr("nbhelpers.image_models.ledger.os.write", self._write)
+
+    def _refuse(self):
+        if self.full:
+            self.refused += 1
+            raise OSError(self.number, os.strerror(self.number))
+
+    def _fsync(self, file):
+        # A full disk is told when a file is flushed.
+        if "/images/" in str(Path(f"/proc/self/fd/{file}").readlink()):
+            self._refuse()
+        self.fsync(file)
+
+    def _write(self, file, data):
+        if str(Path(f"/proc/self/fd/{file}").readlink()).startswith(self.folder):
+            self._refuse()
+        return self.write(file, data)
+
+
+@pytest.mark.parametrize("number", REFUSALS.values(), ids=REFUSALS)
+@pytest.mark.parametrize("ledger", [True, False], ids=["and the ledger", "images alone"])
+def test_a_disk_that_takes_no_more_stops_the_buying_with_one_error(number, ledger, serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(online, "DISK_WAIT_S", 0.3)
+    monkeypatch.setattr(online, "DISK_PAUSE_S", 0.05)
+    disk = Disk(monkeypatch, tmp_path, number, ledger)
+
+    def script(call):
+        disk.full = call.index >= 9
+        return ok(call.prompt, delay=0.05)
+
+    server = serve(script)
+    with pytest.raises(
+        DiskRefused, match=r"images of this run are safe.*(free some disk space|make it writable)"
+    ) as told:
+        source().draw(design(40), tmp_path)
+    assert os.strerror(number) in str(told.value) and str(tmp_path) in str(told.value)
+    # Nothing is bought once it is known: what was in flight then, and no more.
+    assert len(server.calls) <= 10 + 4 and disk.refused
+    disk.full = False
+    here = len(list(tmp_path.glob("images/[!.]*")))
+    lost = re.search(r"(\d+) images that arrived could not be written", str(told.value))
+    assert int(lost[1] if lost else 0) == len(server.calls) - here
+    before = len(server.calls)
+    server.script = lambda call: ok(call.prompt)
+    table = source().draw(design(40), tmp_path)
+    assert (table["status"] == "ok").all() and len(server.calls) == before + 40 - here
+    assert not passed_over("ledger", replay(tmp_path / "ledger.jsonl")[2])
+
+
+def test_what_arrived_is_kept_when_the_disk_has_space_again_in_time(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(online, "DISK_PAUSE_S", 0.05)
+    disk = Disk(monkeypatch, tmp_path, errno.ENOSPC)
+
+    def script(call):
+        if call.index == 9:
+            disk.full = True
+            threading.Timer(0.5, setattr, (disk, "full", False)).start()
+        return ok(call.prompt, delay=0.05)
+
+    server = serve(script)
+    with pytest.raises(DiskRefused, match="none that arrived is lost"):
+        source().draw(design(40), tmp_path)
+    assert len(list(tmp_path.glob("images/[!.]*"))) == len(server.calls) < 16
+    before = len(server.calls)
+    assert (source().draw(design(40), tmp_path)["status"] == "ok").all() and len(server.calls) == 40 > before
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can mount a small disk")
+def test_a_small_disk_that_fills_loses_nothing_without_saying_so(serve, tmp_path, monkeypatch):
+    monkeypatch.setattr(online, "DISK_WAIT_S", 0.3)
+    monkeypatch.setattr(online, "DISK_PAUSE_S", 0.05)
+    folder = tmp_path / "small"
+    folder.mkdir()
+    if subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(folder)], capture_output=True
+    ).returncode:
+        pytest.skip("nothing can be mounted here")
+    try:
+        serve(lambda c: Reply(body=gemini_server.body(gemini_server.image_body(png(c.prompt, 150)))))
+        with pytest.raises(DiskRefused, match="No space left on device"):
+            source().draw(design(30), folder)
+        subprocess.run(["mount", "-o", "remount,size=8m", str(folder)], check=True)
+        assert (source().draw(design(30), folder)["status"] == "ok").all()
+    finally:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def _started(serve, tmp_path, **how):
+    server = serve(lambda c: ok(c.prompt, **how))
     design(40).to_csv(tmp_path / "design.csv", index=False)
     process = subprocess.Popen(
         [sys.executable, "-c", WORKER, str(tmp_path / "design.csv"), str(tmp_path / "g"), "4"],
@@ -319,8 +414,121 @@ def test_interrupt_waits_for_what_is_in_flight(serve, tmp_path):
     limit = time.monotonic() + 60
     while len(list(tmp_path.glob("g/images/*.png"))) < 4 and time.monotonic() < limit:
         time.sleep(0.01)
-    process.send_signal(signal.SIGINT)
+    return server, process
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_stops_the_buying_and_waits_for_what_is_in_flight(number, serve, tmp_path):
+    server, process = _started(serve, tmp_path, delay=0.4)
+    process.send_signal(number)
+    time.sleep(0.05)
+    process.send_signal(number)  # to the whole group, and passed on by the pipeline: no second one
     text = process.communicate(timeout=60)[0].decode()
-    assert "waiting for the requests in flight" in text and "KeyboardInterrupt" in text
+    assert "waiting for the requests in flight" in text and "100%" not in text
+    assert ("KeyboardInterrupt" in text) if number == signal.SIGINT else (process.returncode == -number)
     entries = replay(tmp_path / "g/ledger.jsonl")[0]
     assert all(entry.ok and not entry.open for entry in entries.values()) and 4 < len(entries) < 16
+    assert len(server.calls) == len(entries) == len(list(tmp_path.glob("g/images/*.png")))
+
+
+def test_a_second_signal_ends_at_once_and_counts_what_was_in_flight(serve, tmp_path):
+    server, process = _started(serve, tmp_path, delay=0.4)
+    server.script = lambda call: ok(call.prompt, delay=4.0)
+    time.sleep(0.6)
+    process.send_signal(signal.SIGTERM)
+    time.sleep(1.3)
+    started = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    process.communicate(timeout=60)
+    assert time.monotonic() - started < 2 and process.returncode == -signal.SIGTERM
+    entries = replay(tmp_path / "g/ledger.jsonl")[0]
+    assert 1 <= sum(len(entry.open) for entry in entries.values()) <= 4
+    assert spent(entries.values()) >= len(server.calls) * PRICE * 0.99
+
+
+def test_rows_that_wait_to_be_asked_again_do_not_hold_up_a_stop(serve, tmp_path, monkeypatch):
+    serve(lambda c: REPLIES["503"][0](c.prompt) if "number 0" in c.prompt else ok(c.prompt, delay=0.05))
+    made = source(budget_usd=2.5)
+    made.settings.backoff_s = 40.0
+    run = online.Run(Ledger(tmp_path), rows_of(design(9), made.settings.request), tmp_path, made.settings)
+    monkeypatch.setattr(signal, "getsignal", lambda number: signal.default_int_handler)
+    threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
+    started = time.monotonic()
+    with pytest.raises(KeyboardInterrupt):
+        online.run_in_thread(run)
+    assert time.monotonic() - started < 10 and run.counts["ok"] == 8
+
+
+def two_images(prompt, images=2):
+    reply = gemini_server.image_body(png(prompt), {"promptTokenCount": 40, "candidatesTokenCount": 1290 * images})
+    parts = reply["candidates"][0]["content"]["parts"]
+    for number in range(1, images):
+        parts += gemini_server.image_body(png(f"{prompt} {number}"))["candidates"][0]["content"]["parts"]
+    return gemini_server.body(reply)
+
+
+@pytest.mark.parametrize("images", [2, 3])
+def test_the_dearest_price_is_known_at_the_next_start(images, serve, tmp_path):
+    serve(lambda c: Reply(body=two_images(c.prompt, images), delay=0.02))
+    source(budget_usd=0.5).draw(design(2), tmp_path)
+    spent_before = source().plan(design(2), tmp_path)["spent_usd"]
+    assert spent_before == pytest.approx(2 * images * 0.0387, rel=0.01)
+    for _ in range(4):
+        with contextlib.suppress(UserError):  # what is left is less than the list's price of those still wanted
+            table = source(budget_usd=0.85).draw(design(12), tmp_path)
+        # Nothing more is in flight than was set aside at the price that is known.
+        assert source().plan(design(12), tmp_path)["spent_usd"] <= 0.85
+    assert (table["status"] == "not yet: budget").any()
+
+
+def test_a_model_is_not_as_dear_as_another_was(serve, tmp_path):
+    serve(lambda c: Reply(body=two_images(c.prompt, 3)))
+    source(model="gemini-3-pro-image").draw(design(2), tmp_path)
+    with Ledger(tmp_path) as ledger:
+        assert dearest(ledger.entries.values(), "gemini-3-pro-image", "online") == pytest.approx(0.4645, rel=0.01)
+        assert dearest(ledger.entries.values(), PAPER, "online") == 0
+
+
+BAD_USAGE = {
+    "NaN": '{"promptTokenCount": NaN, "candidatesTokenCount": NaN}',
+    "infinity": '{"promptTokenCount": 40, "candidatesTokenCount": Infinity}',
+    "a power": '{"promptTokenCount": 40, "candidatesTokenCount": 1e400}',
+    "negative": '{"promptTokenCount": -40, "candidatesTokenCount": 1290}',
+    "huge": '{"promptTokenCount": 40, "candidatesTokenCount": ' + "9" * 300 + "}",
+    "words": '{"promptTokenCount": "forty", "candidatesTokenCount": 1290}',
+    "a list": "[40, 1290]",
+    "nested": '{"promptTokenCount": 40, "candidatesTokenCount": {"value": NaN}}',
+    "a split of NaN": '{"candidatesTokensDetails": [{"modality": "TEXT", "tokenCount": NaN}]}',
+}
+
+
+@pytest.mark.parametrize("usage", BAD_USAGE.values(), ids=BAD_USAGE)
+def test_a_usage_that_cannot_be_counted_costs_its_estimate_and_blocks_nothing(usage, serve, tmp_path, capsys):
+    def script(call):
+        text = json.dumps(gemini_server.image_body(png(call.prompt), {"here": 1})).replace('{"here": 1}', usage)
+        return Reply(body=text.encode())
+
+    serve(script)
+    for _ in range(2):
+        table = source().draw(design(3), tmp_path)
+        assert (table["status"] == "ok").all()
+    asked = [line["estimate_usd"] for line in lines_of(tmp_path) if line["event"] == "request"]
+    assert table["cost_usd"].sum() == pytest.approx(sum(asked), abs=1e-5) and len(asked) == 3
+    assert "3 replies told a usage that cannot be counted" in capsys.readouterr().out
+    json.loads("[" + ",".join((tmp_path / "ledger.jsonl").read_text().splitlines()) + "]", parse_constant=pytest.fail)
+
+
+def test_the_last_draft_is_kept_where_nothing_better_came_and_is_paid_once(serve, tmp_path, capsys):
+    def script(call):
+        drafts = [gemini_server.image_body(png(f"{call.prompt} draft {n}")) for n in range(2)]
+        parts = [draft["candidates"][0]["content"]["parts"][0] | {"thought": True} for draft in drafts]
+        broken = {"inlineData": {"data": "@@"}, "thought": True}
+        return Reply(body=gemini_server.body(gemini_server.finish("STOP", parts=[*parts, broken])))
+
+    server = serve(lambda c: script(c) if "0" in c.prompt else ok(c.prompt))
+    table = source().draw(design(3), tmp_path)
+    assert (table["status"] == "ok").all() and table["draft"].tolist() == [True, False, False]
+    assert (tmp_path / table["path"][0]).read_bytes() == png("chest radiograph number 0 draft 1")
+    assert len(server.calls) == 3 and "1 of 3 images are drafts" in capsys.readouterr().out
+    again = source().draw(design(3), tmp_path)
+    assert len(server.calls) == 3 and again["draft"].tolist() == [True, False, False]

@@ -20,16 +20,20 @@ def test_other_parameters_of_the_experiment_are_not_taken_for_the_services():
     assert Settings.of(other) == Settings.of({})
 
 
-def test_larger_images_have_no_price_of_their_own_in_the_list():
-    with pytest.raises(UserError, match="4K"):
-        Settings.of({"gemini_model": "gemini-3-pro-image", "gemini_image_size": "4K"})
-    settings = Settings.of({"gemini_image_size": "4K", "gemini_price_usd": 0.24})
-    assert settings.price.cost({"candidatesTokenCount": 5000}, 1) == pytest.approx(0.24, abs=1e-6)
+def test_a_price_of_the_users_own_goes_before_the_lists():
+    listed = Settings.of({"gemini_model": "gemini-3-pro-image", "gemini_image_size": "4K"})
+    assert listed.price.usd_per_image == pytest.approx(0.24)
+    settings = Settings.of({"gemini_image_size": "4K", "gemini_price_usd": 0.19})
+    assert settings.price.cost({"candidatesTokenCount": 5000}, 1) == pytest.approx(0.19, abs=1e-6)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"mode": "fast"}, {"concurrency": 0}, {"budget_usd": -1.0}, {"price_usd": -1.0}, {"model": "unheard of"}]
-)
+OUT_OF_RANGE = [
+    *({"image_size": "512"}, {"thinking": "low"}, {"aspect_ratio": "2:7"}, {"model": "unheard of"}, {"mode": "fast"}),
+    *({"concurrency": 0}, {"budget_usd": -1.0}, {"budget_usd": float("nan")}, {"price_usd": -1.0}),
+]
+
+
+@pytest.mark.parametrize("wrong", OUT_OF_RANGE)
 def test_parameter_out_of_range_is_a_user_error(wrong):
     with pytest.raises(UserError):
         Settings.of({f"gemini_{name}": value for name, value in wrong.items()})
