@@ -83,8 +83,8 @@ def _pairs(
     if gaps:
         axes.set(ylim=(0, 1.25), yticks=np.linspace(0, 1, 6))
         for place, row in enumerate(rows.to_dict("records")):
-            told = f"gap {row['difference']:+.2f}\nby choice {row['swap_null']:+.2f}"
-            axes.text(place, 1.05, told, ha="center", va="bottom", fontsize=7)
+            told = f"gap {row['difference']:+z.2f}\nby choice {row['swap_null']:+z.2f}"
+            axes.text(place, 1.05, told, ha="center", va="bottom", fontsize=6.5)
 
 
 def paired_scatter(
