@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
 from image_models.gemini_fixture import key, serve  # noqa: F401
+
+# A busy machine is no fault: no example is timed.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 FIRST = ("test_smoke", "test_jupyter", "test_train")
 
