@@ -6,6 +6,11 @@ import base64
 import hashlib
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +27,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini import purchases
 from nbhelpers.image_models.ledger import replay, spent
 from nbhelpers.metrics.overlap import dice
+from nbhelpers.runs import parameters
 from nbhelpers.segmentation import evaluation, omnimodel
 from nbhelpers.segmentation.answers import RATIOS, Answers, padded
 from nbhelpers.segmentation.datasets import SegmentationSet
@@ -175,6 +181,40 @@ def test_a_second_run_asks_for_nothing_and_a_kill_half_way_only_for_the_rest(
     assert evaluation.score_table({"d": found}, {"d": [again]}, [127]).equals(table)
     entries, events, _ = replay(tmp_path / "s/gemini/ledger.jsonl")
     assert len(entries) == 6 and all(entry.ok for entry in entries.values()) and spent(entries.values(), events) > 0
+
+
+WORKER = """
+import sys
+from pathlib import Path
+from segmentation.segmentation_fixture import written_set
+from nbhelpers.segmentation import omnimodel
+root = Path(sys.argv[1])
+wanted = {"gemini_concurrency": 2, "gemini_requests_per_minute": 0, "send_patient_films_to": ["gemini"]}
+omnimodel.answer(written_set(root / "d", 8), "gemini", root / "s", wanted | {"gemini_budget_usd": 100.0})
+"""
+
+
+def test_a_process_killed_half_way_is_resumed_with_the_same_table(
+    tmp_path: Path,
+    serve: Callable[..., GeminiServer],  # noqa: F811
+) -> None:
+    found = written_set(tmp_path / "d", 8)
+    server = serve(lambda call: Reply(body=body(image_body(drawn(call))), delay=0.1))
+    paths = os.pathsep.join(map(str, (Path(__file__).parents[1], parameters.ROOT)))
+    process = subprocess.Popen([sys.executable, "-c", WORKER, str(tmp_path)], env=os.environ | {"PYTHONPATH": paths})
+    limit = time.monotonic() + 120
+    while len(list(tmp_path.glob("s/gemini/images/[!.]*"))) < 3 and time.monotonic() < limit:
+        assert process.poll() is None
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    before, held = len(server.calls), len(list(tmp_path.glob("s/gemini/images/[!.]*")))
+    assert 3 <= held < 8, "killed half-way"
+    tables = [evaluation.score_table({"d": found}, {"d": [asked(found, tmp_path / at)]}, [127]) for at in ("s", "t")]
+    assert tables[0].equals(tables[1]), "as if nothing had happened"
+    assert len(server.calls) - before == (8 - held) + 8, "what had come is not asked for again"
+    entries, _, _ = replay(tmp_path / "s/gemini/ledger.jsonl")
+    assert [entry.outcomes["ok"] for entry in entries.values()] == [1] * 8
 
 
 def test_answers_that_may_still_come_stop_the_run_unless_told_to_go_on(
