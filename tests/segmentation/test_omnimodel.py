@@ -67,6 +67,12 @@ def drawn(call: Call, kind: str = "mask") -> bytes:
     pictures = {"inverted": np.dstack([~mask] * 3) * np.uint8(255), "unchanged": picture}
     pictures["coloured"] = np.dstack([mask * np.uint8(230), mask * np.uint8(20), mask * np.uint8(20)])
     pictures["empty"] = np.zeros_like(picture)
+    contours = cv2.findContours(mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    pictures["outline"] = cv2.drawContours(np.zeros_like(picture), contours, -1, (255, 255, 255), 1)
+    pictures["legend"] = np.dstack([guess(picture) * np.uint8(255)] * 3)
+    pictures["legend"][-14:, :40] = 0
+    for place in range(2, 32, 5):
+        pictures["legend"][-8:-4, place : place + 3] = 255
     pictures["overlay"] = np.where(mask[..., None], picture * 0.3 + np.array([0, 178, 0]), picture).astype(np.uint8)
     size = RATIOS[call.body["generationConfig"]["imageConfig"]["aspectRatio"]]
     values = cv2.resize(pictures.get(kind, np.dstack([mask] * 3) * np.uint8(255)), size, interpolation=cv2.INTER_LINEAR)
@@ -112,7 +118,7 @@ def asked(found: SegmentationSet, folder: Path, **more: Any) -> Answers:
 
 
 KINDS = {
-    "c00": ("mask", "mask"),
+    "c00": ("empty", "empty"),  # nothing is there
     "c01": ("jpeg", "mask"),
     "c02": ("inverted", "inverted"),
     "c03": ("coloured", "coloured"),
@@ -124,11 +130,14 @@ KINDS = {
     "c09": ("draft first", "mask"),
     "c10": ("draft alone", "draft_only"),
     "c11": ("empty", "empty"),
+    "c12": ("outline", "outline"),
+    "c13": ("legend", "legend"),
+    "c14": ("mask", "mask"),
 }
 
 
 def test_each_kind_of_answer_ends_as_it_must(tmp_path: Path, serve: Callable[..., GeminiServer]) -> None:  # noqa: F811
-    found = written_set(tmp_path / "d", 12, empty=(0,))
+    found = written_set(tmp_path / "d", len(KINDS), empty=(0,))
     serve(by_case(found, {case: given for case, (given, _) in KINDS.items()}, picture_reply))
     made = asked(found, tmp_path / "s")
     assert made.kinds == {case: kind for case, (_, kind) in KINDS.items()}
@@ -140,13 +149,15 @@ def test_each_kind_of_answer_ends_as_it_must(tmp_path: Path, serve: Callable[...
         row = scores.loc["omnimodel", case, 127]
         if kind in ("text_only", "refused", "missing"):
             assert row["dice"] == 0 and row["hd95_share"] == 1
+    assert scores.loc["omnimodel", "c00", 127]["dice"] == 1 and scores.loc["omnimodel", "c11", 127]["dice"] == 0
+    assert scores.loc["omnimodel", "c11", 127]["empty_mask"] and scores.loc["omnimodel", "c11", 127]["hd95_share"] == 1
     draft = scores.loc["omnimodel", "c10", 127]["dice"]
     assert 0 < draft == pytest.approx(dice(made.read("c10", (96, 96)) > 127, found.truth(found.part("test")[10])))
     table = evaluation.overall_table(scores.reset_index(), 127, 50).set_index("model").loc["omnimodel"]
     counted = [case for case, (_, kind) in KINDS.items() if kind not in ("text_only", "refused", "missing")]
     values = scores.loc["omnimodel"].xs(127, level="threshold")["dice"]
     assert table["dice"] == pytest.approx(values.mean()), "a draft is scored, since no other picture came"
-    assert table["answered"] == 8 and table["dice_answered"] == pytest.approx(
+    assert table["answered"] == 11 and table["dice_answered"] == pytest.approx(
         values[[case for case in counted if case != "c10"]].mean()
     ), "and is left out where only answers count"
     soft = [scores.loc["omnimodel", "c01", level]["dice"] for level in (127, 240)]
