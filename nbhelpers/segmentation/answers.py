@@ -14,6 +14,7 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import binary_fill_holes
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import decode, read_gray, write_png
@@ -160,20 +161,13 @@ def classify(answer: Pixels, image: Pixels, thin: bool = False) -> str:
 
 def _drawn_kind(bright: Mask) -> str:
     """Of a white-on-black picture: a filled mask, an outline alone, or a mask with writing in a corner."""
-    count, _, stats, centres = cv2.connectedComponentsWithStats(bright.astype(np.uint8), connectivity=8)
+    _, _, stats, centres = cv2.connectedComponentsWithStats(bright.astype(np.uint8), connectivity=8)
     height, width = bright.shape
-    small = [
-        number
-        for number in range(1, count)
-        if stats[number, cv2.CC_STAT_AREA] < 0.005 * bright.size
-        and min(centres[number][1], height - centres[number][1]) < 0.15 * height
-        and min(centres[number][0], width - centres[number][0]) < 0.35 * width
-    ]
-    if len(small) >= 3 and count - 1 > len(small) - (len(small) == count - 1):
+    from_edge = np.minimum(centres, (width, height) - centres)[1:]
+    small = (stats[1:, cv2.CC_STAT_AREA] < 0.005 * bright.size) & (from_edge < (0.35 * width, 0.15 * height)).all(1)
+    if np.count_nonzero(small) >= 3:
         return "legend"
-    contours = cv2.findContours(bright.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
-    filled = np.zeros(bright.shape, np.uint8)
-    cv2.drawContours(filled, contours, -1, 1, cv2.FILLED)
+    filled = binary_fill_holes(bright)
     return "outline" if np.count_nonzero(filled) > 2 * np.count_nonzero(bright) else "mask"
 
 
