@@ -1,7 +1,7 @@
 # One rule a notebook, training once per arm. `make run` calls this; on a cluster, call it through the same command:
 #   python -m nbhelpers run params/mine.yaml --executor slurm --jobs 20
-# Executed notebooks are logs, not outputs: Snakemake keeps a log when its job fails. Parameters are functions, since in
-# plain text a user's `{x}` would be taken for a wildcard.
+# Executed notebooks are logs, not outputs: Snakemake keeps a log when its job fails. Parameters are functions,
+# since in plain text a user's `{x}` would be taken for a wildcard.
 from urllib.parse import unquote
 
 from nbhelpers.pipeline.plan import Plan

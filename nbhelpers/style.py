@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_uppercase
 from typing import Any
@@ -18,6 +19,27 @@ PAGE_WIDTH = 7.2  # inches: the text width of an A4 or letter page
 UNTRAINED_COLOUR = "#777777"
 # One light and one dark, so that they differ without colour too; none is an arm's.
 LABEL_COLOURS = {"normal": "#8fb3c9", "pneumonia": "#7a1f4f"}
+# What readers know under another name than files hold; figures, tables and reports take it from here.
+NAMES = {
+    "roentgen_v2": "RoentGen-v2",
+    "roentgen": "RoentGen-v2",
+    "simulator_roentgen": "RoentGen-like simulator",
+    "gemini": "Gemini",
+    "folder": "own images",
+    "pixel_spacing": "pixel spacing",
+    "view-adjusted": "adjusted for view",
+    "centre_prior": "blob at the centre",
+    "random_map": "random map",
+    "randomised_weights": "random weights",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "auroc": "AUROC",
+    "aupr": "AUPR",
+    "brier": "Brier score",
+}
+# Markers and lines of arms, so that they differ without colour too.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
+LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
 
 
 def use() -> None:
@@ -52,6 +74,26 @@ def arm_colours(arms: Iterable[str]) -> dict[str, str]:
     return dict(zip(names, palette, strict=False))
 
 
+def named(name: object) -> str:
+    """A name as readers know it, of sources that `+` joins each; one that `NAMES` does not hold stays as it is."""
+    return "+".join(NAMES.get(one, one) for one in str(name).split("+"))
+
+
+def arm_looks(arms: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """Colour, marker and line of each arm, the same in every figure of a run: `color, marker, linestyle`."""
+    return {
+        name: {"color": colour, "marker": MARKERS[i % len(MARKERS)], "linestyle": LINES[i % len(LINES)]}
+        for i, (name, colour) in enumerate(arm_colours(arms).items())
+    }
+
+
+def short(name: str, length: int = 22) -> str:
+    """A film's name for a narrow place: its last part without the suffix, its middle cut out where it is still long."""
+    last = re.sub(r"\.[A-Za-z]\w{1,4}$", "", name.rsplit("/", 1)[-1])
+    half = (length - 1) // 2
+    return last if len(last) <= length else f"{last[:half]}…{last[-half:]}"
+
+
 def marked(title: str, simulated: bool) -> str:
     """A title, with `(simulated)` behind it where what it names was simulated and it does not say so itself."""
     return f"{title} (simulated)" if simulated and "simulated" not in title.lower() else title
@@ -59,12 +101,12 @@ def marked(title: str, simulated: bool) -> str:
 
 def arm_titles(arms: Mapping[str, Any]) -> dict[str, str]:
     """Title of each arm by name; `arms` holds what has a `description`, as `networks.trained` gives it."""
-    return {name: marked(name, arm.description.simulated) for name, arm in arms.items()}
+    return {name: marked(named(name), arm.description.simulated) for name, arm in arms.items()}
 
 
-def source_title(name: str) -> str:
-    """A source's name as figures show it."""
-    return f"{name.removesuffix('_roentgen')} (RoentGen-like)" if name == "simulator_roentgen" else name
+def negatives(sets: Iterable[Any]) -> str:
+    """What the films without pneumonia are in some sets, each of which has a name for its own (`negatives`)."""
+    return " or ".join(dict.fromkeys(str(one.negatives) for one in sets))
 
 
 def simulated_note(simulated: Iterable[bool]) -> str:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import pytest
 from hypothesis import HealthCheck, settings
 from image_models.gemini_fixture import key, serve  # noqa: F401
@@ -19,3 +22,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return FIRST.index(name) if name in FIRST else len(FIRST)
 
     items.sort(key=rank)
+
+
+@pytest.fixture(autouse=True)
+def _features_of_their_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test takes what another's network saw, nor leaves anything beside the user's runs."""
+    if features := sys.modules.get("nbhelpers.networks.features"):  # which loads torch, so not for every test
+        monkeypatch.setattr(features, "default_cache", lambda: tmp_path / ".features")

@@ -20,6 +20,7 @@ from nbhelpers.images import duplicates
 from nbhelpers.images.files import read_image, to_gray, write_png
 from nbhelpers.images.masks import Box
 from nbhelpers.runs.files import inside
+from nbhelpers.runs.parameters import sources_of
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import LABELS, read_table, write_table
 
@@ -113,7 +114,7 @@ def crops_table(tables: Mapping[str, pd.DataFrame], arms: Mapping[str, Mapping[s
         table = tables[source]
         sizes = [f"{width:.0f} x {height:.0f}" for width, height in zip(table["width"], table["height"], strict=True)]
         common = pd.Series(sizes).mode().iloc[0]
-        asking = [name for name, arm in arms.items() if arm["source"] == source]
+        asking = [name for name, arm in arms.items() if source in sources_of(arm)]
         usable = int((table["status"] == "ok").sum())
         rows.append((source, usable, common, ", ".join(crops), ", ".join(asking)))
     return pd.DataFrame(rows, columns=["source", "images", "commonest_size", "crops", "arms"])

@@ -14,7 +14,7 @@ from nbhelpers.images.files import read_image
 from nbhelpers.images.masks import Box
 from nbhelpers.runs import Stage
 from nbhelpers.runs.files import inside
-from nbhelpers.style import in_lines, simulated_note, source_title
+from nbhelpers.style import in_lines, named, simulated_note
 
 BOX_COLOUR = "#DE8F05"  # orange of the colour-blind-safe palette
 
@@ -43,7 +43,7 @@ def figure_crops(cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, col
             box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=BOX_COLOUR, lw=1.2)
             axes[2 * number][column].add_patch(box)
             show(axes[2 * number + 1][column], tile[round(top) : round(bottom), round(left) : round(right)])
-        row_title(axes[2 * number][0], f"{in_lines(source_title(source))}\nraw")
+        row_title(axes[2 * number][0], f"{in_lines(named(source))}\nraw")
         row_title(axes[2 * number + 1][0], f"crop:\n{crop}")
     figure.suptitle("What each crop keeps" + simulated_note(fit["simulated"]), fontsize=9.5)
     return figure

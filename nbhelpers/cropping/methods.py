@@ -8,7 +8,7 @@ from nbhelpers.cropping.content import find_content
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import Gray
 from nbhelpers.images.masks import Box
-from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.parameters import sources_of, suggest
 
 MARGINS = (0.04, 0.04, 0.04, 0.10)
 
@@ -54,7 +54,8 @@ def crops_of(arms: Mapping[str, Mapping[str, str]]) -> dict[str, list[str]]:
     for name, arm in arms.items():
         if arm["crop"] not in METHODS:
             raise UserError(f"unknown crop {arm['crop']!r}", f"arm {name}", suggest(arm["crop"], METHODS))
-        wanted = crops.setdefault(arm["source"], [])
-        if arm["crop"] not in wanted:
-            wanted.append(arm["crop"])
+        for source in sources_of(arm):
+            wanted = crops.setdefault(source, [])
+            if arm["crop"] not in wanted:
+                wanted.append(arm["crop"])
     return crops

@@ -73,7 +73,7 @@ class FilmSet:
     root : pathlib.Path
         Folder that the paths count from.
     films : DataFrame
-        One row a film: `image_id` (unique), `path` (relative to `root`), `label` (1 = pneumonia, 0 = normal),
+        One row a film: `image_id` (unique), `path` (relative to `root`), `label` (1 = pneumonia, 0 = `negatives`),
         `patient_id, view` (PA, AP)`, sex` (female, male)`, age` (years), empty where unknown, and more where there is.
     licence : str
         Terms of use, in a line.
@@ -87,6 +87,10 @@ class FilmSet:
         What is known to lie where: `(film, size, box) -> Truth`, for a row of `films` as a mapping, on the part `box`
         of the film, resized to `size` times `size` pixels. None for a set that knows of no film; else the column
         `truth_known` of `films` says of which it does.
+    negatives : str
+        What the films without pneumonia are, as every figure and report calls them.
+    published : int or None
+        How many films the published set has; None for a set that was never published.
     """
 
     name: str
@@ -99,6 +103,8 @@ class FilmSet:
     excluded: pd.DataFrame = field(default_factory=lambda: pd.DataFrame(columns=["image_id", "reason"]))
     read: Callable[[Path], Gray] = read_film
     truth: Callable[[Mapping[str, Any], int, Box], Truth] | None = None
+    negatives: str = "normal"
+    published: int | None = None
 
     def __post_init__(self) -> None:
         self.films, notes = _checked(self.films, self.name, str(self.root))

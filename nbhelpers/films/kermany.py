@@ -40,15 +40,16 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     root = find(data_root())
     films = list_films(root)
     notes = [
+        *(
+            f"{text}: {published:,} films published, {int((films['label'] == label).sum()):,} there."
+            for (label, published), text in zip(PUBLISHED.items(), ("normal", "pneumonia"), strict=True)
+            if int((films["label"] == label).sum()) != published
+        ),
         "Patients are told apart by file name: personN_bacteria and personN_virus count as two, since the two series "
         "are numbered apart (no number of one series occurs in two splits, many occur in both series, and films that "
         "share a number across the series look no more alike than any two).",
         "A normal film's name tells its study (IM-N or NORMAL2-IM-N), which is taken for the patient.",
     ]
-    for label, text in enumerate(("normal", "pneumonia")):
-        found = int((films["label"] == label).sum())
-        if found != PUBLISHED[label]:
-            notes.append(f"{found} {text} films found, {PUBLISHED[label]} published.")
     missing = sorted(set(SPLITS) - set(films["split"]), key=SPLITS.index)
     if missing:
         notes.append(f"No films in: {', '.join(missing)}.")
@@ -64,6 +65,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         films=films,
         licence="CC BY 4.0",
         notes=notes,
+        published=sum(PUBLISHED.values()),
     )
 
 

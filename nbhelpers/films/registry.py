@@ -55,7 +55,9 @@ def load_all(names: Iterable[str], parameters: Mapping[str, Any], run_folder: Pa
 
 
 def summary(sets: Mapping[str, FilmSet]) -> pd.DataFrame:
-    """One row a set: `dataset, title, simulated, n, n_positive, prevalence, n_patients, excluded, licence`."""
+    """One row a set: `dataset, title, simulated, n, n_positive, prevalence, n_patients, excluded, licence, negatives`
+    and `published`: see `FilmSet`.
+    """
     rows = []
     for name, film_set in sets.items():
         label = film_set.kept()["label"]
@@ -70,9 +72,11 @@ def summary(sets: Mapping[str, FilmSet]) -> pd.DataFrame:
                 "n_patients": film_set.n_patients,
                 "excluded": len(film_set.excluded),
                 "licence": film_set.licence,
+                "negatives": film_set.negatives,
+                "published": film_set.published,
             }
         )
-    return pd.DataFrame(rows).astype({"n_patients": "Int64"})
+    return pd.DataFrame(rows).astype({"n_patients": "Int64", "published": "Int64"})
 
 
 def exclusions(sets: Mapping[str, FilmSet]) -> pd.DataFrame:

@@ -88,11 +88,11 @@ def load_full(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
 def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
     root = find_root(stage.data_root())
     listed = read_tables(root)
-    notes = compare_counts(listed)
+    there = _files(root)
+    notes = compare_counts(listed, listed["image_id"].isin(there))
     outside = (listed["reason"] == "") & ~listed["class"].isin(COHORTS[cohort])
     listed.loc[outside, "reason"] = "not in the cohort: " + listed.loc[outside, "class"]
     wanted = listed[listed["reason"] == ""]
-    there = _files(root)
     present = wanted["image_id"].isin(there)
     films, missing = wanted[present].drop(columns="reason"), wanted[~present].assign(reason="file missing")
     films["path"] = films["image_id"].map(there)
@@ -122,6 +122,9 @@ def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
         excluded=excluded[["image_id", "reason"]].sort_values("image_id", ignore_index=True),
         read=dicom.read_film,
         truth=_truth,
+        # The third class is neither: its films show no lung opacity, and something else.
+        negatives="normal" if HARD_NEGATIVE not in COHORTS[cohort] else "no lung opacity",
+        published=sum(PUBLISHED[name] for name in COHORTS[cohort]),
     )
 
 
@@ -168,16 +171,19 @@ def read_tables(root: Path) -> pd.DataFrame:
     return films[["image_id", "path", "class", "label", "boxes", "reason"]]
 
 
-def compare_counts(listed: pd.DataFrame) -> list[str]:
-    """What differs between the listed films and the published counts, in sentences; or that nothing does."""
-    counts = listed.loc[listed["reason"] == "", "class"].value_counts()
+def compare_counts(listed: pd.DataFrame, present: pd.Series) -> list[str]:
+    """Where films published, films listed and files that are there (`present`) differ, a sentence a class; or that
+    they agree.
+    """
+    settled = listed["reason"] == ""
+    counts, files = (listed.loc[rows, "class"].value_counts() for rows in (settled, settled & present))
     lines = [
-        f"{name}: {int(counts.get(name, 0)):,} films listed, {published:,} published"
+        f"{name}: {published:,} films published, {counts.get(name, 0):,} listed, {files.get(name, 0):,} there"
         for name, published in PUBLISHED.items()
-        if int(counts.get(name, 0)) != published
+        if not published == counts.get(name, 0) == files.get(name, 0)
     ]
     total = sum(PUBLISHED.values())
-    return lines or [f"all {total:,} listed films are those published, class by class"]
+    return lines or [f"all {total:,} films published are listed and there, class by class"]
 
 
 def read_patients(path: Path) -> dict[str, str]:

@@ -152,7 +152,10 @@ def explain_sets(
     arm = next(iter(networks))
     frozen = frozen_threshold(metrics, arm) if threshold is None and metrics is not None else None
     cut = frozen if frozen is not None else 0.5 if threshold is None else threshold
-    rule = f"positive: by {networks[arm].title}, p >= {cut:.3g}{', its frozen threshold' if frozen is not None else ''}"
+    rule = (
+        f"true and false, positive and negative: as {networks[arm].title} calls them, p >= {cut:.3g}"
+        f"{', its frozen threshold' if frozen is not None else ''}"
+    )
     examples = []
     for dataset, film_set in sets.items():
         chosen, missing = choose_examples(predictions, dataset, arm, cut, per_cell)

@@ -13,7 +13,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.films.film_set import FilmSet
 from nbhelpers.interpretability.clustering import SPACES, cluster_seeds, compare_spaces, summarise_seeds
 from nbhelpers.interpretability.sampling import FilmSample, sample_films
-from nbhelpers.networks import scoring
+from nbhelpers.networks.features import embed
 from nbhelpers.networks.trained import Network
 from nbhelpers.runs.devices import Device
 from nbhelpers.runs.progress import progress
@@ -53,7 +53,7 @@ def extract(
 ) -> NDArray[np.float32]:
     """Penultimate features of a sample's films, `(n, d)` float32: what the classifier is given, pooled."""
     images = sample.images[network.size]
-    return scoring.features(network.model, images, network.description.transform, device, batch_size)
+    return embed(network.model, images, network.description.transform, device, batch_size)
 
 
 class Clusters(NamedTuple):

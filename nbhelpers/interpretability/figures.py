@@ -11,30 +11,35 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.cm import ScalarMappable
-from matplotlib.colors import ListedColormap, Normalize
+from matplotlib.colors import Colormap, ListedColormap, Normalize
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Polygon
+from skimage.measure import find_contours
 
-from nbhelpers.images.masks import mask_box
 from nbhelpers.interpretability.chosen_films import CELLS, Examples, notes_without_map
 from nbhelpers.interpretability.grad_cam import resize_maps
-from nbhelpers.interpretability.localisation import BASELINES, SCORES
+from nbhelpers.interpretability.localisation import BASELINES, SCORES, map_title
 from nbhelpers.metrics.wording import interval
 from nbhelpers.runs import Stage
-from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, UNTRAINED_COLOUR, arm_colours, in_lines, panels
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, UNTRAINED_COLOUR, arm_looks, in_lines, panels, short
 
 _BOX_COLOUR = "#56e0ff"
 _MARKERS = {"normal": "o", "pneumonia": "^"}
 
 
 def draw_clusters(
-    embedding: pd.DataFrame, clusters: pd.DataFrame, network_titles: Mapping[str, str], set_titles: Mapping[str, str]
+    embedding: pd.DataFrame,
+    clusters: pd.DataFrame,
+    network_titles: Mapping[str, str],
+    set_titles: Mapping[str, str],
+    negatives: str = "normal",
 ) -> Figure:
     """UMAP of every network on every data set: two rows a set, films by true label and by K-means cluster.
 
     `embedding` and `clusters` are of `features.Clusters`, the latter its `summary`. The titles also give the order of
-    columns and rows. Colour and marker both tell the class, so that it reads without colour too.
+    columns and rows; `negatives` is what the films without pneumonia are called. Colour and marker both tell the
+    class, so that it reads without colour too.
     """
     arms, datasets = list(network_titles), list(set_titles)
     figure, axes = panels(2 * len(datasets), len(arms), 0.55 + 3.5 * len(datasets))
@@ -56,8 +61,8 @@ def draw_clusters(
             if number == len(datasets) - 1:
                 grouped.set_xlabel("UMAP 1", fontsize=8)
     handles = [
-        Line2D([], [], ls="", marker=marker, color=LABEL_COLOURS[name], markersize=5, label=name)
-        for name, marker in _MARKERS.items()
+        Line2D([], [], ls="", marker=marker, color=LABEL_COLOURS[name], markersize=5, label=label)
+        for (name, marker), label in zip(_MARKERS.items(), (negatives, "pneumonia"), strict=True)
     ]
     figure.legend(handles=handles, loc="outside lower center", ncols=2)
     return figure
@@ -78,15 +83,15 @@ def _scatter(axes: Axes, films: pd.DataFrame, name: str) -> None:
     axes.set_yticks([])
 
 
-def heat() -> ListedColormap:
+def heat() -> Colormap:
     """Colours from clear to bright: nothing is laid over a film where a map is zero."""
     colours = plt.get_cmap("inferno")(np.linspace(0.25, 1, 256))
-    colours[:, 3] = 0.75 * np.linspace(0, 1, 256) ** 0.6
-    return ListedColormap(colours, "heat")
+    colours[:, 3] = 0.75 * np.linspace(0, 1, 256)
+    return ListedColormap(colours, "heat").with_extremes(bad=(0, 0, 0, 0))
 
 
 def draw_examples(examples: Sequence[Examples]) -> Figure:
-    """Each film beside every arm's Grad-CAM, all on one colour scale; a known lesion is boxed.
+    """Each film beside every arm's Grad-CAM, all on one colour scale; a known lesion is outlined as it is scored.
 
     Rows are true and false positives and negatives of each data set, as the first arm calls them at the threshold
     that the foot of the figure names; a cell without a film has no row, and the foot says so. Where no arm has a map,
@@ -103,7 +108,7 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
     # One scale for all maps: from zero to the largest value that any of them holds.
     largest = max((float(maps.max()) for shown in examples for maps in shown.maps.values() if maps.size), default=0.0)
     scale, colours = Normalize(0.0, largest or 1.0), heat()
-    row = 0
+    row, first = 0, next(iter(examples[0].titles.values()))
     for shown in examples:
         for number, film in enumerate(shown.films.to_dict("records")):
             for column, name in enumerate(("original", *arms)):
@@ -112,13 +117,15 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
                 size = shown.images.shape[-1]
                 if column:
                     map_ = resize_maps(shown.maps[name][number : number + 1], size)[0]
-                    here.imshow(map_, cmap=colours, norm=scale)
+                    # Where a map is zero nothing is drawn, interpolation or not.
+                    here.imshow(np.ma.masked_less_equal(map_, 0), cmap=colours, norm=scale, interpolation="nearest")
                 title = in_lines(shown.titles[name]) if column else "original"
                 heading = f"{title}\n" if row == 0 else ""
                 here.set_title(
-                    heading + (f"p = {film[f'score_{name}']:.2f}" if column else film["image_id"]), fontsize=8
+                    heading + (f"p = {film[f'score_{name}']:.2f}" if column else short(film["image_id"], 16)),
+                    fontsize=8,
                 )
-            cell = f"{film['cell']}\n(n = {film['n_cell']})"
+            cell = f"{film['cell']} of\n{in_lines(first)}\n(n = {film['n_cell']:,})"
             axes[row, 0].set_ylabel(f"{shown.title}\n{cell}", fontsize=8)
             row += 1
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, shrink=min(1.0, 2.4 / n_rows), aspect=30, pad=0.015)
@@ -134,16 +141,16 @@ def _notes(examples: Sequence[Examples]) -> list[str]:
     boxed = any(shown.truth.lesion_known.any() for shown in examples)
     rules = dict.fromkeys(shown.rule for shown in examples if shown.rule)
     told = [*rules, *missing, *notes_without_map(examples)]
-    return [*told, *(["dashed: box around the known lesion"] if boxed else [])]
+    told += ["dashed: the known lesion, or each box around one"] if boxed else []
+    return [*told, "whole film names: examples.csv"]
 
 
 def _draw_film(axes: Axes, shown: Examples, number: int) -> None:
     axes.imshow(shown.images[number], cmap="gray", vmin=0, vmax=255)
-    known = mask_box(shown.truth.lesion[number]) if shown.truth.lesion_known[number] else None
-    if known is not None:
-        left, top, right, bottom = known
-        box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ls="--", lw=1.1)
-        axes.add_patch(box).set_edgecolor(_BOX_COLOUR)
+    if shown.truth.lesion_known[number]:
+        # What the scores use: boxes that touch are one outline, a film with two apart has two.
+        for outline in find_contours(np.pad(shown.truth.lesion[number], 1).astype(float), 0.5):
+            axes.add_patch(Polygon(outline[:, ::-1] - 1, fill=False, ls="--", lw=1.1, edgecolor=_BOX_COLOUR))
     axes.set_xticks([])
     axes.set_yticks([])
     axes.spines[:].set_visible(False)
@@ -160,7 +167,7 @@ def _draw_originals(examples: Sequence[Examples]) -> Figure:
         places = part.subplots(rows, min(len(CELLS), len(shown.films)), squeeze=False).ravel()
         for number, film in enumerate(shown.films.to_dict("records")):
             _draw_film(places[number], shown, number)
-            places[number].set_title(f"{film['cell']} (n = {film['n_cell']})\n{film['image_id']}", fontsize=8)
+            places[number].set_title(f"{film['cell']} (n = {film['n_cell']})\n{short(film['image_id'])}", fontsize=8)
         for unused in places[len(shown.films) :]:
             unused.remove()
     parts[-1].supxlabel("\n".join(notes), fontsize=8)
@@ -185,7 +192,8 @@ def draw_scores(
         here = shown[shown["dataset"] == dataset]
         metrics = [name for name in SCORES if name in set(here["metric"])]
         names = list(here["map"].unique())
-        colours = arm_colours(name for name in names if not name.startswith(BASELINES))
+        looks = arm_looks(name for name in names if not name.startswith(BASELINES))
+        other: dict[str, Any] = {"color": UNTRAINED_COLOUR, "marker": "|"}
         part.suptitle(f"Grad-CAM on {set_titles[dataset]}", fontsize=9.5)
         for axes, metric in zip(part.subplots(1, len(metrics), sharey=True, squeeze=False)[0], metrics, strict=True):
             rows = here[here["metric"] == metric].set_index("map")
@@ -193,10 +201,10 @@ def draw_scores(
                 if name not in rows.index:  # none of its maps could be scored
                     continue
                 row = rows.loc[name]
-                colour = colours.get(name, UNTRAINED_COLOUR)
-                axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
-                axes.plot(row["value"], place, "D" if name in colours else "o", color=colour, ms=5)
-            axes.set_yticks(range(len(names)), [network_titles.get(name, name.replace("_", " ")) for name in names])
+                look = looks.get(name, other) | {"linestyle": ""}
+                axes.plot([row["ci_low"], row["ci_high"]], [place, place], color=look["color"], lw=1.4)
+                axes.plot(row["value"], place, **look, ms=5 if name in looks else 9)
+            axes.set_yticks(range(len(names)), [network_titles.get(name, map_title(name)) for name in names])
             axes.set_ylim(len(names) - 0.5, -0.5)
             room = 0.04 * max(float(rows["ci_high"].max()), 0.01)  # for a marker at zero
             axes.set_xlim(left=min(float(rows["ci_low"].min()), 0.0) - room)

@@ -18,6 +18,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from nbhelpers.errors import UserError
+from nbhelpers.networks.probes import Probe
 
 Maps = NDArray[np.float32]
 
@@ -58,6 +59,8 @@ def find_layer(model: nn.Module, channels: int, size: int) -> MapLayer | None:
     Both are found by running the network once on an image of these `channels` and `size`, so that they hold for any
     backbone of timm.
     """
+    if isinstance(model, Probe):
+        return MapLayer(f"backbone.{model.names[-1]}")
     name = convolutional_layer(model, channels, size)
     return MapLayer(name) if name else _norm_of_last_block(model, channels, size)
 
@@ -186,7 +189,8 @@ def grad_cam(
     The maps are those of the grad-cam package before it stretches each one to 0..1, so that one colour scale holds for
     all of them. For a network that ends in average pooling and one linear layer, a grid position is what that position
     adds to the logit, negative sums cut to zero. The graph is kept from the layer to the logit only, which is why this
-    is faster than a whole backward pass.
+    is faster than a whole backward pass. A `Probe` tells exactly what each place adds to its logit
+    (`Probe.activation_map`); that is given, negative sums cut to zero.
 
     Parameters
     ----------
@@ -208,6 +212,10 @@ def grad_cam(
     channels, size = tensors.shape[1], tensors.shape[-1]
     layer = layer or map_layer(model, channels, size)
     device = next(model.parameters()).device
+    if isinstance(model, Probe):
+        with _evaluation(model), torch.inference_mode():
+            parts = [model.activation_map(batch.to(device)).relu_().cpu() for batch in tensors.split(batch_size)]
+        return _finished([part.numpy() for part in parts], size, upsample, scaled)
     kept: dict[str, torch.Tensor] = {}
 
     def cut(module: nn.Module, inputs: Any, output: torch.Tensor) -> torch.Tensor:
@@ -231,6 +239,10 @@ def grad_cam(
         handle.remove()
         for parameter in trained:
             parameter.requires_grad_(True)
+    return _finished(grids, size, upsample, scaled)
+
+
+def _finished(grids: list[Maps], size: int, upsample: bool, scaled: bool) -> Maps:
     maps = np.concatenate(grids) if grids else np.empty((0, 1, 1), dtype=np.float32)
     if scaled:
         maps = scale_cam_image(maps)
@@ -262,6 +274,8 @@ def grad_cam_by_package(
     model: nn.Module, tensors: torch.Tensor, layer: MapLayer | None = None, scaled: bool = False
 ) -> Maps:
     """Grad-CAM of the pneumonia logit by the grad-cam package, one film at a time: as `grad_cam`, `(n, s, s)`."""
+    if isinstance(model, Probe):  # its map is exact, and no gradient comes through what is frozen
+        return grad_cam(model, tensors, layer, scaled=scaled)
     size = tensors.shape[-1]
     layer = layer or map_layer(model, tensors.shape[1], size)
     target = model.get_submodule(layer.name)

@@ -14,9 +14,11 @@ from nbhelpers.interpretability.sampling import FilmSample, Truths, sample_films
 from nbhelpers.metrics.bootstrap import bootstrap_means, group_codes
 from nbhelpers.metrics.intervals import wilson
 from nbhelpers.metrics.overlap import energy_inside, iou, pointing_game, rank_similarity
+from nbhelpers.networks import models
 from nbhelpers.networks.preprocessing import Transform, to_tensor
-from nbhelpers.networks.trained import Network, untrained
+from nbhelpers.networks.trained import Network
 from nbhelpers.runs.progress import progress
+from nbhelpers.style import named
 
 # What is scored, and what figures call it; all are between 0 and 1 but the last.
 SCORES = {
@@ -31,6 +33,12 @@ CENTRE_SD = 0.25  # of the centre prior, as a share of the image's side
 RANDOM_NETWORKS = 5  # weight-randomised networks behind the control: one alone would be one throw of a die
 _SEED_STEP = 7919  # so that no randomised network is the one that training started from
 _SIMILARITIES = [f"{SIMILARITY}_{draw}" for draw in range(1, RANDOM_NETWORKS + 1)]
+
+
+def map_title(name: str) -> str:
+    """What readers call a map that knows nothing; the second kind of a control (`random_map_2`) keeps its number."""
+    control = next((one for one in BASELINES if name.startswith(one)), name)
+    return f"{named(control)} {name.removeprefix(control).strip('_')}".strip()
 
 
 def centre_prior(n: int, size: int) -> Maps:
@@ -68,9 +76,9 @@ def localise(
     """
     arms = [network for network in networks.values() if network.fine_tuned]
     rows: list[pd.DataFrame] = []
-    seen: dict[tuple[str, Transform], tuple[str, list[Maps], Truths]] = {}
+    seen: dict[tuple[str, Transform, str], tuple[str, list[Maps], Truths]] = {}
     for network in progress(arms, desc=f"Grad-CAM of {sample.film_set.name}", unit="network"):
-        kind = (network.description.backbone, network.description.transform)
+        kind = (network.description.backbone, network.description.transform, str(network.description.probe))
         layer = find_layer(network.model, network.description.transform.channels, network.size)
         if layer is None:
             continue
@@ -136,7 +144,7 @@ def _randomised_grids(network: Network, layer: MapLayer, sample: FilmSample, see
     device = next(network.model.parameters()).device
     found = []
     for draw in range(1, RANDOM_NETWORKS + 1):
-        randomised = untrained(network.description, init="random", seed=seed + draw * _SEED_STEP).to(device).eval()
+        randomised = models.rebuild(network.description, "random", seed + draw * _SEED_STEP).to(device).eval()
         found.append(_grids(randomised, layer, network, sample, batch_size))
     return found
 

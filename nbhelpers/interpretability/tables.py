@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from nbhelpers.interpretability.localisation import BASELINES, SCORES
+from nbhelpers.interpretability.localisation import BASELINES, SCORES, map_title
 from nbhelpers.metrics.wording import difference, in_words, interval
 
 
@@ -34,7 +34,7 @@ def saliency(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
     here = summary[summary["metric"].isin(list(SCORES))]
     rows = []
     for (dataset, name), part in here.groupby(["dataset", "map"], sort=False):
-        row: dict[str, Any] = {"data set": dataset, "map": _map_title(str(name), titles)}
+        row: dict[str, Any] = {"data set": dataset, "map": titles.get(str(name), map_title(str(name)))}
         found = {str(score["metric"]): score for score in part.to_dict("records")}
         for metric, score in found.items():
             row[metric] = interval(score["value"], score["ci_low"], score["ci_high"])
@@ -53,15 +53,11 @@ def saliency_differences(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd
     table = pd.DataFrame(
         {
             "data set": arms["dataset"],
-            "arm": [_map_title(name, titles) for name in arms["map"]],
+            "arm": [titles.get(name, map_title(name)) for name in arms["map"]],
             "score": arms["metric"],
         }
     )
     for name in BASELINES:
         columns = (f"{name}_less", f"{name}_less_low", f"{name}_less_high")
-        table[f"minus {_map_title(name, titles)}"] = in_words(difference, arms, columns)
+        table[f"minus {map_title(name)}"] = in_words(difference, arms, columns)
     return table.reset_index(drop=True)
-
-
-def _map_title(name: str, titles: Mapping[str, str]) -> str:
-    return titles.get(name, name.replace("_", " "))

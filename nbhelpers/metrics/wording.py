@@ -8,11 +8,28 @@ from collections.abc import Callable
 import pandas as pd
 
 UNDECIDED = "not distinguishable from"
+# How an interval or a test was made, in the words of reports.
+METHODS = {
+    "bootstrap_image": "bootstrap over films",
+    "bootstrap_patient": "bootstrap over patients",
+    "paired_bootstrap_image": "paired bootstrap over films",
+    "paired_bootstrap_patient": "paired bootstrap over patients",
+    "delong": "DeLong",
+    "paired_delong": "paired DeLong",
+    "wilson": "Wilson",
+    "wilson_patient": "Wilson over patients",
+    "too_few": "none, since patients are too few",
+}
 
 
 def verdict(found: str) -> str:
     """The verdict of `evaluation.compare_with_baselines` in the report's words: beats, falls below, or neither."""
     return found if found in ("beats", "falls below") else UNDECIDED
+
+
+def method(name: object) -> str:
+    """How an interval or a test was made, in words."""
+    return METHODS.get(str(name), str(name).replace("_", " "))
 
 
 def p_floor(n_resamples: int) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -19,14 +19,8 @@ from torch import nn
 from nbhelpers.errors import UserError
 from nbhelpers.networks.checkpoints import FILES
 from nbhelpers.networks.preprocessing import Transform
-from nbhelpers.networks.weights import (
-    create,
-    create_from_file,
-    download,
-    imagenet_file,
-    local_file,
-    read_weights,
-)
+from nbhelpers.networks.probes import Probe
+from nbhelpers.networks.weights import create, create_from_file, download, find, read_weights
 from nbhelpers.runs import parameters
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import read_json, sha256_file, write_bytes, write_json
@@ -44,12 +38,16 @@ class ModelDescription:
     ----------
     backbone, init : str
         timm's name, and what its weights were before training.
+    init_origin : str
+        Where these were taken from, in words; see `weights.find`.
+    probe : dict
+        `names, pooling, sizes` of a `Probe`; empty for a network that was trained as a whole.
     transform : Transform
         From gray image to network input; the same in training and in use.
     seed : int
         Of weights, split, order and augmentation.
     arm : dict
-        `name`, `source` and `crop` of what it was trained on.
+        `name`, `source`, `crop` and `method` of what it was trained on.
     simulated : bool
         Whether the training images came from a simulator.
     training : dict
@@ -68,6 +66,8 @@ class ModelDescription:
     simulated: bool = False
     training: dict[str, Any] = field(default_factory=dict)
     val_auroc: float | None = None
+    init_origin: str = ""
+    probe: dict[str, list[Any]] = field(default_factory=dict)
     classes: tuple[str, ...] = CLASSES
     versions: dict[str, str] = field(default_factory=versions)
     weights_sha256: str = ""
@@ -114,8 +114,8 @@ def build(
     backbone : str
         Any timm name, with or without a pretrained tag (`resnet50`, `resnet50.a1_in1k`).
     init : str
-        `imagenet`: timm's pretrained weights, downloaded once. `random`: timm's initialisation. Else the path of a
-        local weights file for this backbone. Stem and head are adapted by timm to the channels and the one logit;
+        `imagenet`: pretrained weights, from where `weights.find` says. `random`: timm's initialisation. Else the path
+        of a local weights file for this backbone. Stem and head are adapted by timm to the channels and the one logit;
         a head of one logit in a local file is kept.
     channels : int
         Of the input; a pretrained colour stem is summed over its colours for 1.
@@ -137,12 +137,29 @@ def build(
     config = get_pretrained_cfg(backbone)
     sized = {"img_size": image_size} if image_size and config is not None and config.fixed_input_size else {}
     arguments: dict[str, Any] = {"num_classes": len(CLASSES) - 1, "in_chans": channels, **sized}
-    if init == "random":
-        return create(backbone, seed, arguments)
-    path = imagenet_file(backbone) if init == "imagenet" else local_file(init)
-    if path is None:
-        return download(backbone, seed, arguments)
-    return create_from_file(backbone, path, seed, arguments)
+    path = find(backbone, init)[1]
+    if path is not None:
+        return create_from_file(backbone, path, seed, arguments)
+    return (create if init == "random" else download)(backbone, seed, arguments)
+
+
+def build_probe(
+    backbone: str, init: str, channels: int, probe: Mapping[str, Sequence[Any]], image_size: int, seed: int = 0
+) -> Probe:
+    """A `Probe` on a network from `build`, not fitted yet; `probe` has `names` (of blocks), `pooling` and `sizes`."""
+    body = build(backbone, init, channels, seed, image_size)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return Probe(body, probe["names"], probe["pooling"], probe["sizes"], channels)
+
+
+def rebuild(made: ModelDescription, init: str | None = None, seed: int | None = None) -> nn.Module:
+    """A network of the kind that is described, before training; `init` and `seed` choose another start of it."""
+    start, seed = init or made.init, made.seed if seed is None else seed
+    size, channels = made.transform.size, made.transform.channels
+    if made.probe:
+        return build_probe(made.backbone, start, channels, made.probe, size, seed)
+    return build(made.backbone, start, channels, seed, size)
 
 
 def check_fits(model: nn.Module, transform: Transform, backbone: str) -> None:
@@ -201,8 +218,7 @@ def load_checkpoint(folder: Path | str, device: Device | str = "cpu") -> tuple[n
         raise UserError("the weights are missing", str(path), "train the arm again")
     if sha256_file(path) != description.weights_sha256:
         raise UserError("the weights are not those that model.json describes", str(path), "train the arm again")
-    transform = description.transform
-    model = build(description.backbone, "random", transform.channels, image_size=transform.size)
+    model = rebuild(description, "random")
     try:
         model.load_state_dict(read_weights(path))
     except RuntimeError as error:

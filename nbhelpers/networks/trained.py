@@ -14,7 +14,7 @@ from nbhelpers.networks import checkpoints, models
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.runs import Stage
 from nbhelpers.runs.devices import pick_device
-from nbhelpers.style import marked
+from nbhelpers.style import marked, named
 
 NOT_FINE_TUNED = "not_fine_tuned"
 _STARTS = {"imagenet": "ImageNet weights", "random": "random weights"}
@@ -34,7 +34,7 @@ class Network:
     def title(self) -> str:
         """What figures call it."""
         if self.fine_tuned:
-            return marked(self.name, self.description.simulated)
+            return marked(named(self.name), self.description.simulated)
         return f"not fine-tuned, {_STARTS.get(self.description.init, 'given weights')}"
 
     @property
@@ -83,7 +83,14 @@ def _load(name: str, folder: Path, stage: Stage) -> Network:
 
 
 def _but_seed(made: ModelDescription) -> ModelDescription:
-    training = {name: value for name, value in made.training.items() if name != "best_epoch"}
+    drawn = {
+        "best_epoch",
+        "strength",
+        "threads",
+        "precision",
+        *({"images", "data_sha256"} if "images" in made.arm else ()),
+    }
+    training = {name: value for name, value in made.training.items() if name not in drawn}
     return replace(made, seed=0, training=training, val_auroc=None, versions={}, weights_sha256="")
 
 
@@ -102,26 +109,13 @@ def load_networks(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
         starts.setdefault((made.backbone, made.init, made.transform.size, made.transform.channels), made)
     for number, made in enumerate(starts.values()):
         name = NOT_FINE_TUNED if number == 0 else f"{NOT_FINE_TUNED}_{number + 1}"
-        networks[name] = Network(name, untrained(made).to(device).eval(), made, fine_tuned=False)
+        start = replace(made, probe={})  # the whole network, also where an arm is a probe on a part of it
+        networks[name] = Network(name, models.rebuild(start).to(device).eval(), start, fine_tuned=False)
     return networks
 
 
-def untrained(description: ModelDescription, init: str | None = None, seed: int | None = None) -> nn.Module:
-    """The network that a training started from; `init` and `seed` choose another start of the same backbone."""
-    return models.build(
-        description.backbone,
-        description.init if init is None else init,
-        description.transform.channels,
-        description.seed if seed is None else seed,
-        image_size=description.transform.size,
-    )
-
-
 def network_table(networks: Mapping[str, Network]) -> pd.DataFrame:
-    """One row a network: `network, trained_on, crop, simulated, backbone, started_from, size, synthetic_val_auroc`.
-
-    The last is its AUROC on validation images of its own source.
-    """
+    """One row a network; `synthetic_val_auroc` is its AUROC on validation images of its own source."""
     rows = []
     for name, network in networks.items():
         made = network.description
@@ -131,6 +125,7 @@ def network_table(networks: Mapping[str, Network]) -> pd.DataFrame:
                 "network": name,
                 "trained_on": arm.get("source", "nothing but its start"),
                 "crop": arm.get("crop", ""),
+                "method": arm.get("method", ""),
                 "simulated": made.simulated if network.fine_tuned else "",
                 "backbone": made.backbone,
                 "started_from": _STARTS.get(made.init, made.init),

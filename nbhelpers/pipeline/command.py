@@ -33,13 +33,17 @@ FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake'
 
 def write_arm_tables(parameter_file: Path | str) -> None:
     """Write `02_cropping/arms/<arm>.csv`: the rows of the cropped images that one arm trains on."""
+    import pandas as pd
+
     from nbhelpers.runs.tables import read_table, write_table
 
     plan = Plan(parameter_file)
-    for arm, entry in plan.values["arms"].items():
-        table = read_table(plan.folder / "02_cropping" / entry["source"] / "images.csv", "cropped")
-        rows = table[table["crop"] == entry["crop"]]
-        write_table(rows, plan.folder / "02_cropping" / "arms" / f"{arm}.csv", "cropped")
+    folder = plan.folder / "02_cropping"
+    for arm, entry in plan.values["arms"].items():  # noqa: PD011  (a plan's, not pandas')
+        sources = parameters.sources_of(entry)
+        table = pd.concat([read_table(folder / source / "images.csv", "cropped") for source in sources])
+        # No schema: several sources draw one design, so that an identifier may be there more than once.
+        write_table(table[table["crop"] == entry["crop"]], folder / "arms" / f"{arm}.csv")
 
 
 @contextlib.contextmanager

@@ -8,22 +8,23 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from nbhelpers.networks import checkpoints
 from nbhelpers.runs import parameters
-from nbhelpers.runs.files import read_json
+from nbhelpers.runs.files import read_json, sha256_file
 from nbhelpers.runs.stage import notebook_name, outputs_root, user_path
 
 # How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
 NOT_IN_RESULTS = {
-    *("run", "device", "workers", "roentgen_batch", "send_patient_films_to"),
+    *("run", "device", "workers", "threads", "roentgen_batch", "send_patient_films_to"),
     *("gemini_mode", "gemini_price_usd", "gemini_concurrency", "gemini_requests_per_minute", "gemini_deadline_s"),
     *("gemini_patience_s", "gemini_poll_s", "gemini_batch_images", "gemini_batch_hours"),
 }
+_WILDCARD = re.compile(r"\{\s*\w+")  # what Snakemake takes for a name to fill in
 # Parameters that matter only to an arm's source or to a data set, by the beginning of their name.
 ONLY_FOR = {
     "simulator_": {"simulator", "simulator_roentgen"},
@@ -48,7 +49,8 @@ class Plan:
     @cached_property
     def sources(self) -> list[str]:
         """The sources of the arms, each once."""
-        return list(dict.fromkeys(arm["source"] for arm in self.values["arms"].values()))
+        arms = self.values["arms"].values()
+        return list(dict.fromkeys(source for arm in arms for source in parameters.sources_of(arm)))
 
     def each_arm(self, pattern: str) -> list[str]:
         """The pattern, filled in with every arm."""
@@ -65,12 +67,17 @@ class Plan:
         further = checkpoints.further_seeds(self.values["seed"], self.values["extra_seeds"]) if seeds else []
         names = [checkpoints.network_name(arm, seed) for arm in self.values["arms"] for seed in (None, *further)]
         trained = [f"03_training/{name}/{file}" for name in names for file in checkpoints.FILES]
-        return [*trained, *map(self._as_input, own)]
+        return [*trained, *self._as_inputs(own)]
 
-    def _as_input(self, path: Path) -> str:
-        """A file outside the run's folder: relative, so that a checkout that was moved with its outputs is still up to
-        date, and with Snakemake's braces as they stand."""
-        return os.path.relpath(path, self.folder).replace("{", "{{").replace("}", "}}")
+    def _as_inputs(self, paths: Iterable[Path]) -> list[str]:
+        """Files outside the run's folder, relative to it, so that a checkout that was moved with its outputs is still
+        up to date; without those whose path Snakemake would fill in, which `_unnamed` tells of."""
+        return sorted(name for path in paths if not _WILDCARD.search(name := os.path.relpath(path, self.folder)))
+
+    def _unnamed(self, paths: Iterable[Path]) -> dict[str, str]:
+        """Hash of each file that Snakemake cannot be told of, for what a result depends on."""
+        named = {os.path.relpath(path, self.folder): path for path in paths if path.is_file()}
+        return {name: sha256_file(path) for name, path in named.items() if _WILDCARD.search(name)}
 
     def records(self) -> list[str]:
         """`run.json` of the stages that this experiment needs: without an arm, nothing is drawn and nothing trained."""
@@ -107,7 +114,7 @@ class Plan:
             cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
             source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
             found = {notebook} | library_files(source) | self._user_files(notebook)
-        return sorted(map(self._as_input, found))
+        return self._as_inputs(found)
 
     def _user_files(self, notebook: Path) -> set[Path]:
         named = [
@@ -130,7 +137,11 @@ class Plan:
         """
         if stage == "report":
             return canonical({name: value for name, value in self.values.items() if name not in NOT_IN_RESULTS})
-        return canonical(self._depends_on(stage, network, self.values))
+        files = self._user_files(parameters.NOTEBOOKS / f"{stage}.ipynb")
+        if "checkpoints" in self._depends_on(stage, network, self.values):
+            files |= {user_path(folder) / file for folder in self._checkpoints.values() for file in checkpoints.FILES}
+        unnamed = self._unnamed(files)
+        return canonical(self._depends_on(stage, network, self.values) | ({"files": unnamed} if unnamed else {}))
 
     def _depends_on(self, stage: str, network: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
         arm, seed = (None, None) if network is None else checkpoints.parse_name(network)
@@ -149,7 +160,7 @@ class Plan:
         if stage == "01_prompting":
             return sorted({entry["source"] for entry in arms.values()})
         if stage == "02_cropping":
-            return sorted({(entry["source"], entry["crop"]) for entry in arms.values()})
+            return sorted({(one, entry["crop"]) for entry in arms.values() for one in parameters.sources_of(entry)})
         return arms
 
     def made_otherwise(self) -> dict[str, dict[str, tuple[Any, Any]]]:

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from nbhelpers.images import duplicates
 from nbhelpers.images.files import read_gray, resize_gray
-from nbhelpers.networks import models, scoring
+from nbhelpers.networks import features, models
 from nbhelpers.networks.preprocessing import Transform, load_images
 from nbhelpers.prompting.prompts import LEVELS
 from nbhelpers.runs.files import inside
@@ -136,9 +136,9 @@ def embed(
     paths = [inside(folder / source, path) for source, path in places]
     pictures = load_images(paths, size, "reading images", workers)
     model = models.build(backbone, init, channels=1, seed=seed, image_size=size)
-    features = scoring.features(model, pictures, Transform(size), device, desc="embedding")
+    embedded = features.embed(model, pictures, Transform(size), device, desc="embedding")
     small = np.stack([resize_gray(one, LAYOUT_SIDE) for one in pictures]).reshape(len(pictures), -1).astype(np.float32)
-    return Embedding(features, small - small.mean(axis=1, keepdims=True), _twins(chosen["source"], pictures))
+    return Embedding(embedded, small - small.mean(axis=1, keepdims=True), _twins(chosen["source"], pictures))
 
 
 def _twins(sources: pd.Series, pictures: NDArray[np.uint8]) -> NDArray[np.int64]:

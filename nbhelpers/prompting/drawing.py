@@ -18,6 +18,7 @@ from PIL import Image, UnidentifiedImageError
 from nbhelpers.errors import UserError
 from nbhelpers.prompting.prompts import matching_table
 from nbhelpers.runs.files import inside, sha256_file
+from nbhelpers.runs.parameters import sources_of as sources_of_arm
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import LABELS, write_table
@@ -57,7 +58,7 @@ SOURCES = {
 
 def sources_of(arms: Mapping[str, Mapping[str, str]]) -> list[str]:
     """The sources that the arms need, each once, in the arms' order; an unknown one is a `UserError`."""
-    names = list(dict.fromkeys(arm["source"] for arm in arms.values()))
+    names = list(dict.fromkeys(source for arm in arms.values() for source in sources_of_arm(arm)))
     for name in names:
         _check_known(name)
     return names

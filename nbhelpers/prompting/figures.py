@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from nbhelpers.images.contact_sheet import grid, load_tile, row_title, show
 from nbhelpers.runs.files import inside
-from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, in_lines, marked, simulated_note, source_title
+from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, in_lines, marked, named, simulated_note
 
 _PALETTE = sns.color_palette("colorblind").as_hex()
 _GOOD, _LOST, _CHANCE = _PALETTE[2], _PALETTE[3], "#999999"
@@ -66,7 +66,7 @@ def figure_diversity(spread: pd.DataFrame, visible: pd.DataFrame) -> Figure:
 
 
 def _title(row: Any) -> str:
-    return marked(source_title(str(row["source"])), bool(row["simulated"]))
+    return marked(named(str(row["source"])), bool(row["simulated"]))
 
 
 def _grouped(axis: Axes, spread: pd.DataFrame, column: str, label: str) -> None:
@@ -109,7 +109,7 @@ def figure_1(images: pd.DataFrame, folder: Path, columns: int = 7, seed: int = 0
         chosen = _choose(table, columns, seed)
         for label, group in chosen.items():
             paths = [inside(folder / str(source), path) for path in group["path"]]
-            rows.append((f"{in_lines(source_title(str(source)))}\n{label}", paths))
+            rows.append((f"{in_lines(named(str(source)))}\n{label}", paths))
     figure, axes = grid(len(rows), columns)
     for line, (title, paths) in zip(axes, rows, strict=True):
         for axis, path in zip(line, paths, strict=False):

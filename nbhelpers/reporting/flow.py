@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
 from nbhelpers.reporting.run_facts import RunFacts
+from nbhelpers.style import named
 
-COLUMNS = ("part", "name", "title", "simulated", "step", "kept", "reason", "n", "n_pneumonia", "n_normal")
+COLUMNS = ("part", "name", "title", "simulated", "step", "kept", "reason", "n", "n_pneumonia", "n_normal", "negatives")
 Row = dict[str, Any]
 
 
@@ -21,7 +22,8 @@ def flow_counts(facts: RunFacts) -> pd.DataFrame:
     DataFrame
         In the order of the flow: `part` (`training` or `evaluation`), `name` (arm or data set), `title`, `simulated`,
         `step`, `kept` (True for a step's count, False for what was left out on the way to it), `reason` (of a row that
-        was left out), `n`, and by class `n_pneumonia`, `n_normal` (empty where the class is not known).
+        was left out), `n`, and by class `n_pneumonia`, `n_normal` (empty where the class is not known), and what
+        the latter counts: `negatives`, normal or what the set calls its films without pneumonia.
         Training steps: wanted, drawn, cropped, then train and validation. Evaluation steps: listed, scored.
     """
     rows = [row for name in facts.arms for row in _arm(facts, name)]
@@ -37,15 +39,16 @@ def _arm(facts: RunFacts, name: str) -> Iterator[Row]:
     common: Row = {
         "part": "training",
         "name": name,
-        "title": f"{name}: {source}, crop {crop}",
+        "title": f"{named(name)}: {named(source)}, crop {crop}",
         "simulated": facts.source_is_simulated(source),
+        "negatives": "normal",
     }
-    wanted = facts.images.get(source)
+    wanted = _joined(facts.images, source)
     if wanted is not None:
         yield from _stage(common, "wanted", wanted, wanted.iloc[:0])
         drawn = wanted["status"] == "ok"
         yield from _stage(common, "drawn", wanted[drawn], wanted[~drawn], wanted.loc[~drawn, "status"])
-    cropped = facts.cropped.get(source)
+    cropped = _joined(facts.cropped, source)
     if cropped is not None:
         rows = cropped[cropped["crop"] == crop]
         kept = rows["status"] == "ok"
@@ -54,6 +57,12 @@ def _arm(facts: RunFacts, name: str) -> Iterator[Row]:
     if split is not None:
         for part in ("train", "validation"):
             yield from _stage(common, part, split[split["split"] == part], split.iloc[:0])
+
+
+def _joined(tables: Mapping[str, pd.DataFrame], source: str) -> pd.DataFrame | None:
+    """The tables of an arm's sources, which `+` joins, as one; None when one is not there."""
+    names = source.split("+")
+    return pd.concat([tables[name] for name in names], ignore_index=True) if set(names) <= set(tables) else None
 
 
 def _stage(
@@ -78,6 +87,7 @@ def _dataset(facts: RunFacts, name: str) -> Iterator[Row]:
         "name": name,
         "title": facts.title(name),
         "simulated": name in facts.simulated_datasets(),
+        "negatives": facts.negatives(name),
     }
     unknown: Row = {"n_pneumonia": None, "n_normal": None}
     table = {str(key): value for key, value in facts.table("datasets").set_index("dataset").loc[name].items()}

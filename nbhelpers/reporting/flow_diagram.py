@@ -133,7 +133,11 @@ def _draw_flow(
 
 def _write(axes: Axes, x: float, y: float, row: dict[str, Any]) -> None:
     lines = [f"{NAMES.get(row['step'], row['step'])}: {row['n']:,}"]
-    lines += [f"{row['n_pneumonia']:,} pneumonia", f"{row['n_normal']:,} normal"] if _by_class(row) else []
+    lines += (
+        [f"{row['n_pneumonia']:,} pneumonia", f"{row['n_normal']:,} {row.get('negatives', 'normal')}"]
+        if _by_class(row)
+        else []
+    )
     axes.text(x, y, "\n".join(lines), fontsize=8, ha="center", va="center", linespacing=1.15)
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 from nbhelpers.metrics import wording
 from nbhelpers.metrics.decisions import RATES
 from nbhelpers.reporting.run_facts import RunFacts, interval, primary
-from nbhelpers.reporting.topic import listed
+from nbhelpers.reporting.topic import listed, together
+from nbhelpers.style import named
 
 
 def of_run(facts: RunFacts) -> list[str]:
     """Every caveat of a run: `of_results`, then what Grad-CAM and clustering say against the networks."""
-    return [*of_results(facts), *_grad_cam_off_the_lungs(facts), *_clusters_under_the_majority(facts)]
+    maps = [*_grad_cam_off_the_lungs(facts), *_grad_cam_under_a_blob(facts)]
+    return [*of_results(facts), *maps, *_clusters_under_the_majority(facts)]
 
 
 def of_results(facts: RunFacts) -> list[str]:
@@ -18,17 +24,22 @@ def of_results(facts: RunFacts) -> list[str]:
     found = []
     simulated = [name for name in facts.arms if facts.is_simulated(name)]
     if simulated:
-        found.append(f"Arms {', '.join(simulated)} were trained on simulated images, not on a general image model's.")
+        arms = f"Arms {together(simulated)} were" if len(simulated) > 1 else f"Arm {named(simulated[0])} was"
+        found.append(f"{arms} trained on simulated images, not on a general image model's.")
     titles, metrics = facts.titles(), facts.table("metrics")
     found += [f"{titles[name]}: results on it say nothing of patients." for name in facts.simulated_datasets()]
+    found += [
+        f"{titles[name]}: {part} were scored: a part of the set, not the set." for name, part in facts.partial().items()
+    ]
     unknown = [row["title"] for row in facts.datasets() if row["patients"] is None]
     if unknown:
         found.append(f"{', '.join(unknown)}: patients are unknown, so intervals take films for independent.")
     found += beside_baselines(facts) + beside_trained(facts) + _view_shortcut(facts)
     if facts.own_checkpoints:
+        verb, whose = ("was", "its") if len(facts.own_checkpoints) == 1 else ("were", "their")
         found.append(
-            f"{', '.join(facts.own_checkpoints)} was not trained in this run: whether films of these sets were among "
-            "its training images cannot be seen here."
+            f"{together(facts.own_checkpoints)} {verb} not trained in this run: whether films of these sets were among "
+            f"{whose} training images cannot be seen here."
         )
     seeds = facts.table("seeds_summary")
     one_seed = len({stage.get("seed") for stage in facts.stages.values()}) == 1
@@ -46,6 +57,15 @@ def of_results(facts: RunFacts) -> list[str]:
     return found
 
 
+def chosen(row: Mapping[Any, Any]) -> str:
+    """What must be said of a baseline that was chosen on the films' own labels; empty of one that was fixed."""
+    several = row.get("chosen_from", 1)
+    if row.get("kind") != "best way" and not several > 1:
+        return ""
+    way = ", each with the sign that suits these labels" if row.get("kind") == "best way" else ""
+    return f" (the largest of {several:.0f} image statistics{way}: an optimistic bound)" if several > 1 else way
+
+
 def beside_baselines(facts: RunFacts) -> list[str]:
     """Each arm that does not beat the best one-number baseline of a data set."""
     # What was trained on the set itself shows what the set gives away; it is no bar to clear.
@@ -54,9 +74,9 @@ def beside_baselines(facts: RunFacts) -> list[str]:
         rows = rows[(rows["kind"] != "trained") & (rows["verdict"] != "beats")]
         rows = rows.sort_values("baseline_auroc", ascending=False).drop_duplicates(["arm", "dataset"]).sort_index()
     return [
-        f"{facts.title(row['dataset'])}: arm {row['arm']} (AUROC {row['auroc']:.3f}) {row['verdict']} a trivial "
+        f"{facts.title(row['dataset'])}: arm {named(row['arm'])} (AUROC {row['auroc']:.3f}) {row['verdict']} a trivial "
         f"baseline that knows nothing of pneumonia: {row['title']}, {row['baseline_auroc']:.3f}; difference "
-        f"{wording.difference(row['difference'], row['ci_low'], row['ci_high'])}."
+        f"{wording.difference(row['difference'], row['ci_low'], row['ci_high'])}{chosen(row)}."
         for row in rows.to_dict("records")
     ]
 
@@ -70,7 +90,9 @@ def beside_trained(facts: RunFacts) -> list[str]:
         if len(rows)
         else ()
     ):
-        arms = "; ".join(f"{row['arm']} {row['auroc']:.3f}, {row['verdict']} it" for row in part.to_dict("records"))
+        arms = "; ".join(
+            f"{named(row['arm'])} {row['auroc']:.3f}, {row['verdict']} it" for row in part.to_dict("records")
+        )
         told.append(
             f"{facts.title(dataset)}: a trivial baseline trained on this very set reaches AUROC "
             f"{area:.3f} ({title}); no bar for an arm that never saw the set, but it shows what the set gives away "
@@ -89,7 +111,7 @@ def _view_shortcut(facts: RunFacts) -> list[str]:
         # What is adjusted for the view answers for the arm as a whole: all of it, and before its parts.
         adjusted, parts = (
             [
-                f"{row['arm']} {row['subgroup']} {interval(row)}"
+                f"{named(row['arm'])} {named(row['subgroup'])} {interval(row)}"
                 for row in primary(
                     facts.table("metrics", dataset=view["dataset"], metric="auroc", subgroup=names)
                 ).to_dict("records")
@@ -112,12 +134,30 @@ def _grad_cam_off_the_lungs(facts: RunFacts) -> list[str]:
     for dataset, rows in table.groupby("dataset", sort=False):
         below = rows[rows["random_map_less_high"] < 0]
         if len(below):
-            arms = [f"{row['map']} {row['value']:.3f}" for row in below.to_dict("records")]
+            arms = [f"{named(row['map'])} {row['value']:.3f}" for row in below.to_dict("records")]
             random = rows.loc[rows["map"] == "random_map", "value"].iloc[0]
             told.append(
                 f"{facts.title(dataset)}: less of the Grad-CAM lies in the lungs than of a random map "
                 f"({random:.3f}): {', '.join(arms)}. Such maps look past the lungs."
             )
+    return told
+
+
+def _grad_cam_under_a_blob(facts: RunFacts) -> list[str]:
+    """Arms whose Grad-CAM meets the lesion less than one blob at every film's centre does."""
+    table = facts.table("saliency", metric=["energy", "iou"])
+    if table.empty or "centre_prior_less" not in table:
+        return []
+    below = table[table["centre_prior_less"] < 0]
+    told = []
+    for (dataset, metric), rows in below.groupby(["dataset", "metric"], sort=False):
+        ends = ("centre_prior_less", "centre_prior_less_low", "centre_prior_less_high")
+        arms = "; ".join(
+            f"{named(row['map'])} {row['value']:.3f}, {wording.difference(*(row.get(end, math.nan) for end in ends))}"
+            for row in rows.to_dict("records")
+        )
+        what = "energy in the lesion" if metric == "energy" else "IoU with the lesion"
+        told.append(f"{facts.title(dataset)}: {what} of Grad-CAM lies below that of a blob at the centre: {arms}.")
     return told
 
 
@@ -129,7 +169,7 @@ def _clusters_under_the_majority(facts: RunFacts) -> list[str]:
     told = []
     table = table.assign(majority=table["prevalence"].where(table["prevalence"] >= 0.5, 1 - table["prevalence"]))
     for dataset, below in table[table["accuracy"] < table["majority"]].groupby("dataset", sort=False):
-        arms = [f"{row['arm']} {row['accuracy']:.3f}" for row in below.to_dict("records")]
+        arms = [f"{named(row['arm'])} {row['accuracy']:.3f}" for row in below.to_dict("records")]
         told.append(
             f"{facts.title(dataset)}: two clusters of the features agree with the labels less often than "
             f"calling every film by the larger class does ({below['majority'].iloc[0]:.3f}): "

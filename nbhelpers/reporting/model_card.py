@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from nbhelpers.metrics import wording
 from nbhelpers.reporting import flow, limitations, pages, run_facts, statements
+from nbhelpers.reporting.result_tables import pairs, subgroups, wide
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.files import write_bytes
+from nbhelpers.style import named
 
 NOTHING = "Not written by this run.\n"
 OPEN = (
@@ -45,13 +46,13 @@ def markdown(facts: RunFacts) -> str:
         ("## Intended use", _said(facts, "intended_use", "poor_input", "user_skill")),
         ("## Training data", _said(facts, "training_sources", "preprocessing", "partitions", "disjoint")),
         ("## Evaluation data", _table(_datasets(facts)) + _said(facts, "reference_standard", "missing_data")),
-        ("## Results", _table(_wide(facts, facts.overall("auroc", "aupr"), films=True)) + _said(facts, "uncertainty")),
-        ("## Arms against each other", _table(_pairs(facts))),
+        ("## Results", _table(wide(facts, facts.overall("auroc", "aupr"), films=True)) + _said(facts, "uncertainty")),
+        ("## Arms against each other", _table(pairs(facts)) or _one_arm(facts)),
         ("## Beside trivial baselines", _said(facts, "interpretation")),
-        ("## Subgroups", _table(_subgroups(facts))),
+        ("## Subgroups", _table(subgroups(facts))),
         (
             "## Operating point and calibration",
-            _table(_wide(facts, facts.table("calibration"), "probabilities"))
+            _table(wide(facts, facts.table("calibration"), "probabilities"))
             + _said(facts, "operating_point", "output"),
         ),
         ("## Robustness", _said(facts, "robustness")),
@@ -72,7 +73,7 @@ def _summary(facts: RunFacts) -> str:
     simulated = [name for name in facts.arms if facts.is_simulated(name)]
     films = [facts.titles()[name] for name in facts.simulated_datasets()]
     if simulated or films:
-        what = [f"training images of {', '.join(simulated)}"] if simulated else []
+        what = [f"training images of {', '.join(map(named, simulated))}"] if simulated else []
         what += [f"films of {', '.join(films)}"] if films else []
         lines.append(f"\n> Simulated in this run: {_text(' and '.join(what))}. Such results say nothing of patients.")
     return "\n".join(lines) + "\n"
@@ -90,11 +91,12 @@ def _models(facts: RunFacts) -> pd.DataFrame:
         mark = " (simulated)" if model.get("simulated") else ""
         rows.append(
             {
-                "arm": name,
-                "trained on": f"{arm.get('source')}{mark}, crop {arm.get('crop')}",
+                "arm": named(name),
+                "trained on": f"{named(arm.get('source'))}{mark}, crop {arm.get('crop')}",
                 "images": images.get("train"),
                 "network": model.get("backbone"),
-                "start": model.get("init"),
+                "start": model.get("init_origin") or model.get("init"),
+                "method": arm.get("method"),
                 "pixels": model.get("transform", {}).get("size"),
                 "seed": model.get("seed"),
                 "AUROC, synthetic validation": _number(model.get("val_auroc")),
@@ -116,43 +118,17 @@ def _datasets(facts: RunFacts) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _subgroups(facts: RunFacts) -> pd.DataFrame:
-    table = run_facts.primary(facts.table("metrics", metric=["auroc", "aupr"]))
-    return _wide(facts, table[table["subgroup"] != "all"], "subgroup", films=True) if len(table) else table
-
-
-def _wide(facts: RunFacts, table: pd.DataFrame, *more: str, films: bool = False) -> pd.DataFrame:
-    """A row a data set, arm and `more`; a column a metric, each value with its interval."""
-    by, rows = ["dataset", "arm", *more], []
-    for key, part in table.groupby(by, sort=False) if len(table) else ():
-        row = {"data set": facts.title(key[0])} | dict(zip(by[1:], key[1:], strict=True))
-        row |= {"films": int(n) if pd.notna(n := part["n"].iloc[0]) else ""} if films else {}
-        found = part.assign(metric=part["metric"].replace({"auroc": "AUROC", "aupr": "AUPR"})).to_dict("records")
-        rows.append(row | {r["metric"]: run_facts.interval(r) for r in found})
-    return pd.DataFrame(rows)
-
-
-def _pairs(facts: RunFacts) -> pd.DataFrame:
-    floor = wording.p_floor(int(facts.parameters.get("n_resamples", 2000))) * (1 + 1e-9)
-    rows = [
-        {
-            "data set": facts.title(row["dataset"]),
-            "arms": f"{row['arm_a']} minus {row['arm_b']}",
-            "metric": row["metric"].upper(),
-            "difference": wording.difference(row["difference"], row["ci_low"], row["ci_high"]),
-            "p after Holm": wording.p_text(row["p_holm"], "bootstrap" in row["method"] and row["p_value"] <= floor),
-        }
-        for row in run_facts.primary(facts.table("arm_differences")).to_dict("records")
-    ]
-    return pd.DataFrame(rows)
-
-
 def _flow(facts: RunFacts) -> pd.DataFrame:
     counts = flow.flow_counts(facts)
     lost = counts["reason"].fillna("").astype(str).str.replace("_", " ")
     step = counts["step"].where(counts["kept"], "left out: " + lost)
-    named = {"n_pneumonia": "pneumonia", "n_normal": "normal"}
-    return counts.assign(step=step)[["name", "step", "n", *named]].rename(columns=named)
+    told = {"n_pneumonia": "pneumonia", "n_normal": "others", "negatives": "others are"}
+    names = [facts.titles().get(str(name), named(name)) for name in counts["name"]]
+    return counts.assign(step=step, name=names)[["name", "step", "n", *told]].rename(columns=told)
+
+
+def _one_arm(facts: RunFacts) -> str:
+    return "One network: nothing to compare it with.\n" if len(facts.models) == 1 else ""
 
 
 def _computing(facts: RunFacts) -> pd.DataFrame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,11 @@ import pandas as pd
 import yaml
 
 from nbhelpers.metrics import Interval, wording
-from nbhelpers.reporting import flow, limitations, pages, run_facts, statements
+from nbhelpers.reporting import flow, limitations, pages, parameter_rows, result_tables, run_facts, statements
 from nbhelpers.reporting.run_facts import RunFacts
+from nbhelpers.runs.parameters import sources_of
 from nbhelpers.runs.stage import duration, notebook_name
-from nbhelpers.style import marked
+from nbhelpers.style import marked, named
 from nbhelpers.validation import published
 
 WORDS: dict[str, Any] = yaml.safe_load(Path(__file__).with_name("report.yaml").read_text(encoding="utf-8"))
@@ -61,10 +61,9 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "missing_figures": [] if running else [n for n in CAPTIONS if not _there(facts, f"figures/{n}.png")],
         "stages": stages,
         "total_time": duration(sum(stage["seconds"] for stage in stages)),
-        "parameters": {
-            name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
-            for name, value in sorted(facts.parameters.items())
-        },
+        "parameters": parameter_rows.rows(facts),
+        "differing": parameter_rows.differing(facts),
+        "sections": _sections(facts),
         "versions": _one_or_all([stage.get("versions", {}) for stage in facts.stages.values()]),
         "commits": sorted({str(stage.get("git_commit") or "unknown") for stage in facts.stages.values()}),
         "documents": [(title, path) for title, path in WORDS["documents"].items() if _there(facts, path)],
@@ -83,16 +82,16 @@ def _heading(facts: RunFacts) -> str:
 
 def _sources(facts: RunFacts) -> list[dict[str, Any]]:
     rows = []
-    for source in dict.fromkeys(arm["source"] for arm in facts.arms.values()):
+    for source in facts.sources:
         table = facts.images.get(source)
         drawn = table[table["status"] == "ok"] if table is not None else pd.DataFrame({"model": []})
         rows.append(
             {
-                "name": source,
+                "name": named(source),
                 "origin": _origin(facts, source),
                 "model": ", ".join(sorted(drawn["model"].dropna().astype(str).unique())),
                 "n": len(drawn),
-                "arms": ", ".join(name for name, arm in facts.arms.items() if arm["source"] == source),
+                "arms": ", ".join(named(name) for name, arm in facts.arms.items() if source in sources_of(arm)),
             }
         )
     return rows
@@ -109,7 +108,8 @@ def _datasets(facts: RunFacts) -> list[dict[str, Any]]:
         row
         | {
             "title": _plain(row["title"]),
-            "origin": "simulated" if row["simulated"] else "real films",
+            "origin": facts.origin(row["dataset"]),
+            "part": facts.partial().get(row["dataset"], ""),
             "notes": [note["note"] for note in facts.table("notes", dataset=row["dataset"]).to_dict("records")],
         }
         for row in facts.datasets()
@@ -122,15 +122,15 @@ def _all_simulated(facts: RunFacts) -> bool:
 
 def _results(facts: RunFacts) -> list[dict[str, Any]]:
     """For each data set its arms, then its trivial baselines, with AUROC and AUPR."""
-    table = facts.overall()
+    table = facts.overall("auroc", "aupr")
     results = []
     for dataset in _datasets(facts):
         name = dataset["dataset"]
         rows = table[table["dataset"] == name] if len(table) else table
         arms = [
             {
-                "name": arm,
                 **facts.scored_arms[str(arm)],
+                **{"name": named(arm), "source": named(facts.scored_arms[str(arm)].get("source"))},
                 **_metrics(part),
                 "simulated": facts.is_simulated(str(arm)),
                 "verdict": _verdict(facts, name, str(arm)),
@@ -144,7 +144,7 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
             for title, part in (own.groupby("title", sort=False) if len(own) else ())
         ]
         others.sort(key=lambda row: row["auroc"].value if row["auroc"] else 0.0, reverse=True)
-        methods = sorted(rows["ci_method"].dropna().unique()) if len(rows) else []
+        known = rows[rows["ci_low"].notna()] if len(rows) else rows
         results.append(
             {
                 **dataset,
@@ -152,7 +152,7 @@ def _results(facts: RunFacts) -> list[dict[str, Any]]:
                 "baselines": others,
                 "paper": published.reference(name, dataset["n"]),
                 "citation": published.CITATION,
-                "interval_by": " and ".join(str(method).removeprefix("bootstrap_") for method in methods),
+                "interval_by": " and ".join(map(wording.method, known["ci_method"].unique())) if len(known) else "",
             }
         )
     return results
@@ -162,7 +162,7 @@ def _seeds(facts: RunFacts) -> list[dict[Hashable, Any]]:
     """The spread over training seeds, where there is more than one of an arm."""
     rows = facts.table("seeds_summary").to_dict("records")
     return [
-        row | {"dataset": facts.title(row["dataset"]), "metric": row["metric"].upper()}
+        row | {"dataset": facts.title(row["dataset"]), "arm": named(row["arm"]), "metric": named(row["metric"])}
         for row in rows
         if row["n_seeds"] > 1
     ]
@@ -177,7 +177,7 @@ def _captions(facts: RunFacts) -> dict[str, str]:
     diamond = published.ARM in facts.scored_arms and any(published.reference(row["dataset"], row["n"]) for row in sets)
     shown = {"seeds": bool(_seeds(facts)), "saliency": len(facts.table("saliency")) > 0}
     more = {name: caption for name, caption in WORDS["more_figures"].items() if shown.get(name, True)}
-    curves = {f"training_{arm}": WORDS["training"].format(arm=arm) for arm in facts.arms}
+    curves = {f"training_{arm}": WORDS["training"].format(arm=named(arm)) for arm in facts.arms}
     return CAPTIONS | {"figure_2": CAPTIONS["figure_2"] + f" {WORDS['diamond']}" * diamond} | more | curves
 
 
@@ -194,7 +194,7 @@ def _verdict(facts: RunFacts, dataset: str, arm: str) -> str:
     rows = rows[rows["kind"] != "trained"].nlargest(1, "baseline_auroc") if len(rows) else rows
     for row in rows.to_dict("records"):
         found = wording.verdict(row["verdict"])
-        return f"{found} the best trivial number ({row['title']}, {row['baseline_auroc']:.3f})"
+        return f"{found} the best trivial number: {row['title']}, {row['baseline_auroc']:.3f}{limitations.chosen(row)}"
     return ""
 
 
@@ -218,12 +218,13 @@ def _flows(facts: RunFacts) -> list[dict[str, Any]]:
                     "n": int(kept["n"].sum()),
                     "classes": None
                     if kept["n_pneumonia"].isna().any()
-                    else f"{int(kept['n_pneumonia'].sum()):,} + {int(kept['n_normal'].sum()):,}",
+                    else f"{int(kept['n_pneumonia'].sum()):,} pneumonia + {int(kept['n_normal'].sum()):,} "
+                    + str(kept["negatives"].iloc[0]),
                     "left_out": [(str(row["reason"]).replace("_", " "), int(row["n"])) for row in lost],
                 }
             )
         title, simulated = _plain(rows["title"].iloc[0]), bool(rows["simulated"].iloc[0])
-        real = _origin(facts, facts.arms[str(name)]["source"]) if part == "training" else "real films"
+        real = _origin(facts, facts.arms[str(name)]["source"]) if part == "training" else facts.origin(str(name))
         flows.append({"title": title, "origin": "simulated" if simulated else real, "steps": steps})
     return flows
 
@@ -261,7 +262,7 @@ def _segmentation(facts: RunFacts) -> list[dict[Hashable, Any]]:
 
 
 def _marked(facts: RunFacts, name: str) -> str:
-    return marked(name.replace("_", " ") if name not in facts.scored_arms else name, facts.is_simulated(name))
+    return marked(named(name) if name in facts.scored_arms else name.replace("_", " "), facts.is_simulated(name))
 
 
 def _there(facts: RunFacts, path: str) -> str | None:
@@ -269,10 +270,32 @@ def _there(facts: RunFacts, path: str) -> str | None:
     return path if (facts.folder / path).is_file() else None
 
 
+def _sections(facts: RunFacts) -> list[dict[str, Any]]:
+    """The further results, each with its figures that are there."""
+    drawn = {figure["name"]: figure for figure in _figures(facts)}
+    return [
+        section | {"figures": [drawn[name] for name in section["figures"] if name in drawn]}
+        for section in result_tables.sections(facts)
+    ]
+
+
+def _alt(facts: RunFacts, name: str, caption: str) -> str:
+    """What a figure shows, for who does not see it: its form, and of figure 2 its values."""
+    told = [WORDS["forms"].get(name, ""), caption]
+    if name == "figure_2":
+        rows = facts.overall("auroc", "aupr").to_dict("records")
+        told += [
+            f"{facts.title(row['dataset'])}, {named(row['arm'])}: {named(row['metric'])} {run_facts.interval(row)}."
+            for row in rows
+        ]
+    return " ".join(filter(None, told))
+
+
 def _figures(facts: RunFacts) -> list[dict[str, str]]:
     return [
         {
             "name": name,
+            "alt": _alt(facts, name, caption),
             "title": name.replace("figure_", "Figure ") if name.startswith("figure_") else "",
             "caption": caption,
             "badge": _badge(facts, name),

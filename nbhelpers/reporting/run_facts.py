@@ -13,6 +13,7 @@ import pandas as pd
 from nbhelpers.errors import UserError
 from nbhelpers.metrics import wording
 from nbhelpers.runs.files import read_json
+from nbhelpers.runs.parameters import sources_of
 from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import read_table
 
@@ -71,9 +72,14 @@ class RunFacts:
         return [name for name in self.models if name not in self.arms]
 
     @property
+    def sources(self) -> list[str]:
+        """The sources of the arms' images, each once."""
+        return list(dict.fromkeys(one for arm in self.arms.values() for one in sources_of(arm)))
+
+    @property
     def own_images(self) -> bool:
         """Whether an arm trains on images of the user's own, which may show patients."""
-        return "folder" in {arm.get("source") for arm in self.arms.values()}
+        return "folder" in self.sources
 
     @property
     def films(self) -> pd.DataFrame:
@@ -99,6 +105,8 @@ class RunFacts:
 
     def source_is_simulated(self, source: str) -> bool:
         """Whether a source of training images is a simulator, by its table or by the networks trained on it."""
+        if "+" in source:
+            return all(self.source_is_simulated(one) for one in source.split("+"))
         if source in self.images:
             return bool(self.images[source]["simulated"].all())
         return any(model.get("simulated") and _arm(model)["source"] == source for model in self.models.values())
@@ -121,7 +129,9 @@ class RunFacts:
         return self.titles().get(str(dataset), str(dataset))
 
     def datasets(self) -> list[dict[str, Any]]:
-        """Of each data set `dataset, title, simulated, n, patients, prevalence, excluded, licence`; None is unknown."""
+        """Of each data set `dataset, title, simulated, n, patients, prevalence, excluded, licence, negatives` and
+        `published`; None is unknown.
+        """
         simulated, titles = self.simulated_datasets(), self.titles()
         return [
             {
@@ -130,9 +140,32 @@ class RunFacts:
                 "patients": None if pd.isna(row.get("n_patients")) else int(row["n_patients"]),
                 "excluded": 0 if pd.isna(row.get("excluded")) else int(row["excluded"]),
                 "licence": None if pd.isna(row.get("licence")) else row["licence"],
+                "negatives": "normal" if pd.isna(row.get("negatives")) else str(row["negatives"]),
+                "published": None if pd.isna(row.get("published")) else int(row["published"]),
             }
             for row in self.table("datasets").to_dict("records")
         ]
+
+    def negatives(self, dataset: object) -> str:
+        """What a data set's films without pneumonia are."""
+        return next((row["negatives"] for row in self.datasets() if row["dataset"] == dataset), "normal")
+
+    def partial(self) -> dict[str, str]:
+        """Data sets of which a part alone is scored, by name: `339 of the 26,684 films published (1.3 %)`."""
+        found = {}
+        for row in self.datasets():
+            missing = len(self.table("exclusions", dataset=row["dataset"], reason="file missing")) > 0
+            listed = row["n"] + row["excluded"] * missing
+            whole, what = (row["published"], "published") if row["published"] else (listed, "listed")
+            if row["n"] < whole:
+                found[row["dataset"]] = f"{row['n']:,} of the {whole:,} films {what} ({row['n'] / whole:.1%})"
+        return found
+
+    def origin(self, dataset: str) -> str:
+        """Whose films a data set holds: simulated, own films, or real films of a published set."""
+        if dataset in self.simulated_datasets():
+            return "simulated"
+        return "own films" if dataset == "folder" else "real films"
 
     def simulated_datasets(self) -> list[str]:
         """Names of the data sets that no patient stands behind."""

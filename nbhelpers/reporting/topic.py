@@ -10,6 +10,7 @@ import pandas as pd
 import yaml
 
 from nbhelpers.reporting.run_facts import RunFacts
+from nbhelpers.style import named
 
 OWN = "for your own films"
 SHOWN = 6  # arms, subgroups or reasons named in one statement
@@ -39,9 +40,14 @@ def each(
     """`set, arm: what is told of it; ...`, for each group of a table; a name that has a title is told by it."""
     told = []
     for key, part in table.groupby(by, sort=False):
-        names = [str(name) for name in key]
-        told.append(f"{', '.join((titles or {}).get(name, name) for name in names)}: {tell(part)}")
+        told.append(f"{', '.join((titles or {}).get(str(name), named(name)) for name in key)}: {tell(part)}")
     return listed(told, more)
+
+
+def together(names: Iterable[object]) -> str:
+    """Names in a sentence: `A`, `A and B`, `A, B and C`."""
+    told = [named(name) for name in names]
+    return " and ".join([", ".join(told[:-1]), told[-1]] if len(told) > 1 else told)
 
 
 def each_model(
@@ -54,12 +60,12 @@ def each_model(
         return None
     if len(set(told.values())) == 1:
         return ("All arms: " if len(told) > 1 else "") + next(iter(told.values())) + "."
-    return listed((f"{name}: {text}" for name, text in told.items()), "arms") + "."
+    return listed((f"{named(name)}: {text}" for name, text in told.items()), "arms") + "."
 
 
 def trained_here(facts: RunFacts, text: str | None) -> Statement | None:
     """A statement on training, which says nothing of checkpoints that the run did not train."""
-    own = ", ".join(facts.own_checkpoints)
+    own = ", ".join(map(named, facts.own_checkpoints))
     if not own:
         return Statement(text) if text else None
     return Statement(text or "Nothing was trained in this run.", f"the same of {own}, which this run did not train")

@@ -9,6 +9,7 @@ import pandas as pd
 from nbhelpers.reporting.flow import flow_counts
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.reporting.topic import KNOWN, OWN, Statement, each, each_model, listed, trained_here
+from nbhelpers.style import named
 
 
 def training_sources(facts: RunFacts) -> str | None:
@@ -18,7 +19,7 @@ def training_sources(facts: RunFacts) -> str | None:
         drawn = table[table["status"] == "ok"]
         models = ", ".join(sorted(drawn["model"].dropna().astype(str).unique())) or "unnamed model"
         simulated = " (simulated)" if facts.source_is_simulated(source) else ""
-        told.append(f"{source}{simulated}: {len(drawn):,} images drawn by {models}")
+        told.append(f"{named(source)}{simulated}: {len(drawn):,} images drawn by {models}")
     return "Training images: " + listed(told) + "." if told else None
 
 
@@ -27,16 +28,30 @@ def evaluation_sources(facts: RunFacts) -> str | None:
     told = []
     for row in facts.datasets():
         patients = "patients unknown" if row["patients"] is None else f"{row['patients']:,} patients"
-        told.append(f"{row['title']}: {row['n']:,} films, {patients}, {row['prevalence']:.1%} pneumonia")
+        part = f", {facts.partial()[row['dataset']]}" if row["dataset"] in facts.partial() else ""
+        told.append(f"{row['title']}: {row['n']:,} films{part}, {patients}, {row['prevalence']:.1%} pneumonia")
     return "Films: " + listed(told) + "." if told else None
 
 
 def _each_flow(facts: RunFacts, tell: Callable[[pd.DataFrame], str]) -> str:
     groups = flow_counts(facts).groupby(["part", "name"], sort=False)
-    return listed(f"{name}: {tell(rows)}" for (_, name), rows in groups)
+    return listed(
+        f"{facts.title(name) if part == 'evaluation' else named(name)}: {tell(rows)}" for (part, name), rows in groups
+    )
 
 
-def eligibility(facts: RunFacts) -> str | None:
+def _missing(facts: RunFacts) -> str:
+    """What the authors must say of data sets of which a part alone was there; empty where all are whole."""
+    told = [f"{facts.title(name)}, {part}" for name, part in facts.partial().items()]
+    return f"why a part of the set alone was there, and how it was drawn: {'; '.join(told)}" if told else ""
+
+
+def _with_parts(facts: RunFacts) -> str:
+    told = "; ".join(f"{facts.title(name)}: {part}" for name, part in facts.partial().items())
+    return f" Scored: {told}." if told else ""
+
+
+def eligibility(facts: RunFacts) -> Statement | None:
     """What was left out, by reason."""
 
     def tell(rows: pd.DataFrame) -> str:
@@ -44,7 +59,10 @@ def eligibility(facts: RunFacts) -> str | None:
         return ", ".join(f"{row['n']:,} {row['reason']}".replace("_", " ") for row in lost) or "nothing"
 
     told = _each_flow(facts, tell)
-    return f"Left out, by reason: {told}. The rest is in; see the data-flow table." if told else None
+    if not told:
+        return None
+    text = f"Left out, by reason: {told}. The rest is in; see the data-flow table.{_with_parts(facts)}"
+    return Statement(text, _missing(facts))
 
 
 def preprocessing(facts: RunFacts) -> str | None:
@@ -61,7 +79,7 @@ def preprocessing(facts: RunFacts) -> str | None:
     films = facts.parameters.get("film_crop", "none")
     if not facts.arms:
         return f"Crop of the films: {films}. Network input: {size}"
-    crops = ", ".join(f"{name} {arm.get('crop')}" for name, arm in facts.arms.items())
+    crops = ", ".join(f"{named(name)} {arm.get('crop')}" for name, arm in facts.arms.items())
     margins = facts.parameters.get("crop_margins")
     cut = f" (margins left, top, right, bottom: {margins})" if margins else ""
     return (
@@ -71,7 +89,7 @@ def preprocessing(facts: RunFacts) -> str | None:
     )
 
 
-def subsets(facts: RunFacts) -> str | None:
+def subsets(facts: RunFacts) -> Statement | None:
     """Which films of the data sets are scored."""
     titles = facts.titles()
     if not titles:
@@ -80,7 +98,8 @@ def subsets(facts: RunFacts) -> str | None:
     cohorts += ["full"] if "rsna_full" in titles else []
     named = ", ".join(repr(str(name)) for name in dict.fromkeys(cohorts) if name is not None)
     chosen = f" RSNA 2018: cohort {named}." if named else ""
-    return "Every film of a data set that can be read is scored; none was chosen by its content." + chosen
+    text = "Every film of a data set that is there and can be read is scored; none was chosen by its content."
+    return Statement(text + chosen + _with_parts(facts), _missing(facts))
 
 
 def deidentification(facts: RunFacts) -> Statement | None:
@@ -104,8 +123,9 @@ def missing_data(facts: RunFacts) -> str | None:
     films = facts.films
     if films.empty:
         return None
+    told = each(films, ["dataset"], tell, titles=facts.titles())
     return (
-        f"Films without a value: {each(films, ['dataset'], tell)}. Such a film counts in all overall results and in no "
+        f"Films without a value: {told}. Such a film counts in all overall results and in no "
         "subgroup of that trait; a film of an unknown patient is a cluster of its own. Nothing is imputed in the "
         "classifier."
     )
@@ -140,7 +160,9 @@ def acquisition(facts: RunFacts) -> Statement | None:
 def partitions(facts: RunFacts) -> Statement | None:
     """Training and validation images of each arm."""
     split = {name: table["split"].value_counts() for name, table in facts.splits.items()}
-    told = listed((f"{name} {n.get('train', 0):,} and {n.get('validation', 0):,}" for name, n in split.items()), "arms")
+    told = listed(
+        (f"{named(name)} {n.get('train', 0):,} and {n.get('validation', 0):,}" for name, n in split.items()), "arms"
+    )
     testing = "Testing: the external films alone, which neither train nor choose anything."
     text = f"Training and validation images, by arm: {told}; by a hash of group and seed. {testing}"
     return trained_here(facts, text if split else None)
@@ -167,7 +189,8 @@ def sample_size(facts: RunFacts) -> str | None:
         return None
     widest = ((rows["ci_high"] - rows["ci_low"]) / 2).max()
     return (
-        f"All readable films of {', '.join(facts.titles().values())} are used; the 95 % interval of AUROC is at most "
+        f"All films of {', '.join(facts.titles().values())} that are there and can be read are used; the 95 % "
+        f"interval of AUROC is at most "
         f"{widest:.3f} to either side of the value."
     )
 
@@ -187,20 +210,20 @@ def characteristics(facts: RunFacts) -> str | None:
     return "; ".join(told) + "." if told else None
 
 
-def flow(facts: RunFacts) -> str | None:
+def flow(facts: RunFacts) -> Statement | None:
     """Images and films at each step."""
 
     def tell(rows: pd.DataFrame) -> str:
         return ", ".join(f"{row['step']} {row['n']:,}" for row in rows[rows["kept"]].to_dict("records"))
 
     told = _each_flow(facts, tell)
-    return f"{told} (data-flow diagram and table)." if told else None
+    return Statement(f"{told} (data-flow diagram and table).{_with_parts(facts)}", _missing(facts)) if told else None
 
 
 def counts(facts: RunFacts) -> str | None:
     """Images of each arm, and how many of them show pneumonia."""
     told = [
-        f"{name}: {len(table):,} images, {int(pd.to_numeric(table['label']).sum()):,} with pneumonia"
+        f"{named(name)}: {len(table):,} images, {int(pd.to_numeric(table['label']).sum()):,} with pneumonia"
         for name, table in facts.splits.items()
     ]
     return listed(told, "arms") + "." if told else None

@@ -6,7 +6,8 @@ from typing import Any
 
 from nbhelpers.metrics import wording
 from nbhelpers.reporting.run_facts import RunFacts, primary
-from nbhelpers.reporting.topic import Statement, each_model, listed, trained_here
+from nbhelpers.reporting.topic import Statement, each_model, listed, together, trained_here
+from nbhelpers.style import marked, named
 
 
 def category(facts: RunFacts) -> str | None:
@@ -17,12 +18,14 @@ def category(facts: RunFacts) -> str | None:
 
 def question(facts: RunFacts) -> str | None:
     """The question that the run asks."""
-    sources = dict.fromkeys(arm["source"] for arm in facts.arms.values())
-    named = ", ".join(f"{name}{' (simulated)' * facts.source_is_simulated(name)}" for name in sources)
+    sources = facts.sources
+    drawn = ", ".join(marked(named(name), facts.source_is_simulated(name)) for name in sources)
     targets = ", ".join(facts.titles().values()) or "external films"
     if not sources and facts.models:
-        return f"How well does {', '.join(facts.models)}, a checkpoint of the user's own, work on {targets}?"
-    return f"Can images drawn by {named} train a classifier of pneumonia that works on {targets}?" if sources else None
+        one = len(facts.models) == 1
+        what = "does {}, a checkpoint" if one else "do {}, checkpoints"
+        return f"How well {what.format(together(facts.models))} of the user's own, work on {targets}?"
+    return f"Can images drawn by {drawn} train a classifier of pneumonia that works on {targets}?" if sources else None
 
 
 def design(facts: RunFacts) -> Statement | None:
@@ -41,7 +44,7 @@ def goal(facts: RunFacts) -> str | None:
     targets = ", ".join(facts.titles().values())
     if not facts.arms:
         return f"External evaluation on {targets}; nothing is developed." if targets else None
-    compared = f"{len(facts.arms)} arms ({', '.join(facts.arms)})" if len(facts.arms) > 1 else "one arm"
+    compared = f"{len(facts.arms)} arms ({', '.join(map(named, facts.arms))})" if len(facts.arms) > 1 else "one arm"
     evaluated = f", external evaluation on {targets}" if targets else ""
     return (
         f"Feasibility: development of {compared} on synthetic images{evaluated}; arms are compared on the same films."
@@ -70,14 +73,19 @@ def software(facts: RunFacts) -> str | None:
 
 def initialisation(facts: RunFacts) -> Statement | None:
     """The weights that training starts from."""
-    return trained_here(facts, each_model(facts, lambda m: f"{m['init']} weights, seed {m['seed']}", facts.arms))
+    return trained_here(
+        facts,
+        each_model(facts, lambda m: f"{m.get('init_origin') or m['init'] + ' weights'}, seed {m['seed']}", facts.arms),
+    )
 
 
 def training(facts: RunFacts) -> Statement | None:
     """Settings of the training."""
 
     def tell(model: dict[str, Any]) -> str:
-        settings = {key: value for key, value in model.get("training", {}).items() if not isinstance(value, dict)}
+        looks = {f"probe {key}": " ".join(map(str, value)) for key, value in model.get("probe", {}).items()}
+        settings = {"method": model.get("arm", {}).get("method", "finetune")} | looks
+        settings |= {key: value for key, value in model.get("training", {}).items() if not isinstance(value, dict)}
         return ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in settings.items())
 
     told = each_model(facts, tell, facts.arms)
@@ -92,17 +100,26 @@ def imbalance(facts: RunFacts) -> Statement | None:
 
 
 def selection(facts: RunFacts) -> Statement | None:
-    """How the epoch was chosen."""
-    epochs = {name: model.get("training", {}).get("best_epoch") for name, model in facts.models.items()}
-    told = ", ".join(f"{name} epoch {epoch}" for name, epoch in epochs.items() if epoch is not None)
-    text = f"The epoch with the best AUROC on synthetic validation images: {told}. No film took part."
-    return trained_here(facts, text if told else None)
+    """How the epoch, or the strength of a probe, was chosen."""
+    words = {"best_epoch": "epoch", "strength": "ridge strength"}
+    chosen = {
+        name: f"{named(name)} {words[key]} {value:g}"
+        for name, model in facts.models.items()
+        for key, value in model.get("training", {}).items()
+        if key in words and value is not None
+    }
+    pairs = [name for name, model in facts.models.items() if model.get("arm", {}).get("method") == "pairs"]
+    told = [f"By AUROC on synthetic validation images: {', '.join(chosen.values())}."] if chosen else []
+    told += (
+        [f"Nothing was chosen for {listed(map(named, pairs))}: weights from pairs have no setting."] if pairs else []
+    )
+    return trained_here(facts, " ".join([*told, "No film took part."]) if told else None)
 
 
 def measures(facts: RunFacts) -> str | None:
     """Measures of performance."""
     table = facts.table("metrics")
-    return f"Measures: {', '.join(table['metric'].drop_duplicates())}." if len(table) else None
+    return f"Measures: {', '.join(map(named, table['metric'].drop_duplicates()))}." if len(table) else None
 
 
 def uncertainty(facts: RunFacts) -> str | None:
@@ -111,22 +128,30 @@ def uncertainty(facts: RunFacts) -> str | None:
     if table.empty:
         return None
     methods, first = (
-        ", ".join(rows["ci_method"].dropna().drop_duplicates().astype(str).str.replace("_", " "))
-        for rows in (table, primary(table))
+        together(map(wording.method, rows.loc[rows["ci_low"].notna(), "ci_method"].dropna().drop_duplicates()))
+        for rows in (table, facts.overall("auroc", "aupr"))
+    )
+    few = " Where patients or films of a class are too few, a value has no interval." * bool(
+        (table["ci_method"] == "too_few").any()
     )
     n = facts.parameters.get("n_resamples")
     resamples = f", {n:,} resamples" if isinstance(n, int) else ""
     pairs = listed(
         (
-            f"{row['dataset']}, {row['arm_a']} less {row['arm_b']}: "
+            f"{facts.title(row['dataset'])}, {named(row['arm_a'])} less {named(row['arm_b'])}: "
             f"{wording.difference(row['difference'], row['ci_low'], row['ci_high'])}, "
-            f"p = {row['p_holm']:.3g} after Holm"
+            f"p {_p(row['p_holm'])} after Holm"
             for row in primary(facts.table("arm_differences", metric="auroc")).to_dict("records")
         ),
         "more in the table",
     )
     compared = f" Arms are compared in pairs on the same films; AUROC: {pairs}." if pairs else ""
-    return f"95 % intervals: {methods}{resamples}; the primary one is {first}.{compared}"
+    return f"95 % intervals: {methods}{resamples}; to quote: {first or 'none'}.{few}{compared}"
+
+
+def _p(value: float) -> str:
+    told = wording.p_text(value)
+    return told if told.startswith("<") else f"= {told}" if told else "not known"
 
 
 def explanation(facts: RunFacts) -> str | None:
@@ -136,9 +161,10 @@ def explanation(facts: RunFacts) -> str | None:
         return None
     mapped = facts.stages.get("05_interpretability", {}).get("arms_with_grad_cam")
     maps = "no Grad-CAM, since no map of places is found in the network" if mapped == [] else "maps by Grad-CAM"
-    scored = [name for name in names if "saliency" in name or "pointing" in name]
-    checked = f" Maps are scored against known places and against controls ({', '.join(scored)})." if scored else ""
-    return f"Features by UMAP and K-means, {maps}.{checked} Tables: {', '.join(names)}."
+    files = [f"{name}.csv" for name in names]
+    scored = ", ".join(name for name in files if "saliency" in name or "pointing" in name)
+    checked = f" Maps are scored against known places and against controls ({scored})." if scored else ""
+    return f"Features by UMAP and K-means, {maps}.{checked} Tables: {', '.join(files)}."
 
 
 def prediction(facts: RunFacts) -> str | None:
@@ -161,6 +187,6 @@ def details(facts: RunFacts) -> str:
 
 def availability(facts: RunFacts) -> str | None:
     """Where the weights are."""
-    hashes = [f"{name} {model['weights_sha256'][:12]}" for name, model in facts.models.items()]
+    hashes = [f"{named(name)} {model['weights_sha256'][:12]}" for name, model in facts.models.items()]
     where = "in 03_training/<arm>/" if facts.arms else "in the checkpoints' folders"
     return f"Weights: checkpoint.safetensors {where} (SHA-256: {listed(hashes, 'arms')})." if hashes else None

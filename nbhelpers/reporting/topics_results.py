@@ -8,17 +8,18 @@ from nbhelpers.metrics.decisions import RATES
 from nbhelpers.reporting import limitations as against
 from nbhelpers.reporting.run_facts import RunFacts, interval, primary
 from nbhelpers.reporting.topic import each, listed
+from nbhelpers.style import named
 
 MORE = "more in the metrics table"
 
 
 def _metrics(part: pd.DataFrame) -> str:
-    return ", ".join(f"{row['metric']} {interval(row)}" for row in part.to_dict("records"))
+    return ", ".join(f"{named(row['metric'])} {interval(row)}" for row in part.to_dict("records"))
 
 
 def internal(facts: RunFacts) -> str | None:
     """AUROC on synthetic images."""
-    told = [f"{name} {model['val_auroc']:.3f}" for name, model in facts.models.items() if model.get("val_auroc")]
+    told = [f"{named(name)} {model['val_auroc']:.3f}" for name, model in facts.models.items() if model.get("val_auroc")]
     return f"AUROC on synthetic validation images, which says nothing of films: {listed(told)}." if told else None
 
 
@@ -36,7 +37,6 @@ def performance(facts: RunFacts) -> str | None:
     rows = facts.overall("auroc", "aupr")
     if rows.empty:
         return None
-    rows = rows.assign(metric=rows["metric"].str.upper())
     return each(rows, ["dataset", "arm"], lambda part: _metrics(part[:2]), MORE, facts.titles()) + "."
 
 
@@ -69,7 +69,7 @@ def robustness(facts: RunFacts) -> str | None:
     if table.empty:
         return None
     kinds = ", ".join(table["change"].drop_duplicates().astype(str))
-    told = each(table, ["dataset", "arm"], tell, "more in the table")
+    told = each(table, ["dataset", "arm"], tell, "more in the table", facts.titles())
     return f"The same films under {kinds}; largest loss of AUROC: {told}."
 
 
@@ -79,10 +79,13 @@ def failures(facts: RunFacts) -> str | None:
     def tell(rows: pd.DataFrame) -> str:
         high = rows[rows["label"] == 0].nlargest(3, "score")["image_id"]
         low = rows[rows["label"] == 1].nsmallest(3, "score")["image_id"]
-        return f"normal with the highest scores {', '.join(high)}; pneumonia with the lowest {', '.join(low)}"
+        negatives = facts.negatives(rows["dataset"].iloc[0])
+        return f"{negatives} with the highest scores {', '.join(high)}; pneumonia with the lowest {', '.join(low)}"
 
     table = facts.table("predictions")
-    return each(table, ["dataset", "arm"], tell, "more in predictions.csv") + "." if len(table) else None
+    if table.empty:
+        return None
+    return each(table, ["dataset", "arm"], tell, "more in predictions.csv", facts.titles()) + "."
 
 
 def limitations(facts: RunFacts) -> str | None:
@@ -104,7 +107,7 @@ def heterogeneity(facts: RunFacts) -> str | None:
     """AUROC across data sets."""
     areas = facts.overall("auroc")
     told = [
-        f"{arm} {part['value'].min():.3f} to {part['value'].max():.3f}"
+        f"{named(arm)} {part['value'].min():.3f} to {part['value'].max():.3f}"
         for arm, part in (areas.groupby("arm", sort=False) if len(areas) else ())
         if len(part) > 1
     ]
@@ -118,7 +121,7 @@ def updating(facts: RunFacts) -> str | None:
     table = facts.table("calibration")
     if table.empty:
         return "No updating: each model is scored as it was trained."
-    told = each(table, ["dataset", "arm", "probabilities"], _metrics, "more in the calibration table")
+    told = each(table, ["dataset", "arm", "probabilities"], _metrics, "more in the calibration table", facts.titles())
     return f"Calibration before and after recalibration: {told}."
 
 
@@ -130,7 +133,10 @@ def subgroups(facts: RunFacts) -> str | None:
         return None
     # What is adjusted for the view first: it is of all films.
     table = table.sort_values("subgroup", key=lambda names: names != "view-adjusted", kind="stable")
-    told = (f"{row['dataset']}, {row['arm']}, {row['subgroup']}: {interval(row)}" for row in table.to_dict("records"))
+    told = (
+        f"{facts.title(row['dataset'])}, {named(row['arm'])}, {named(row['subgroup'])}: {interval(row)}"
+        for row in table[table["value"].notna()].to_dict("records")
+    )
     return f"AUROC by subgroup: {listed(told, MORE)}."
 
 

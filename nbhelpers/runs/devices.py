@@ -1,13 +1,21 @@
-"""What this machine computes on, and the fastest number format that it has in hardware."""
+"""What this machine computes on: device, the number format that it has in hardware, and how many threads are free."""
 
 from __future__ import annotations
 
 import contextlib
+import math
+import os
 from dataclasses import dataclass
+from pathlib import Path
 
+import psutil
 import torch
 
 from nbhelpers.errors import UserError
+
+# torch's own choice, before any of ours: the physical cores, or OMP_NUM_THREADS.
+_MOST_THREADS = torch.get_num_threads()
+_SAMPLE_SECONDS = 0.5
 
 
 @dataclass(frozen=True)
@@ -28,9 +36,18 @@ class Device:
             return contextlib.nullcontext()
         return torch.autocast(self.torch.type, dtype=self.autocast)
 
+    @classmethod
+    def of(cls, name: str, number_format: str) -> Device:
+        """The device of this name that computes in `fp32`, `bfloat16` or `float16`."""
+        return cls(name, None if number_format == "fp32" else getattr(torch, number_format))
+
+    @property
+    def number_format(self) -> str:
+        """`fp32`, or what autocast lowers to."""
+        return "fp32" if self.autocast is None else str(self.autocast).removeprefix("torch.")
+
     def __str__(self) -> str:
-        number = "fp32" if self.autocast is None else str(self.autocast).removeprefix("torch.")
-        return f"{self.name} ({number})"
+        return f"{self.name} ({self.number_format})"
 
 
 def _cpu_has_bf16() -> bool:
@@ -63,3 +80,32 @@ def pick_device(wanted: str = "auto") -> Device:
     if kind == "cpu":
         return Device(wanted, torch.bfloat16 if _cpu_has_bf16() else None)
     return Device(wanted, None)
+
+
+def use_threads(wanted: int | None = None) -> str:
+    """Let torch compute with `wanted` threads, or with as many as cores are idle now; says what was chosen.
+
+    A thread that waits for its turn on a core holds up all others at every step: beside one busy process on two cores,
+    two threads are several times slower than one.
+    """
+    if wanted is not None and wanted < 1:
+        raise UserError(f"threads = {wanted}", "threads", "use 1 or more, or leave it out to take what is idle")
+    cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+    if wanted is None:
+        shares = psutil.cpu_percent(_SAMPLE_SECONDS, percpu=True)
+        busy = sum(shares[core] for core in cores if core < len(shares)) / 100
+        most = min(_MOST_THREADS, _quota())
+        chosen = max(1, min(most, round(most * (1 - busy / len(cores)))))
+        why = f"of {len(cores)} CPU cores {busy:.1f} busy"
+    else:
+        chosen, why = wanted, f"as set; {len(cores)} CPU cores"
+    torch.set_num_threads(chosen)
+    return f"{chosen} thread{'s' if chosen > 1 else ''} ({why})"
+
+
+def _quota() -> int:
+    """Cores that a container's limit leaves, rounded up; without one, any number."""
+    with contextlib.suppress(OSError, ValueError):
+        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
+        return max(1, math.ceil(int(limit) / int(period)))
+    return os.cpu_count() or 1

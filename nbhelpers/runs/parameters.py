@@ -261,6 +261,11 @@ def stages(values: Mapping[str, Any]) -> list[str]:
     return [stage for stage in STAGES if wanted[stage]]
 
 
+def sources_of(arm: Mapping[str, str]) -> list[str]:
+    """The sources of an arm: one, or several joined by `+`."""
+    return arm.get("source", "").split("+")
+
+
 def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
     """What types alone cannot tell: the run's name, the arms' shape, names that become folders, and the device."""
     safe = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -276,8 +281,12 @@ def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
     for name in arms.keys() & checkpoints.keys():
         faults.append(UserError(f"{name!r} is an arm and a checkpoint", where, "give one of them another name"))
     for name, arm in arms.items():
-        if not isinstance(arm, dict) or set(arm) != {"source", "crop"}:
-            faults.append(UserError(f"arm {name!r} is {arm!r}", where, "an arm is {source: ..., crop: ...}"))
+        if not isinstance(arm, dict) or set(arm) - {"method", "images"} != {"source", "crop"}:
+            shape = "an arm is {source: ..., crop: ...}, and may name a method and a number of images"
+            faults.append(UserError(f"arm {name!r} is {arm!r}", where, shape))
+        elif not re.fullmatch(r"[2-9]|[1-9]\d+", arm.get("images", "2")):
+            fix = "give a number, 2 or more, in quotes"
+            faults.append(UserError(f"arm {name!r} has images {arm['images']!r}", where, fix))
     device = values.get("device", "auto")
     if not DEVICE.fullmatch(device):
         faults.append(UserError(f"device = {device!r}", where, "use auto, cpu, cuda, mps, or one of several as cuda:1"))

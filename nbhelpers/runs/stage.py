@@ -92,6 +92,7 @@ class Stage:
         self.name, self.folder, self.run_folder, self.parameters = name, folder, run_folder, parameters
         self.seed = int(parameters.get("seed", 0))
         self.device = device
+        self.threads = ""  # how many torch computes with, and why, where the notebook has that parameter
         self._started = time.perf_counter()
         self._inputs: dict[str, str] = {}
         self._commit = git_commit()
@@ -133,6 +134,7 @@ class Stage:
                 "git_commit": self._commit,
                 "inputs": self._inputs,
                 "device": self.device,
+                **({"threads": _threads()} if self.threads else {}),
                 "finished": datetime.now(UTC).isoformat(timespec="seconds"),
                 "wall_seconds": round(time.perf_counter() - self._started, 1),
                 **facts,
@@ -147,7 +149,7 @@ class Stage:
                 f"run      {self.run_folder.name} / {self.name}, seed {self.seed}, commit {commit}",
                 f"writes   {self.folder}",
                 "versions " + ", ".join(f"{name} {found[name]}" for name in SHOWN),
-                f"device   {self.device}, {os.cpu_count()} CPU cores",
+                f"device   {self.device}, {self.threads or f'{os.cpu_count()} CPU cores'}",
             )
         )
 
@@ -178,7 +180,7 @@ def open_stage(name: str, namespace: Mapping[str, Any], part: str | None = None)
     UserError
         When a declared parameter is missing or not as declared, or papermill set one that no notebook declares.
     """
-    from nbhelpers.runs.devices import pick_device
+    from nbhelpers.runs.devices import pick_device, use_threads
 
     notebook = f"{name}.ipynb"
     declarations = parameters.declared(parameters.NOTEBOOKS / notebook)
@@ -206,7 +208,16 @@ def open_stage(name: str, namespace: Mapping[str, Any], part: str | None = None)
     seed_everything(int(values.get("seed", 0)))
     if os.environ.get(OWNER) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a system sends it to all; the pipeline interrupts in its place
-    return Stage(name, folder, run_folder, values, str(pick_device(values.get("device", "auto"))))
+    stage = Stage(name, folder, run_folder, values, str(pick_device(values.get("device", "auto"))))
+    if "threads" in values:
+        stage.threads = use_threads(values["threads"])
+    return stage
+
+
+def _threads() -> int:
+    import torch
+
+    return torch.get_num_threads()
 
 
 def set_by_papermill(namespace: Mapping[str, Any]) -> set[str]:

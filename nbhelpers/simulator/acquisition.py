@@ -25,7 +25,9 @@ class Physics:
     percentiles of the body's attenuation that become black and white. `sharpen`: chance and strength of edge
     enhancement. `blur`: standard deviation as a share of the image's side. `noise`: standard deviation, 1 being white.
     `compress`: share that was a JPEG once. `watermark`: on every film or on none. `frames`, `captions`, `markers`,
-    `collimation`: chance of each.
+    `collimation`: chance of each. `detail`: share of the resolution that is real, the rest being enlargement.
+    `equalise`: chance and strength (clip limit) of local equalisation. `haze`: veil over the lungs of either class, in
+    shares of their air.
     """
 
     fill: Range
@@ -45,6 +47,9 @@ class Physics:
     captions: float
     markers: float
     collimation: float
+    detail: Range = (1.0, 1.0)
+    equalise: tuple[float, Range] = (0.0, (1.0, 1.0))
+    haze: Range = (0.0, 0.0)
 
 
 PHYSICS: dict[str, Physics] = {
@@ -71,6 +76,20 @@ PHYSICS: dict[str, Physics] = {
         fill=(0.55, 0.90), stretch=0.12, tilt=7.0, lowest=1.05, scatter=(0.30, 0.55), contrast=(2.5, 6.0),
         gamma=(0.85, 1.7), window=((1.0, 10.0), (90.0, 99.0)), sharpen=(0.15, (0.2, 0.8)), blur=(0.003, 0.010),
         noise=(0.01, 0.038), compress=0.8, watermark=False, frames=0.0, captions=0.1, markers=0.7, collimation=0.6,
+    ),
+    # A children's hospital with plates that are read out: tight fields, hard contrast, little resolution.
+    "hospital_c": Physics(
+        fill=(0.72, 1.0), stretch=0.18, tilt=6.0, lowest=0.98, scatter=(0.0, 0.2), contrast=(2.0, 6.0),
+        gamma=(0.6, 1.2), window=((0.5, 8.0), (90.0, 99.5)), sharpen=(0.5, (0.2, 1.4)), blur=(0.0, 0.005),
+        noise=(0.0, 0.02), compress=1.0, watermark=False, frames=0.15, captions=0.05, markers=0.7, collimation=0.5,
+        detail=(0.4, 1.0), haze=(0.0, 0.10),
+    ),
+    # An intensive care unit: lying patients, haze over all, whatever the machine at the bedside gives.
+    "hospital_d": Physics(
+        fill=(0.55, 0.88), stretch=0.10, tilt=7.0, lowest=1.0, scatter=(0.2, 0.55), contrast=(1.2, 4.5),
+        gamma=(0.8, 1.6), window=((0.5, 8.0), (92.0, 99.8)), sharpen=(0.4, (0.2, 1.2)), blur=(0.001, 0.008),
+        noise=(0.008, 0.035), compress=0.9, watermark=False, frames=0.05, captions=0.1, markers=0.7, collimation=0.5,
+        detail=(0.6, 1.0), equalise=(0.3, (1.0, 3.0)), haze=(0.0, 0.25),
     ),
 }  # fmt: skip
 
@@ -194,6 +213,14 @@ def expose(
     image = np.clip((curved - np.float32(floor)) * np.float32(1 / (ceiling - floor)), 0, 1.05)
     image = np.asarray(cv2.pow(image, float(np.exp(rng.uniform(*np.log(physics.gamma))))))
 
+    # A generator of its own: what a hospital does besides leaves the other draws as they are.
+    besides = np.random.default_rng([int(seed), 909])
+    detail = besides.uniform(*physics.detail)
+    image = _enlarged(image, detail) if detail < 1 else image
+    chance, limits = physics.equalise
+    if besides.random() < chance:
+        even = cv2.createCLAHE(besides.uniform(*limits), (8, 8))
+        image = even.apply((np.clip(image, 0, 1) * 65535).astype(np.uint16)).astype(np.float32) / 65535
     image = blur_pixels(image, rng.uniform(*physics.blur) * size)
     chance, strengths = physics.sharpen
     if rng.random() < chance:
@@ -213,3 +240,18 @@ def expose(
         coded = cv2.imencode(".jpg", film, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
         film = np.asarray(cv2.imdecode(coded, cv2.IMREAD_GRAYSCALE), dtype=np.uint8)
     return film
+
+
+def _enlarged(image: Map, detail: float) -> Map:
+    # As from a detector, or an archive, with fewer pixels than the image that is handed on.
+    height, width = image.shape
+    small = cv2.resize(image, (round(width * detail), round(height * detail)), interpolation=cv2.INTER_AREA)
+    return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_CUBIC))
+
+
+def draw_haze(chest: Chest, canvas: Canvas, physics: Physics, seed: int) -> Map:
+    """Attenuation of what veils both lungs of a patient of either class: poor breath, fluid in the chest wall, age."""
+    rng = np.random.default_rng([int(seed), 910])
+    level = rng.uniform(*physics.haze)
+    uneven = np.clip(1 + 0.5 * canvas.fractal_field(rng, 8, 2), 0, 2)
+    return np.float32(level) * uneven * chest.air

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.masks import Box, Mask, mask_box
-from nbhelpers.simulator.acquisition import PHYSICS, draw_devices, expose, frame_patient
+from nbhelpers.simulator.acquisition import PHYSICS, draw_devices, draw_haze, expose, frame_patient
 from nbhelpers.simulator.anatomy import build_patient, draw_chest
 from nbhelpers.simulator.lesions import draw_lesion
 from nbhelpers.simulator.overlays import choose_field, draw_overlays
@@ -132,6 +132,8 @@ def draw_film(
     canvas = frame_patient(patient, source, field, size, seed)
     chest = draw_chest(patient, canvas)
     healthy = chest.attenuation + draw_devices(chest, canvas, full["devices"], seed)
+    if source.haze[1] > 0:
+        healthy += draw_haze(chest, canvas, source, seed)
     if full["label"] == "pneumonia":
         lesion = draw_lesion(chest, canvas, full, seed)
         added, lesion_mask = lesion.added, lesion.mask

@@ -75,36 +75,41 @@ def draw_augmented(
 
 
 def draw_history(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
-    """Loss and AUROC by epoch, of training and validation images; the epoch that was kept is marked.
+    """Loss and AUROC by epoch, or by a ridge's strength, of training and validation images; what was kept is marked.
 
     Parameters
     ----------
     history : DataFrame
-        `epoch, train_loss, val_loss, train_auroc, val_auroc` and `best` (bool), as `train.history_table` gives it.
+        `epoch, train_loss, val_loss, train_auroc, val_auroc` and `best` (bool), as `methods.learn` gives it; by
+        `strength` where it has one.
     title : str
         Heads the figure; `(simulated)` follows it where the images are.
     simulated : bool
         Whether the images came from a simulator.
     """
     figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.8))
-    best = history.loc[history["best"], "epoch"].iloc[0]
+    along = "strength" if "strength" in history else "epoch"
+    best = history.loc[history["best"], along].iloc[0]
     for panel, name, words in zip(axes, ("loss", "auroc"), ("binary cross-entropy (nats)", "AUROC"), strict=True):
-        _curves(panel, history, name)
-        panel.axvline(best, color="0.5", linewidth=0.8, linestyle=":", label=f"kept: epoch {best}")
-        panel.set(xlabel="epoch", ylabel=words)
-        panel.xaxis.get_major_locator().set_params(integer=True)
+        _curves(panel, history, along, name)
+        panel.axvline(best, color="0.5", linewidth=0.8, linestyle=":", label=f"kept: {along} {best:g}")
+        panel.set(xlabel=along, ylabel=words)
+        if along == "strength":
+            panel.set_xscale("log")
+        else:
+            panel.xaxis.get_major_locator().set_params(integer=True)
         panel.margins(x=0.03)
     axes[1].legend(loc="lower right", frameon=True, framealpha=1.0, edgecolor="none")
     figure.suptitle(marked(title, simulated))
     return figure
 
 
-def _curves(panel: Axes, history: pd.DataFrame, name: str) -> None:
-    styles = {"train": ("training (augmented)", "o", "--"), "val": ("validation", "s", "-")}
+def _curves(panel: Axes, history: pd.DataFrame, along: str, name: str) -> None:
+    styles = {"train": ("training" + " (augmented)" * (along == "epoch"), "o", "--"), "val": ("validation", "s", "-")}
     # Neither an arm's colour nor a label's.
     for colour, (part, (words, marker, line)) in zip(("#8a8a8a", "#222222"), styles.items(), strict=True):
         panel.plot(
-            history["epoch"],
+            history[along],
             history[f"{part}_{name}"],
             color=colour,
             marker=marker,

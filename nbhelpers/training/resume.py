@@ -70,14 +70,17 @@ def data_hash(split: pd.DataFrame, images: NDArray[np.uint8]) -> str:
     return digest.hexdigest()
 
 
-def save_resume(path: Path, state: State, made_of: str) -> None:
-    """Write a training's state with its fingerprint, atomically."""
+def save_resume(path: Path, state: State, made_of: str, device: Device) -> None:
+    """Write a training's state with its fingerprint, and what it computes on, atomically."""
     tensors = {f"model.{name}": value for name, value in state.model.state_dict().items()}
     tensors |= {f"best.{name}": value for name, value in state.best.items()}
     for index, values in state.optimizer.state_dict()["state"].items():
         tensors |= {f"optimizer.{index}.{name}": value for name, value in values.items()}
     metadata = {
         "fingerprint": made_of,
+        "device": device.name,
+        "precision": device.number_format,
+        "threads": str(torch.get_num_threads()),
         "history": json.dumps(state.history),
         "scaler": json.dumps(state.scaler.state_dict()),
     }
@@ -85,6 +88,16 @@ def save_resume(path: Path, state: State, made_of: str) -> None:
     # One file, so that a kill leaves either this epoch or the one before, never half of each.
     with atomic_path(path) as temporary:
         safetensors.torch.save_file(whole, temporary, metadata=metadata)
+
+
+def computed_on(path: Path) -> tuple[Device, int] | None:
+    """Device, with its number format, and threads of an interrupted training; None when there is none."""
+    try:
+        with safetensors.safe_open(path, framework="pt") as file:
+            told = file.metadata() or {}
+        return Device.of(told["device"], told["precision"]), int(told["threads"])
+    except (OSError, safetensors.SafetensorError, KeyError, ValueError):
+        return None
 
 
 def load_resume(path: Path, state: State, made_of: str) -> bool:

@@ -49,8 +49,8 @@ def split_groups(table: pd.DataFrame, val_fraction: float, seed: int) -> pd.Data
 
     Returns
     -------
-    DataFrame with `image_id, pair_id, label` (1 = pneumonia), `group, split` (`train` or `validation`), in the order
-    of `table`.
+    DataFrame with `image_id, pair_id, label` (1 = pneumonia), `group, source, split` (`train` or `validation`), in the
+    order of `table`.
 
     Raises
     ------
@@ -66,6 +66,7 @@ def split_groups(table: pd.DataFrame, val_fraction: float, seed: int) -> pd.Data
             "pair_id": table.get("pair_id", pd.NA),
             "label": label,
             "group": groups_of(table),
+            "source": table.get("source", ""),
         }
     )
     _check_classes(split)
@@ -145,7 +146,7 @@ def pairs(split: pd.DataFrame) -> NDArray[np.int64]:
     position = pd.Series(np.arange(len(split)), index=split.index)
     matched: list[tuple[int, int]] = []
     left: dict[int, list[int]] = {0: [], 1: []}
-    for _, rows in split.groupby("group", sort=True):
+    for _, rows in split.groupby(["group", "source"] if "source" in split else "group", sort=True):
         normal = [int(i) for i in position[rows.index[rows["label"] == 0]]]
         pneumonia = [int(i) for i in position[rows.index[rows["label"] == 1]]]
         shared = min(len(normal), len(pneumonia))

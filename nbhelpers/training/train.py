@@ -5,8 +5,8 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,18 +20,27 @@ from torch import nn
 from torch.nn import functional
 
 from nbhelpers.errors import UserError
-from nbhelpers.networks import models, scoring
+from nbhelpers.networks import models, scoring, weights
 from nbhelpers.networks.checkpoints import network_name
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import inside, read_json
-from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.parameters import sources_of, suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
 from nbhelpers.training.augmentation import augment, step_seed
-from nbhelpers.training.resume import RESUME_FILE, State, data_hash, fingerprint, load_resume, save_resume
+from nbhelpers.training.number_format import faster_format
+from nbhelpers.training.resume import (
+    RESUME_FILE,
+    State,
+    computed_on,
+    data_hash,
+    fingerprint,
+    load_resume,
+    save_resume,
+)
 from nbhelpers.training.schedule import Settings, epoch_batches, learning_rate_at
 
 GRADIENT_NORM = 1.0  # where a step's gradient is cut; a few odd films must not undo an epoch
@@ -63,15 +72,13 @@ def place(arm: str, seed: int, training_seed: int | None = None) -> Place:
     return Place(network_name(arm, training_seed), training_seed, f"{arm}_seed_{training_seed}")
 
 
-def arm_images_path(run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str) -> Path:
-    """The table of cropped images that an arm trains on; an arm that is not in `arms` is a `UserError`."""
-    if arm not in arms:
-        raise UserError(f"unknown arm {arm!r}", "arm", suggest(arm, arms))
-    return Path(run_folder) / "02_cropping" / arms[arm]["source"] / "images.csv"
-
-
 def load_arm(
-    run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str, size: int, workers: int = 0
+    run_folder: Path | str,
+    arms: Mapping[str, Mapping[str, str]],
+    arm: str,
+    size: int,
+    workers: int = 0,
+    note: Callable[[Path], Path] = Path,
 ) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
     """The images of an arm that cropping let through.
 
@@ -80,13 +87,15 @@ def load_arm(
     run_folder : path
         `outputs/<run>`; its `02_cropping/<source>/images.csv` is read.
     arms : mapping
-        Arm name to `source` and `crop`.
+        Arm name to `source` (several are joined by `+`) and `crop`.
     arm : str
         The one to load.
     size : int
         Pixels along a side that the images are resized to.
     workers : int
         Threads that decode; 0 is one per CPU core.
+    note : callable
+        Told of each table that is read: a stage's `input`.
 
     Returns
     -------
@@ -95,20 +104,26 @@ def load_arm(
     Raises
     ------
     UserError
-        When the table is missing, or no image of this crop is left.
+        When the arm is unknown, a table is missing, or no image of this crop is left.
     """
-    path = arm_images_path(run_folder, arms, arm)
-    table = read_table(path, "cropped")
-    crop = arms[arm]["crop"]
-    rows = table[table["crop"] == crop]
-    if rows.empty:
-        raise UserError(f"no image was cropped as {crop!r}", str(path), "run notebook 02 with this run's arms")
-    kept = rows[rows["status"] == "ok"].reset_index(drop=True)
-    if kept.empty:
-        reasons = ", ".join(f"{reason} ({n})" for reason, n in rows["reason"].value_counts().items())
-        raise UserError(f"all {len(rows)} images were left out: {reasons}", str(path), "see notebook 02")
-    paths = [inside(path.parent, relative) for relative in kept["path"]]
-    return kept, load_images(paths, size, desc=f"reading {arm}", workers=workers)
+    if arm not in arms:
+        raise UserError(f"unknown arm {arm!r}", "arm", suggest(arm, arms))
+    sources, crop, tables, files = sources_of(arms[arm]), arms[arm]["crop"], [], []
+    for source in sources:
+        path = Path(run_folder) / "02_cropping" / source / "images.csv"
+        table = read_table(note(path), "cropped")
+        rows = table[table["crop"] == crop]
+        if rows.empty:
+            raise UserError(f"no image was cropped as {crop!r}", str(path), "run notebook 02 with this run's arms")
+        kept = rows[rows["status"] == "ok"].reset_index(drop=True)
+        if kept.empty:
+            reasons = ", ".join(f"{reason} ({n})" for reason, n in rows["reason"].value_counts().items())
+            raise UserError(f"all {len(rows)} images were left out: {reasons}", str(path), "see notebook 02")
+        files += [inside(path.parent, relative) for relative in kept["path"]]
+        # Sources draw the same design: the pair stays one group, as its patient is one, the image is another.
+        own = source + "/" + kept["image_id"] if len(sources) > 1 else kept["image_id"]
+        tables.append(kept.assign(image_id=own))
+    return pd.concat(tables, ignore_index=True), load_images(files, size, desc=f"reading {arm}", workers=workers)
 
 
 @contextlib.contextmanager
@@ -223,7 +238,11 @@ def train_arm(
     arm, simulated
         `name`, `source` and `crop`, and whether the images came from a simulator; kept in `model.json`.
     seed : int
-        Of weights, order and augmentation: the same seed gives the same weights on the same machine.
+        Of weights, order and augmentation: the same seed gives the same weights on the same machine, with as many
+        threads and in the same number format (`threads` and `precision` in `model.json`).
+    device : Device or str
+        A name, with the number format in which a step is faster; a `Device` is taken as it is.
+        An interrupted training keeps its number format and its threads.
 
     Raises
     ------
@@ -232,21 +251,22 @@ def train_arm(
         weights cannot be had, or the loss is no longer finite.
     """
     folder = Path(folder)
-    _check_replaceable(folder, seed)
+    check_replaceable(folder, seed)
     check_images(images, transform)
     if len(images) != len(split):
         raise UserError(f"{len(images)} images for {len(split)} rows", "images", "load both with load_arm")
-    chosen = pick_device(device) if isinstance(device, str) else device
     split = split.reset_index(drop=True)
     counts = splits.check_split(split)
     parts = _parts(split)
 
     model = models.build(backbone, init, transform.channels, seed, transform.size)
     models.check_fits(model, transform, backbone)
+    chosen = _computes_on(folder / RESUME_FILE, model, transform, device)
     state = _fresh_state(model, settings, chosen)
     made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen)
     if load_resume(folder / RESUME_FILE, state, made_of):
         print(f"an interrupted training goes on after epoch {len(state.history)}")
+    print(f"trains on {chosen}, threads: {torch.get_num_threads()}")
     done = len(state.history)
     write_table(split, folder / "split.csv")
 
@@ -256,20 +276,49 @@ def train_arm(
     with _reproducible(chosen), torch.random.fork_rng(), bar:
         while not _finished(state.history, settings):
             row = _one_epoch(state, images, parts, transform, settings, seed, chosen, bar)
-            _keep_epoch(folder, state, row, made_of)
+            _keep_epoch(folder, state, row, made_of, chosen)
             bar.set_description(f"{name} {row['epoch']}/{settings.epochs}", refresh=False)
             bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
 
+    counted = {"images": counts.set_index("split")["images"].to_dict(), "data_sha256": data_hash(split, images)}
+    origin, _ = weights.find(backbone, init)
+    told = asdict(settings) | counted
+    description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, None, origin)
+    return _finish(folder, state, images, split, parts, description, chosen, done)
+
+
+def _finish(
+    folder: Path,
+    state: State,
+    images: NDArray[np.uint8],
+    split: pd.DataFrame,
+    parts: _Parts,
+    description: ModelDescription,
+    device: Device,
+    done: int,
+) -> Trained:
+    """Write the best epoch's network with its scores of the validation images."""
     state.model.load_state_dict(state.best)
     state.model.eval()
-    scores = scoring.predict(state.model, images[parts.validating], transform, chosen)
+    scores = scoring.predict(state.model, images[parts.validating], description.transform, device)
     validated = split.iloc[parts.validating][["image_id", "pair_id", "label"]]
     validation = validated.assign(score=scores).reset_index(drop=True)
-    kept = {"best_epoch": best_epoch(state.history), "images": counts.set_index("split")["images"].to_dict()}
-    told = asdict(settings) | kept | {"data_sha256": data_hash(split, images)}
+    how: dict[str, Any] = {"best_epoch": best_epoch(state.history), "threads": torch.get_num_threads()}
+    how |= {"precision": device.number_format}
     area = float(roc_auc_score(validation["label"], validation["score"]))
-    description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, area)
-    return _write(folder, state, description, validation, done)
+    description = replace(description, training=description.training | how, val_auroc=area)
+    return write(folder, state.model, description, history_table(state.history), validation, done)
+
+
+def _computes_on(resume: Path, model: nn.Module, transform: Transform, device: Device | str) -> Device:
+    """The device, in the number format and with the threads of an interrupted training, or in the faster format."""
+    if not isinstance(device, str):
+        return device
+    chosen, before = pick_device(device), computed_on(resume)
+    if before is None or before[0].name != chosen.name:
+        return faster_format(model, transform, chosen)
+    torch.set_num_threads(before[1])
+    return before[0]
 
 
 class _Parts(NamedTuple):
@@ -315,27 +364,33 @@ def _fresh_state(model: nn.Module, settings: Settings, device: Device) -> State:
     return State(model, optimizer, scaler, [], {})
 
 
-def _keep_epoch(folder: Path, state: State, row: dict[str, Any], made_of: str) -> None:
+def _keep_epoch(folder: Path, state: State, row: dict[str, Any], made_of: str, device: Device) -> None:
     """Add an epoch to the history, keep its weights where they are the best yet, and write what a resume needs."""
     state.history.append(row)
     if best_epoch(state.history) == row["epoch"]:
         state.best = {key: value.detach().cpu().clone() for key, value in state.model.state_dict().items()}
-    save_resume(folder / RESUME_FILE, state, made_of)
+    save_resume(folder / RESUME_FILE, state, made_of, device)
     write_table(history_table(state.history), folder / "history.csv", "history")
 
 
-def _write(folder: Path, state: State, description: ModelDescription, validation: pd.DataFrame, done: int) -> Trained:
+def write(
+    folder: Path,
+    model: nn.Module,
+    description: ModelDescription,
+    history: pd.DataFrame,
+    validation: pd.DataFrame,
+    done: int = 0,
+) -> Trained:
     """Write a finished training, its checkpoint last but for the resume file."""
-    history = history_table(state.history)
     write_table(validation, folder / "validation.csv")
     write_table(history, folder / "history.csv", "history")
-    description = models.save_checkpoint(folder, state.model, description)
+    description = models.save_checkpoint(folder, model, description)
     # Last: until here a kill still finds it and has nothing to train again.
     (folder / RESUME_FILE).unlink(missing_ok=True)
-    return Trained(state.model, description, history, validation, done)
+    return Trained(model, description, history, validation, done)
 
 
-def _check_replaceable(folder: Path, seed: int) -> None:
+def check_replaceable(folder: Path, seed: int) -> None:
     """Refuse to train over another seed's network by hand; the pipeline removes what it makes anew."""
     try:
         there = read_json(folder / models.DESCRIPTION_FILE).get("seed")
@@ -347,21 +402,6 @@ def _check_replaceable(folder: Path, seed: int) -> None:
             str(folder),
             f"set training_seed = {seed} to train it beside, or delete the folder",
         )
-
-
-def summary(description: ModelDescription) -> pd.DataFrame:
-    """What was trained, on what and how far, as a table of one column."""
-    training = description.training
-    facts = {
-        "arm": f"{description.arm.get('source', '')}, crop {description.arm.get('crop', '')}",
-        "training images are": "simulated" if description.simulated else "not simulated",
-        "network": f"{description.backbone}, {description.init}, {description.transform.size} pixels",
-        "training images": training["images"][splits.TRAIN],
-        "validation images": training["images"][splits.VALIDATION],
-        "epoch kept": f"{training['best_epoch']} of at most {training['epochs']}",
-        "AUROC on validation images of the same source": f"{description.val_auroc:.3f}",
-    }
-    return pd.DataFrame({"value": facts})
 
 
 def _finished(history: list[dict[str, Any]], settings: Settings) -> bool:

@@ -11,6 +11,7 @@ May import `films` and what lies below.
 - `robustness`: the same films under mild changes.
 - `arm_differences`: arms against each other.
 - `seed_spread`: how far training seeds lie apart.
+- `dose`: AUROC against the number of images, by method and source.
 - `published`: the paper's values as marks.
 - `rows`: one row of `metrics.csv`; `tables`: what a reader sees; `figures`: figure 2 and its companions.
 """

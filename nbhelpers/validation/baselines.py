@@ -22,7 +22,9 @@ from nbhelpers.metrics.bootstrap import group_codes, interval_groups
 from nbhelpers.metrics.discrimination import intervals_of_each
 from nbhelpers.networks.preprocessing import load_images
 from nbhelpers.runs.files import inside
+from nbhelpers.runs.parameters import sources_of
 from nbhelpers.runs.tables import read_table
+from nbhelpers.style import named
 from nbhelpers.validation.rows import metric_row
 
 SIZE = 224  # pixels along a side on which the statistics are taken
@@ -95,7 +97,7 @@ def file_sizes(paths: Sequence[Path]) -> NDArray[np.float64]:
 def synthetic_directions(arms: Mapping[str, Mapping[str, str]], run_folder: Path, workers: int = 0) -> pd.DataFrame:
     """Which way each statistic points on the images that the arms are trained on.
 
-    The images of all arms are pooled by the mean of the arms' AUROC; nothing real is looked at.
+    Sources and crops are pooled by the mean of their AUROC; nothing real is looked at.
 
     Returns
     -------
@@ -104,19 +106,19 @@ def synthetic_directions(arms: Mapping[str, Mapping[str, str]], run_folder: Path
         synthetic images, as when only an evaluation is run.
     """
     found: dict[str, list[float]] = {name: [] for name in STATISTICS}
-    for arm in arms.values():
-        folder = run_folder / "02_cropping" / arm["source"]
+    for source, crop in dict.fromkeys((one, arm["crop"]) for arm in arms.values() for one in sources_of(arm)):
+        folder = run_folder / "02_cropping" / source
         if not (folder / "images.csv").is_file():
             continue
         table = read_table(folder / "images.csv", "cropped")
-        table = table[(table["crop"] == arm["crop"]) & (table["status"] == "ok")]
+        table = table[(table["crop"] == crop) & (table["status"] == "ok")]
         # Classes in turn, so that a share of the images holds both.
         table = table.assign(turn=table.groupby("label").cumcount()).sort_values("turn", kind="stable")
         table = table.head(SYNTHETIC_IMAGES)
         if table["label"].nunique() < 2:
             continue
         paths = [inside(folder, path) for path in table["path"]]
-        values = image_statistics(load_images(paths, SIZE, desc=f"reading {arm['source']}", workers=workers))
+        values = image_statistics(load_images(paths, SIZE, desc=f"reading {source}", workers=workers))
         values["file_size"] = file_sizes(paths)
         label = (table["label"] == "pneumonia").astype(int)
         for name in STATISTICS:
@@ -172,7 +174,7 @@ def of_set(film_set: FilmSet, films: pd.DataFrame, images: NDArray[np.uint8], di
     if known.shape[1] > 1:
         fitted = out_of_fold(known.to_numpy(), label, groups)
         if fitted is not None:
-            title = f"{', '.join(map(str, known))} (trained here)"
+            title = f"{', '.join(map(named, known))} (trained here)"
             add("metadata_trained", title, fitted, 1, "this set", "trained")
     fitted = out_of_fold(thumbnails(images), label, groups)
     if fitted is not None:

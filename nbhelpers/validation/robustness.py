@@ -17,7 +17,7 @@ from nbhelpers.images.files import Gray, resize_gray
 from nbhelpers.metrics.bootstrap import distributions, interval_groups
 from nbhelpers.metrics.intervals import percentile_interval
 from nbhelpers.metrics.wording import difference
-from nbhelpers.networks import scoring
+from nbhelpers.networks import features
 from nbhelpers.networks.trained import Network
 from nbhelpers.validation.scores import Films
 
@@ -125,7 +125,7 @@ def robustness_table(
             changed = [np.stack([CHANGES[change](image, strength) for image in plain]) for change, strength in steps]
             # All in one call, for one progress bar.
             images, doing = np.concatenate([plain, *changed]), f"{name} on changed films of {dataset}"
-            scores = scoring.predict(arm.model, images, transform, device, batch_size, doing).reshape(-1, len(label))
+            scores = features.predict(arm.model, images, transform, device, batch_size, doing).reshape(-1, len(label))
             spreads = [d.auroc for d in distributions(label, list(scores), patients, method, n_resamples, seed)]
             first = metrics.auroc(label, scores[0])
             measured = {}

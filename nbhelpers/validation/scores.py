@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from nbhelpers.errors import UserError
 from nbhelpers.films.cache import cache_key, film_arrays
 from nbhelpers.films.film_set import FilmSet
-from nbhelpers.networks import scoring
+from nbhelpers.networks import features
 from nbhelpers.networks.trained import Network
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.validation import baselines
@@ -69,7 +69,7 @@ def predict(
             key = hashlib.sha256(json.dumps(made_of, sort_keys=True, default=str).encode()).hexdigest()[:16]
             path = run_folder / FOLDER / "scores" / f"{dataset}-{name}-{key}.csv"
             if not path.is_file():
-                scores = scoring.predict(
+                scores = features.predict(
                     arm.model, images, arm.description.transform, device, batch_size, f"{name} on {dataset}"
                 )
                 write_table(pd.DataFrame({"image_id": decoded.table["image_id"], "score": scores}), path)

@@ -18,7 +18,7 @@ INTERVALS = {
     "bootstrap_image": "films",
     "bootstrap_patient": "patients",
     "delong": "DeLong",
-    "too_few": "too few patients",
+    "too_few": "none: too few patients",
 }
 
 KINDS = {

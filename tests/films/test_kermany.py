@@ -32,8 +32,8 @@ def test_kermany_says_how_its_counts_differ_from_the_published_ones(tmp_path, mo
     monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path))
     write_layout(tmp_path / "chest_xray")
     notes = " ".join(registry.load("kermany", {}, tmp_path).notes)
-    assert "3 normal films found, 1583 published" in notes
-    assert "5 pneumonia films found, 4273 published" in notes
+    assert "normal: 1,583 films published, 3 there" in notes
+    assert "pneumonia: 4,273 films published, 5 there" in notes
     assert "1 file names tell no patient" in notes
 
 

@@ -69,7 +69,30 @@ def test_all_maps_of_a_figure_share_one_colour_scale(networks, tmp_path):
 def test_known_lesions_are_boxed_in_every_panel_of_their_row(networks, tmp_path):
     examples = chosen_films.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)
     figure = figures.draw_examples(examples)
-    boxes = [axes.patches[0].get_bbox() for axes in figure.axes if axes.patches]
+    boxes = [axes.patches[0].get_path().get_extents() for axes in figure.axes if axes.patches]
     assert len(boxes) == 2 * 3  # true positive and false negative, original and two arms
     scale = 64 / SIDE
     np.testing.assert_allclose(np.array(boxes[0].extents) + 0.5, np.array(LESION) * scale, atol=1)
+
+
+def test_two_boxes_of_a_film_are_two_outlines_and_a_zero_of_a_map_is_clear(networks, tmp_path):
+    shown = chosen_films.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)[0]
+    row = int(np.flatnonzero(shown.truth.lesion_known)[0])
+    shown.truth.lesion[row] = False
+    shown.truth.lesion[row, 5:15, 5:20] = shown.truth.lesion[row, 40:50, 30:60] = True
+    for maps in shown.maps.values():
+        maps[:, : maps.shape[1] // 2] = 0
+    figure = figures.draw_examples([shown])
+    with_boxes = [len(axes.patches) for axes in figure.axes if axes.patches]
+    assert with_boxes.count(2) == 3  # original and two arms
+    heat = next(axes.images[1] for axes in figure.axes if len(axes.images) == 2)
+    assert (heat.to_rgba(heat.get_array())[0, :, 3] == 0).all()
+
+
+def test_a_long_film_name_is_short_in_the_figure_and_whole_in_the_table(networks, tmp_path):
+    long = "train/PNEUMONIA/person1234_bacteria_5678_and_more.jpeg"
+    shown = chosen_films.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)[0]
+    shown.films["image_id"] = long
+    titles = [axes.get_title() for axes in figures.draw_examples([shown]).axes if axes.images]
+    assert not any(long in title for title in titles) and max(len(t.splitlines()[-1]) for t in titles if t) <= 16
+    assert set(chosen_films.examples_table([shown])["image_id"]) == {long}

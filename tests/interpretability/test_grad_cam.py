@@ -8,6 +8,7 @@ from torch import nn
 
 from nbhelpers.errors import UserError
 from nbhelpers.interpretability import grad_cam
+from nbhelpers.networks import models
 
 CONVOLUTIONAL = ["resnet10t", "convnext_atto", "efficientnet_b0", "mobilenetv3_small_050", "regnety_002"]
 # With a class token and without one; channels last, by convolutions and in windows; no attention at all.
@@ -175,3 +176,18 @@ def test_films_too_small_for_a_map_are_one_clear_error():
 
 def test_no_films_give_no_maps():
     assert grad_cam.grad_cam(network(), films(0)).shape == (0, 128, 128)
+
+
+def test_a_probe_gives_what_each_place_adds_to_its_logit_less_what_is_below_zero():
+    made = {"names": ["layer2"], "pooling": ["mean"], "sizes": [128]}
+    model = models.build_probe("test_resnet", "random", 1, made, 128).eval()
+    model.head.weight.data.normal_(generator=torch.Generator().manual_seed(0))
+    model.head.bias.data.zero_()
+    found = grad_cam.grad_cam(model, films(), upsample=False)
+    # A mean of places and one linear layer: map times gradient is exact there, and autograd the oracle.
+    maps = [one.requires_grad_() for one in model.forward_features(films())]
+    model.forward_head(maps).sum().backward()
+    wanted = (maps[0] * maps[0].grad).sum(1).relu().detach().numpy()
+    np.testing.assert_allclose(found, wanted, atol=1e-5 * wanted.max())
+    whole = grad_cam.grad_cam_by_package(model, films())  # what figure 4 asks for
+    np.testing.assert_allclose(whole, grad_cam.resize_maps(found, 128), atol=1e-6)

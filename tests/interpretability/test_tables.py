@@ -21,9 +21,9 @@ def test_tables_of_maps_name_arms_and_controls_in_words(networks, tmp_path):
     summary = localisation.summarise_scores(films, 20)
     titles = {"one": "one (simulated)", "two": "two"}
     shown = saliency(summary, titles)
-    assert list(shown["map"]) == ["centre prior", "random map", "randomised weights", "one (simulated)", "two"]
+    assert list(shown["map"]) == ["blob at the centre", "random map", "random weights", "one (simulated)", "two"]
     assert set(shown["films_lesion"]) == {6} and set(shown["films_lungs"]) == {12}
     assert shown["energy"].str.fullmatch(r"\d\.\d{3} \(\d\.\d{3} to \d\.\d{3}\)").all()
     apart = saliency_differences(summary, titles)
-    assert list(apart.columns[3:]) == ["minus centre prior", "minus random map", "minus randomised weights"]
+    assert list(apart.columns[3:]) == ["minus blob at the centre", "minus random map", "minus random weights"]
     assert len(apart) == 2 * len(localisation.SCORES)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
+from nbhelpers.pipeline import command
 from nbhelpers.pipeline.plan import Plan, library_files
 from nbhelpers.runs import parameters
 
@@ -258,10 +259,26 @@ def test_a_result_made_by_hand_with_another_value_is_found_and_says_which(
     }
 
 
-def test_a_users_file_with_braces_in_its_path_is_no_wildcard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
-    films = tmp_path / "{arm} # films: 1.csv"
-    films.write_text("path,label\n")
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({"run": "mine", "datasets": ["folder"], "folder_films": str(films)}))
-    assert any(name.endswith("{{arm}} # films: 1.csv") for name in Plan(path).code("04_external_validation"))
+@pytest.mark.slow
+def test_snakemake_plans_a_run_whose_paths_hold_what_it_would_read_as_its_own(tmp_path: Path) -> None:
+    odd = tmp_path / "{arm} # films: 1"
+    odd.mkdir()
+    (odd / "films.csv").write_text("path,label\n")
+    path = odd / "mine.yaml"
+    path.write_text(yaml.safe_dump({"run": "mine", "datasets": ["folder"], "folder_films": str(odd / "films.csv")}))
+    told: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "elsewhere" / "{x}: # 2"))
+        patch.setattr(command, "supervise", lambda words, *_: told.extend(words[4:]) or 0)
+        assert command.snakemake(path, "all", ["--dry-run"]) == 0
+        done = subprocess.run(
+            [sys.executable, "-m", "nbhelpers", "snakemake", *told],
+            cwd=parameters.ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        before = Plan(path).trigger("04_external_validation")
+        (odd / "films.csv").write_text("path,label\na.png,1\n")
+        assert Plan(path).trigger("04_external_validation") != before, "a change of such a file would not be seen"
+    assert done.returncode == 0 and "external_validation" in done.stdout + done.stderr, done.stderr

@@ -174,7 +174,7 @@ def test_every_declared_parameter_is_used_by_its_notebook(path: Path) -> None:
     # Given on as a whole, the parameters are read by the library; open_stage itself reads the first three.
     if "stage.parameters" in rest:
         return
-    assert set(parameters.declared(path)) - used - {"run", "seed", "device"} == set()
+    assert set(parameters.declared(path)) - used - {"run", "seed", "device", "threads"} == set()
 
 
 def test_a_name_is_declared_alike_wherever_it_is_declared() -> None:

@@ -28,7 +28,7 @@ TINY: dict[str, Any] = {
     "min_side": 64,
     "arms": {
         "cropped": {"source": "simulator", "crop": "content"},
-        "raw": {"source": "simulator", "crop": "none"},
+        "raw": {"source": "simulator", "crop": "none", "method": "pairs"},
     },
     "image_size": 64,
     "epochs": 1,
@@ -48,6 +48,7 @@ TINY: dict[str, Any] = {
     "specialist_size": 64,
     "specialist_epochs": 1,
     "swaps": 50,
+    "threads": 1,  # as many on an idle machine as on a busy one: two runs are compared
 }
 STAGES = [
     *("01_prompting", "02_cropping", "03_training/cropped", "03_training/raw"),

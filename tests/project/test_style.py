@@ -64,4 +64,16 @@ def test_a_figures_note_says_whether_all_or_some_rows_are_simulated(flags: list[
 
 def test_words_in_brackets_go_below() -> None:
     assert style.in_lines("raw (simulated)") == "raw\n(simulated)"
-    assert style.source_title("simulator_roentgen") == "simulator (RoentGen-like)"
+    assert style.named("simulator_roentgen") == "RoentGen-like simulator"
+
+
+def test_names_of_films_are_short_where_there_is_little_room() -> None:
+    assert style.short("train/NORMAL/IM-0115-0001.jpeg") == "IM-0115-0001"
+    assert style.short("1.10") == "1.10" and style.short("00000000") == "00000000"
+    told = style.short("1.2.826.0.1.3680043.8.498.1234567890", 16)
+    assert len(told) <= 16 and told.startswith("1.2.826") and told.endswith("4567890")
+
+
+def test_arms_of_a_run_differ_without_colour() -> None:
+    looks = style.arm_looks([f"arm {i}" for i in range(8)]).values()
+    assert len({look["marker"] for look in looks}) == len({str(look["linestyle"]) for look in looks}) == 8

@@ -10,7 +10,7 @@ import pandas as pd
 
 ARMS = {
     "cropped": {"source": "simulator", "crop": "content"},
-    "raw": {"source": "simulator", "crop": "none"},
+    "raw": {"source": "simulator", "crop": "none", "method": "pairs"},
     "photos": {"source": "gemini", "crop": "content"},
 }
 
@@ -115,6 +115,7 @@ def write(folder: Path, with_validation: bool = True) -> Path:
             {
                 "backbone": "resnet18",
                 "init": "random",
+                "init_origin": "drawn at random",
                 "transform": {"size": 128, "channels": 1, "standardise": "image"},
                 "seed": 3,
                 "arm": {"name": arm, **kind},

@@ -66,7 +66,7 @@ def test_what_a_run_knows_is_filled_in(run: Path) -> None:
     table = filled(run)
     assert "14 and 4" in item(table, "CLAIM 2024", "19")["answer"]
     assert "0.800 (0.750 to 0.850)" in item(table, "CLAIM 2024", "37")["answer"]
-    assert "kermany: 4 unreadable, 2 file missing" in item(table, "CLAIM 2024", "8")["answer"]
+    assert "Chest X-Ray (Kermany): 4 unreadable, 2 file missing" in item(table, "CLAIM 2024", "8")["answer"]
     assert "timm 1.0.15" in item(table, "CLAIM 2024", "23")["answer"]
     assert item(table, "TRIPOD+AI", "22")["status"] == "filled"
 
@@ -127,7 +127,7 @@ def test_differences_calibration_and_robustness_are_told_once_they_are_there(run
     pd.DataFrame(rows).to_csv(folder / "robustness.csv", index=False)
     table = filled(run)
     assert (
-        "cropped less raw: +0.100 (+0.020 to +0.180), p = 0.03 after Holm" in item(table, "CLAIM 2024", "29")["answer"]
+        "cropped less raw: +0.100 (+0.020 to +0.180), p = 0.030 after Holm" in item(table, "CLAIM 2024", "29")["answer"]
     )
     assert "raw, as they come: slope 0.400 (0.200 to 0.600)" in item(table, "TRIPOD+AI", "12f")["answer"]
     assert "raw: 0.150 under jpeg" in item(table, "CLAIM 2024", "30")["answer"]

@@ -43,7 +43,7 @@ def test_shortcut_of_the_view_is_a_limitation_with_what_is_left_without_it(run: 
     ).to_csv(folder / "metrics.csv", index=False)
     answer = told(run)
     assert "the view alone reaches AUROC 0.790 (0.700 to 0.880)" in answer
-    assert "cropped view-adjusted 0.520 (0.400 to 0.600)" in answer
+    assert "cropped adjusted for view 0.520 (0.400 to 0.600)" in answer
 
 
 def test_what_is_adjusted_for_the_view_comes_first_and_whole(run: Path) -> None:
@@ -59,8 +59,9 @@ def test_what_is_adjusted_for_the_view_comes_first_and_whole(run: Path) -> None:
     (line,) = [text for text in lines(run) if "the view alone" in text]
     left = line.split("Without it: ")[1]
     for arm in run_fixture.ARMS:
-        assert f"{arm} view-adjusted" in left
-    assert left.index("view-adjusted") < left.index("view AP") and left.rindex("view-adjusted") < left.index("view AP")
+        assert f"{arm} adjusted for view" in left
+    assert left.index("adjusted for view") < left.index("view AP")
+    assert left.rindex("adjusted for view") < left.index("view AP")
 
 
 def test_baseline_trained_on_the_set_that_an_arm_does_not_beat_is_a_marked_sentence(run: Path) -> None:
@@ -81,3 +82,37 @@ def test_view_that_tells_nothing_is_no_limitation(run: Path) -> None:
     view = baselines.iloc[[0]].assign(baseline="view", value=0.52, ci_low=0.45, ci_high=0.59)
     pd.concat([baselines, view]).to_csv(folder / "baselines.csv", index=False)
     assert "the view alone" not in told(run)
+
+
+def test_grad_cam_below_a_blob_at_the_centre_is_a_limitation_only_where_it_is(run: Path) -> None:
+    row = {"dataset": "kermany", "centre_prior_less_low": -0.02, "centre_prior_less_high": 0.02}
+    table = pd.DataFrame(
+        [
+            row | {"map": "cropped", "metric": "energy", "value": 0.10, "centre_prior_less": -0.01},
+            row | {"map": "raw", "metric": "energy", "value": 0.12, "centre_prior_less": 0.01},
+            row | {"map": "cropped", "metric": "iou", "value": 0.20, "centre_prior_less": 0.03},
+        ]
+    )
+    table.to_csv(run / "05_interpretability" / "saliency.csv", index=False)
+    told = [line for line in limitations.of_run(run_facts.read(run)) if "blob" in line]
+    assert told == [
+        "Chest X-Ray (Kermany): energy in the lesion of Grad-CAM lies below that of a blob at the centre: "
+        "cropped 0.100, -0.010 (-0.020 to +0.020)."
+    ]
+
+
+def test_a_number_that_was_chosen_on_the_labels_is_called_an_optimistic_bound(run: Path) -> None:
+    path = run / "04_external_validation" / "comparison.csv"
+    table = pd.read_csv(path).assign(kind="best way", chosen_from=5)
+    table.to_csv(path, index=False)
+    told = " ".join(limitations.beside_baselines(run_facts.read(run)))
+    assert "the largest of 5 image statistics, each with the sign that suits these labels: an optimistic bound" in told
+
+
+def test_a_part_of_a_published_set_is_a_limitation_with_its_share(run: Path) -> None:
+    path = run / "04_external_validation" / "datasets.csv"
+    table = pd.read_csv(path)
+    table["published"] = [None, 5856]
+    table.to_csv(path, index=False)
+    told = " ".join(limitations.of_results(run_facts.read(run)))
+    assert "Chest X-Ray (Kermany): 24 of the 5,856 films published (0.4%) were scored" in told

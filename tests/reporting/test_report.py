@@ -12,7 +12,7 @@ import pytest
 from reporting import run_fixture
 
 from nbhelpers.errors import UserError
-from nbhelpers.reporting import report
+from nbhelpers.reporting import checklists, report, run_facts
 
 
 @pytest.fixture
@@ -39,9 +39,13 @@ def test_each_primary_metric_of_the_table_is_on_the_page_with_its_interval(run: 
 
 def test_trivial_baselines_stand_beside_the_arms_and_say_what_they_used(run: Path) -> None:
     told = text(page(run))
-    assert re.search(r"thumbnail \(trained on this set\) 0\.950 .{0,60}uses this set's labels", told)
+    assert re.search(r"thumbnail \(trained on this set\) uses this set's labels 0\.950", told)
     assert re.search(r"file size 0\.750 \(0\.700 to 0\.800\)", told)
     assert "cropped trained on simulated images 0.800" in told and "beats the best trivial number" in told
+
+
+def test_an_arms_method_stands_beside_its_source_and_crop(run: Path) -> None:
+    assert "simulator, crop none, pairs" in text(page(run))
 
 
 def test_what_is_simulated_comes_before_the_first_result(run: Path) -> None:
@@ -140,6 +144,53 @@ def test_notebooks_and_figures_are_linked_only_where_they_are(run: Path) -> None
     assert {"notebooks/03_training_raw.html", "figures/figure_2.png"} <= set(links)
     assert [link for link in links if not (run / link).is_file()] == []
     assert "Not written by this run: figure_1, figure_3, figure_4" in text(written)
+
+
+def test_further_results_stand_with_their_figures_once_they_are_there(run: Path) -> None:
+    assert "Robustness" not in text(page(run)) and "Operating point" not in text(page(run))
+    place = run / "04_external_validation"
+    row = {"dataset": "kermany", "arm": "cropped", "change": "blur", "strength": 2.0, "n": 24}
+    pd.DataFrame([row | {"drop": 0.1, "drop_low": 0.05, "drop_high": 0.2}]).to_csv(
+        place / "robustness.csv", index=False
+    )
+    metrics = pd.read_csv(place / "metrics.csv")
+    rate = metrics.iloc[[1]].assign(metric="sensitivity", value=0.7, ci_method="wilson", primary=True)
+    pd.concat([metrics, rate]).to_csv(place / "metrics.csv", index=False)
+    (run / "figures").mkdir()
+    (run / "figures" / "robustness.png").write_bytes(b"x")
+    written = page(run)
+    told = text(written)
+    assert "-0.100 (-0.200 to -0.050)" in told and told.index("Operating point") < told.index("Robustness")
+    assert written.count('id="robustness"') == 1 and "wilson" not in told
+    assert "95 % intervals: bootstrap over patients." in told
+
+
+def test_the_users_own_films_are_not_called_real_films(run: Path) -> None:
+    for name in ("datasets", "predictions", "metrics"):
+        path = run / "04_external_validation" / f"{name}.csv"
+        pd.read_csv(path).replace({"dataset": {"kermany": "folder"}}).to_csv(path, index=False)
+    told = text(page(run))
+    assert "own films" in told and "real films" not in told
+
+
+def test_no_films_of_a_set_that_names_its_negatives_are_called_normal(run: Path) -> None:
+    path = run / "04_external_validation" / "datasets.csv"
+    table = pd.read_csv(path).assign(negatives=["normal", "no lung opacity"])
+    table.to_csv(path, index=False)
+    told = text(page(run))
+    assert "12 pneumonia + 12 no lung opacity" in told
+    answers = checklists.fill(run_facts.read(run)).set_index(["checklist", "item"])["answer"]
+    failures = answers["CLAIM 2024", "39"]
+    assert "no lung opacity with the highest scores" in failures.split("Kermany")[1].split(";")[0]
+
+
+def test_a_part_of_a_set_leaves_items_of_the_checklist_open(run: Path) -> None:
+    path = run / "04_external_validation" / "datasets.csv"
+    pd.read_csv(path).assign(published=[None, 5856]).to_csv(path, index=False)
+    table = checklists.fill(run_facts.read(run)).set_index(["checklist", "item"])
+    for item in ("8", "10", "35"):
+        found = table.loc[("CLAIM 2024", item)]
+        assert found["status"] == "partly" and "24 of the 5,856 films published (0.4%)" in found["open"]
 
 
 def test_an_arm_that_was_taken_out_is_not_shown(run: Path) -> None:

@@ -13,7 +13,7 @@ def test_images_are_counted_by_source_and_simulators_are_named_as_such(tmp_path:
     facts = run_facts.read(run_fixture.write(tmp_path / "demo"))
     told = topics_data.training_sources(facts) or ""
     drawn = {name: int((table["status"] == "ok").sum()) for name, table in facts.images.items()}
-    assert f"simulator (simulated): {drawn['simulator']} images" in told and f"gemini: {drawn['gemini']} images" in told
+    assert f"simulator (simulated): {drawn['simulator']} images" in told and f"Gemini: {drawn['gemini']} images" in told
 
 
 def test_films_are_told_with_their_prevalence(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from reporting import run_fixture
@@ -19,3 +20,17 @@ def test_the_software_is_told_with_its_versions(tmp_path: Path) -> None:
     facts = run_facts.read(run_fixture.write(tmp_path / "demo"))
     told = str(topics_methods.software(facts))
     assert "2.6.0" in told and "1.0.15" in told
+
+
+def test_methods_first_weights_and_what_was_chosen_are_told(tmp_path: Path) -> None:
+    folder = run_fixture.write(tmp_path / "demo")
+    path = folder / "03_training" / "raw" / "model.json"
+    made = json.loads(path.read_text())
+    made |= {"init_origin": "ImageNet, package of weights", "probe": {"names": ["layer2"], "sizes": [64, 96]}}
+    path.write_text(json.dumps(made | {"training": {"images": made["training"]["images"]}}))
+    facts = run_facts.read(folder)
+    assert "ImageNet, package of weights, seed 3" in str(topics_methods.initialisation(facts))
+    told = str(topics_methods.training(facts))
+    assert "method finetune" in told and "method pairs, probe names layer2, probe sizes 64 96" in told
+    chosen = str(topics_methods.selection(facts))
+    assert "cropped epoch 2" in chosen and "Nothing was chosen for raw" in chosen

@@ -1,7 +1,12 @@
+from dataclasses import replace
+
+import cv2
+import numpy as np
 import pytest
 from simulator.simulator_fixture import PLAIN, chest_of
 
 from nbhelpers.simulator import acquisition
+from nbhelpers.simulator.acquisition import PHYSICS
 from nbhelpers.simulator.film import DEVICES, draw_film
 
 
@@ -24,3 +29,23 @@ def test_under_exposed_films_are_brighter_than_over_exposed_ones():
             for exposure in ("under", "normal", "over")
         )
         assert under > normal > over
+
+
+def test_haze_veils_a_normal_film_and_marks_no_lesion(monkeypatch):
+    patient = {"label": "normal", "view": "PA"}
+    clear = draw_film(patient, 1, 1, "hospital_b", 128)
+    monkeypatch.setitem(PHYSICS, "hospital_b", replace(PHYSICS["hospital_b"], haze=(0.5, 0.5)))
+    veiled = draw_film(patient, 1, 1, "hospital_b", 128)
+    assert not veiled.lesion.any()
+    inside = cv2.erode(clear.lungs.astype(np.uint8), np.ones((5, 5))) > 0
+    assert veiled.image[inside].mean() > clear.image[inside].mean() + 5
+
+
+def test_a_film_of_little_detail_has_less_fine_structure(monkeypatch):
+    def roughness(detail):
+        quiet = replace(PHYSICS["roentgen"], detail=(detail, detail), noise=(0, 0), sharpen=(0.0, (0.0, 0.1)))
+        monkeypatch.setitem(PHYSICS, "roentgen", quiet)
+        image = draw_film({"label": "normal"}, 1, 1, "roentgen", 128).image.astype(float)
+        return np.abs(cv2.Laplacian(image, cv2.CV_64F)).mean()
+
+    assert roughness(0.4) < 0.8 * roughness(1.0)

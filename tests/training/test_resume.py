@@ -2,9 +2,11 @@
 
 import pandas as pd
 import pytest
+import torch
 from training.training_fixture import disc_arm, same, train, weights
 
 from nbhelpers.networks import models
+from nbhelpers.runs.devices import Device
 from nbhelpers.training import train as training
 from nbhelpers.training.resume import RESUME_FILE
 from nbhelpers.training.schedule import Settings
@@ -76,3 +78,37 @@ def test_a_changed_training_starts_afresh(arm, tmp_path, monkeypatch, changes):
 def test_a_broken_resume_file_starts_afresh(arm, tmp_path):
     (tmp_path / RESUME_FILE).write_bytes(b"half a file")
     assert train(tmp_path, *arm, Settings(epochs=1, batch_size=8)).resumed_from == 0
+
+
+@pytest.fixture
+def threads():
+    """Two threads, and as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield 2
+    torch.set_num_threads(before)
+
+
+def interrupted(folder, arm, monkeypatch, **changes):
+    with monkeypatch.context() as patch, pytest.raises(_KilledError):
+        interrupt_in_epoch(patch, 2)
+        train(folder, *arm, **changes)
+
+
+def test_a_resumed_training_keeps_its_threads_and_its_number_format(arm, tmp_path, monkeypatch, threads):
+    monkeypatch.setattr(training, "faster_format", lambda *_: Device("cpu", None))
+    whole = train(tmp_path / "whole", *arm, device="cpu").description.training
+    interrupted(tmp_path / "arm", arm, monkeypatch, device="cpu")
+    # By now the machine is busy, and measures the other way.
+    torch.set_num_threads(1)
+    monkeypatch.setattr(training, "faster_format", lambda *_: Device("cpu", torch.bfloat16))
+    resumed = train(tmp_path / "arm", *arm, device="cpu")
+    assert resumed.resumed_from == 1 and torch.get_num_threads() == threads
+    assert resumed.description.training == whole
+    assert (whole["threads"], whole["precision"]) == (threads, "fp32")
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "arm"))
+
+
+def test_a_number_format_that_is_asked_for_by_name_counts_more_than_what_was(arm, tmp_path, monkeypatch, threads):
+    interrupted(tmp_path, arm, monkeypatch, device=Device("cpu", None))
+    assert train(tmp_path, *arm, device=Device("cpu", torch.bfloat16)).resumed_from == 0

@@ -3,7 +3,7 @@ import shutil
 import numpy as np
 import pandas as pd
 import pytest
-from training.training_fixture import ARM, BACKBONE, QUICK, SIZE, disc_arm, same, train, weights
+from training.training_fixture import ARM, BACKBONE, CPU, QUICK, SIZE, disc_arm, same, train, weights
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.files import write_png
@@ -197,7 +197,7 @@ def test_a_further_seed_sees_the_same_split_and_differs_in_nothing_but_its_seed(
     table, images = arm
     split = splits.split_groups(table, 0.2, 0)
     arguments = {"arm": ARM, "backbone": BACKBONE, "init": "random", "transform": Transform(SIZE), "settings": QUICK}
-    other = train_arm(tmp_path / "seed_4", split, images, **arguments, seed=4, device="cpu", simulated=True).description
+    other = train_arm(tmp_path / "seed_4", split, images, **arguments, seed=4, device=CPU, simulated=True).description
     assert (tmp_path / "seed_4/split.csv").read_text() == (folder / "split.csv").read_text()
     assert not same(weights(folder), weights(tmp_path / "seed_4"))
     ours, theirs = ({k: v for k, v in d.training.items() if k != "best_epoch"} for d in (first.description, other))

@@ -4,13 +4,14 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.metrics import average_precision_score
 from validation.validation_fixture import SETS, TITLES, made_predictions
 
 from nbhelpers import style
 from nbhelpers.validation import calibration, evaluation, figures, subgroups
 
 mpl.use("Agg")
-TWO = {"hospital": SimpleNamespace(title="Other hospital (simulated)"), **SETS}
+TWO = {"hospital": SimpleNamespace(title="Other hospital (simulated)", negatives="no lung opacity"), **SETS}
 ARMS = {"cropped": "cropped (simulated)", "raw": "raw"}
 
 
@@ -43,7 +44,7 @@ def test_forest_has_a_row_for_all_films_and_each_subgroup_with_its_n(predictions
     results = evaluation.metrics_table(predictions, n_resamples=20)
     figure = figures.forest(results, subgroups.metrics_table(predictions, n_resamples=20), TWO, ARMS)
     names = [[text.get_text() for text in axis.get_yticklabels()] for axis in figure.axes]
-    assert [name.split(" (")[0] for name in names[0]] == ["all", "view AP", "view PA", "view-adjusted"]
+    assert [name.split(" (")[0] for name in names[0]] == ["all", "view AP", "view PA", "adjusted for view"]
     assert names[1] == ["all (n = 200)"]
     assert "(simulated)" in figure.axes[0].get_title(loc="left") and legend(figure) == list(ARMS.values())
 
@@ -67,29 +68,76 @@ def panels(figure):
     return [axis for axis in figure.axes if axis.get_visible()]
 
 
-def test_figure_2_has_two_panels_a_set_with_bars_intervals_and_floors():
+def test_figure_2_has_a_dot_an_interval_and_the_n_of_every_arm_and_set():
     style.use()
     predictions = made_predictions()
     other = predictions.assign(dataset="hospital", label=1 - predictions["label"])
     table = evaluation.metrics_table(pd.concat([predictions, other]), n_resamples=50)
-    sets = {**SETS, "hospital": SimpleNamespace(title="Other hospital (simulated)")}
-    figure = figures.figure_2(table, sets, TITLES)
+    figure = figures.figure_2(table, {**SETS, "hospital": TWO["hospital"]}, TITLES)
     assert len(panels(figure)) == 4
     titles = [axis.get_title(loc="left") for axis in panels(figure)]
     assert [title[0] for title in titles] == list("ABCD") and all("(simulated)" in title for title in titles[2:])
+    assert all("n = 240" in title for title in titles)
     for axis in panels(figure):
-        assert len(axis.patches) == 2  # one bar an arm
-        assert [tick.get_text() for tick in axis.get_xticklabels()] == ["good\n(simulated)", "bad"]
-    heights = [bar.get_height() for bar in panels(figure)[1].patches]
-    mine = table[(table["dataset"] == "kermany") & (table["metric"] == "aupr") & table["primary"]]
-    assert heights == pytest.approx(list(mine["value"]))
+        assert len(axis.containers) == 2 and not axis.patches  # an interval an arm, no bar
+    for metric, axis in zip(("auroc", "aupr"), panels(figure)[:2], strict=True):
+        mine = table[(table["dataset"] == "kermany") & (table["metric"] == metric) & table["primary"]]
+        assert [float(c[0].get_xdata()[0]) for c in axis.containers] == pytest.approx(list(mine["value"]))
+    names = [tick.get_text() for tick in panels(figure)[0].get_yticklabels()]
+    assert names == ["good\n(simulated)", "bad"]
+
+
+def test_two_arms_differ_without_colour_in_every_figure(predictions):
+    style.use()
+    results = evaluation.metrics_table(predictions, n_resamples=20)
+    for axis in figures.figure_2(results, TWO, ARMS).axes:
+        assert len({container[0].get_marker() for container in axis.containers}) == 2
+    lines = figures.curves(predictions, TWO, ARMS).axes[0].lines[:2]
+    assert len({line.get_linestyle() for line in lines}) == 2
+
+
+def test_the_precision_recall_curve_does_not_start_at_precision_0():
+    part = pd.DataFrame({"label": [0, 1, 1, 0, 1], "score": [0.9, 0.8, 0.7, 0.6, 0.5]})
+    recall, precision = figures._precision(part)
+    assert recall[-1] == 0 and precision[-1] == precision[-2] == 0.5
+    # The area under its steps is scikit-learn's average precision.
+    assert float(np.sum(-np.diff(recall) * precision[:-1])) == pytest.approx(
+        average_precision_score(part["label"], part["score"])
+    )
+
+
+def test_the_roc_curve_has_the_frozen_threshold_on_it(predictions):
+    style.use()
+    thresholds = pd.DataFrame({"arm": ["cropped"], "threshold": [0.6]})
+    axis = figures.curves(predictions, TWO, ARMS, thresholds).axes[0]
+    part = predictions[(predictions["arm"] == "cropped") & (predictions["dataset"] == "hospital")]
+    called = part["score"] >= 0.6
+    (point,) = [line for line in axis.lines if line.get_marker() == "o" and len(line.get_xdata()) == 1]
+    assert point.get_ydata()[0] == pytest.approx(called[part["label"] == 1].mean())
+    assert point.get_xdata()[0] == pytest.approx(called[part["label"] == 0].mean())
+
+
+def test_a_subgroup_without_a_value_has_no_row_and_is_named_below(predictions):
+    style.use()
+    results = evaluation.metrics_table(predictions, n_resamples=20)
+    groups = subgroups.metrics_table(predictions, n_resamples=20)
+    groups.loc[groups["subgroup"] == "view PA", ["value", "ci_low", "ci_high"]] = np.nan
+    axes = figures.forest(results, groups, TWO, ARMS).axes
+    assert not any("view PA" in text.get_text() for text in axes[0].get_yticklabels())
+    assert "view PA (n = " in axes[-1].get_xlabel()
+
+
+def test_what_the_negatives_of_a_set_are_stands_in_its_legend(predictions):
+    style.use()
+    hospital = predictions[predictions["dataset"] == "hospital"]
+    assert legend(figures.score_distributions(hospital, TWO, ARMS)) == ["no lung opacity", "pneumonia"]
 
 
 def test_published_mark_is_drawn_on_the_matching_set_alone():
     style.use()
     predictions = made_predictions().replace({"arm": {"good": "cropped"}})
     table = evaluation.metrics_table(predictions, n_resamples=20)
-    marks = lambda figure: sum(len(axis.containers) > 1 + 1 for axis in panels(figure))  # noqa: E731
+    marks = lambda figure: sum(len(axis.containers) > 2 for axis in panels(figure))  # noqa: E731
     assert marks(figures.figure_2(table, SETS, TITLES)) == 0
     assert marks(figures.figure_2(table.assign(n=5840), SETS, TITLES)) == 2
 
@@ -99,6 +147,6 @@ def test_curves_and_distributions_draw_every_arm_and_set():
     predictions = made_predictions()
     figure = figures.curves(predictions, SETS, TITLES)
     assert len(panels(figure)) == 2 and all(len(axis.lines) == 3 for axis in panels(figure))
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["good (simulated)", "bad"]
+    assert legend(figure) == ["good (simulated)", "bad"]
     figure = figures.score_distributions(predictions, SETS, TITLES)
     assert len(panels(figure)) == 2

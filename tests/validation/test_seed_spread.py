@@ -67,7 +67,7 @@ def test_each_seed_has_scikit_learns_values_on_the_same_films_and_is_scored_once
         part = everything[everything["seed"] == row["seed"]]
         oracle = {"auroc": roc_auc_score, "aupr": average_precision_score}[row["metric"]]
         assert row["value"] == pytest.approx(oracle(part["label"].astype(int), part["score"]), abs=1e-12)
-    monkeypatch.setattr(scores.scoring, "predict", None)  # a second call must not score again
+    monkeypatch.setattr(scores.features, "predict", None)  # a second call must not score again
     pd.testing.assert_frame_equal(scored(run, 2)[3], others)
 
 

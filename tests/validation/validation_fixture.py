@@ -7,7 +7,7 @@ import pandas as pd
 
 from nbhelpers import runs
 
-SETS = {"kermany": SimpleNamespace(title="Chest X-Ray (Kermany)")}
+SETS = {"kermany": SimpleNamespace(title="Chest X-Ray (Kermany)", negatives="normal")}
 TITLES = {"good": "good (simulated)", "bad": "bad", "cropped": "cropped (simulated)"}
 
 

@@ -30,7 +30,7 @@ class SimulatorSource:
     """Draws a design with the simulator; its parameters are `workers` and, for `simulator`, `simulator_size` (pixels).
 
     `simulator` looks as a general image model draws (watermark, captions, frames), `simulator_roentgen` is clean, 512
-    pixels along a side.
+    pixels along a side. With `simulator_twins` the two of a pair have one exposure, and differ in the opacity alone.
     """
 
     simulated = True
@@ -41,7 +41,7 @@ class SimulatorSource:
         self.name = name
         self.physics = _PHYSICS[name]
         self.size = _ROENTGEN_SIZE if self.physics == "roentgen" else int(parameters.get("simulator_size", 256))
-        self.workers = int(parameters.get("workers", 0))
+        self.workers, self.twins = int(parameters.get("workers", 0)), bool(parameters.get("simulator_twins", False))
         self.model = f"procedural simulator (imitates {_LOOKS[self.physics]})"
 
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
@@ -52,6 +52,7 @@ class SimulatorSource:
         """
         folder = Path(folder)
         known = self._known(folder)
+        design = design.assign(seed=design["pair_seed"]) if self.twins else design
         rows = [dict(row, _key=self._key(row)) for row in design_rows(design)]
         missing = [row for row in rows if known.get(str(row["image_id"]), {}).get("key") != row["_key"]]
         write = partial(_write_film, folder=str(folder), physics=self.physics, size=self.size)

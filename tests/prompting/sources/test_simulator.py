@@ -1,7 +1,9 @@
 """The simulator as a source: films and their truth, drawn once."""
 
+import cv2
 import numpy as np
 
+from nbhelpers.images.files import read_image
 from nbhelpers.prompting import prompts
 from nbhelpers.prompting.sources.simulator import SimulatorSource
 from nbhelpers.simulator.film import draw_film
@@ -45,3 +47,12 @@ def test_the_roentgen_source_is_512_and_clean(tmp_path):
     table = source.draw(design_of(1), tmp_path)
     assert source.simulated and read_truth(tmp_path / table["truth_path"].iloc[0])[0].shape == (512, 512)
     assert table["watermark_left"].isna().all()
+
+
+def test_twins_differ_in_the_opacity_and_nowhere_else(tmp_path):
+    table = SimulatorSource("simulator_roentgen", {"simulator_twins": True, "workers": 1}).draw(design_of(1), tmp_path)
+    normal, pneumonia = (np.array(read_image(tmp_path / path), int) for path in table["path"])
+    lungs, lesion, _ = read_truth(tmp_path / table["truth_path"].iloc[1])
+    differs = np.abs(pneumonia - normal) > 0
+    assert differs[lesion].mean() > 0.7
+    assert differs[~(cv2.dilate(lungs.astype(np.uint8), np.ones((61, 61))) > 0)].mean() < 0.05

@@ -1,0 +1,196 @@
+"""The third part of an arm, beside its source and its crop: how a network comes of the images."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+
+from nbhelpers.errors import UserError
+from nbhelpers.networks import features, models, probes, weights
+from nbhelpers.networks.models import ModelDescription
+from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.networks.probes import Probe
+from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.runs.tables import write_table
+from nbhelpers.training import resume, schedule, splits, train
+from nbhelpers.training.train import Trained, balanced_log_loss
+
+FINETUNE, PROBE, PAIRS = "finetune", "probe", "pairs"
+METHODS = {
+    FINETUNE: "every weight of the network is trained, from its start",
+    PROBE: "the network stays as it was; ridge regression on what its blocks give",
+    PAIRS: "the network stays as it was; the weights are what differs within pairs, over its covariance",
+}
+
+
+@dataclass(frozen=True)
+class ProbeSettings:
+    """What a probe looks at: names of blocks, sizes in pixels, and what is taken of each channel."""
+
+    blocks: list[str]
+    sizes: list[int]
+    pooling: list[str]
+
+
+def method_of(arm: Mapping[str, str]) -> str:
+    """The method of an arm: `finetune` where it names none."""
+    return arm.get("method", FINETUNE)
+
+
+def input_size(arm: Mapping[str, str], image_size: int, probe: ProbeSettings) -> int:
+    """Pixels along a side of the images that an arm's network takes."""
+    return image_size if method_of(arm) == FINETUNE else max(probe.sizes)
+
+
+def learn(
+    folder: Path | str,
+    split: pd.DataFrame,
+    images: NDArray[np.uint8],
+    *,
+    arm: Mapping[str, str],
+    backbone: str,
+    init: str,
+    transform: Transform,
+    settings: schedule.Settings,
+    probe: ProbeSettings,
+    seed: int = 0,
+    device: Device | str = "auto",
+    simulated: bool = False,
+    resample: bool = False,
+) -> Trained:
+    """A classifier of an arm's images by the arm's method, written as `train.train_arm` writes it.
+
+    Parameters are those of `train.train_arm`, its `settings` for `finetune`; `probe` is for `probe` and `pairs`. With
+    `resample`, for a further seed, a probe draws as many groups with replacement: there is no chance in it but the
+    images. An arm that names `images` sees no more than so many, and every seed draws others, by any method. Images
+    that come in no pairs are a `UserError` for `pairs`; others are those of `train.train_arm` and `Probe`.
+    """
+    split, method = split.reset_index(drop=True), method_of(arm)
+    wanted = int(arm.get("images", 0))
+    rows = _training_rows(split, wanted, seed, resample and method != FINETUNE)
+    validating = np.flatnonzero(split["split"] == splits.VALIDATION)
+    if wanted:
+        kept = np.unique(np.concatenate([rows, validating]))
+        rows, validating = np.searchsorted(kept, rows), np.searchsorted(kept, validating)
+        split, images = split.iloc[kept].reset_index(drop=True), images[kept]
+    common: dict[str, Any] = {
+        "arm": {"name": "training", **arm, "method": method},
+        **{"backbone": backbone, "init": init, "transform": transform, "seed": seed, "simulated": simulated},
+    }
+    if method == FINETUNE:
+        return train.train_arm(folder, split, images, **common, settings=settings, device=device)
+    train.check_replaceable(Path(folder), seed)
+    counts = splits.check_split(split)
+    chosen = pick_device(device) if isinstance(device, str) else device
+    made: dict[str, list[Any]] = {"names": probe.blocks, "pooling": probe.pooling, "sizes": probe.sizes}
+    model = models.build_probe(backbone, init, transform.channels, made, transform.size, seed).eval()
+    pooled = features.embed(model, images, transform, chosen, desc=f"{common['arm']['name']}: features")
+    history = fit(model, pooled, split, rows, method)
+    scores = features.predict(model, images[validating], transform, chosen)
+    validation = split.iloc[validating][["image_id", "pair_id", "label"]].assign(score=scores).reset_index(drop=True)
+    kept_as = {} if method == PAIRS else {"strength": float(history.loc[history["best"], "strength"].iloc[0])}
+    data = {"images": counts.set_index("split")["images"].to_dict(), "data_sha256": resume.data_hash(split, images)}
+    description = ModelDescription(
+        **common,
+        init_origin=weights.find(backbone, init)[0],
+        training=kept_as | data,
+        val_auroc=float(roc_auc_score(validation["label"], scores)),
+        probe=made,
+    )
+    write_table(split, Path(folder) / "split.csv")
+    return train.write(Path(folder), model, description, history, validation)
+
+
+def _training_rows(split: pd.DataFrame, wanted: int, seed: int, resample: bool) -> NDArray[np.int64]:
+    """Rows that train: all; with `wanted` about so many, in whole groups; with `resample` groups with replacement."""
+    rows = np.flatnonzero(split["split"] == splits.TRAIN)
+    groups = pd.Series(rows).groupby(split["group"].to_numpy()[rows])
+    members, rng = [group.to_numpy() for _, group in groups], np.random.default_rng([seed, 31])
+    if 0 < wanted < len(rows):
+        order = rng.permutation(len(members))
+        total = np.cumsum([len(members[one]) for one in order])
+        drawn = order[total <= max(wanted, total[0])]
+    elif resample:
+        drawn = rng.integers(len(members), size=len(members))
+    else:
+        return rows
+    return np.concatenate([members[one] for one in drawn])
+
+
+def fit(
+    model: Probe, pooled: NDArray[np.floating], split: pd.DataFrame, rows: NDArray[np.int64], method: str
+) -> pd.DataFrame:
+    """Find a probe's weights on the rows that train, and give them to it.
+
+    `probe`: ridge regression, at the strength that is best on the validation part. `pairs`: the mean difference within
+    pairs over its covariance; nothing is chosen.
+
+    The history has a row for each strength, `epoch` numbering them, `best` marking the one that the probe holds; for
+    `pairs` one row and no `strength`.
+    """
+    labels, validating = split["label"].to_numpy(np.int64), np.flatnonzero(split["split"] == splits.VALIDATION)
+    rows = _paired(split, rows).ravel() if method == PAIRS else rows
+    centre, scale = probes.standardisation(pooled[rows])
+    standard = (pooled - centre) / scale
+    if method == PAIRS:
+        candidates = probes.pair_weights(standard[rows[::2]], standard[rows[1::2]])[None]
+        history = pd.DataFrame({"epoch": [1]})
+    else:
+        candidates = probes.ridge_weights(standard[rows], labels[rows])
+        history = pd.DataFrame({"epoch": range(1, len(candidates) + 1), "strength": probes.STRENGTHS})
+    values = standard @ candidates.T
+    lines = [_logistic(one[rows], labels[rows]) for one in values.T]
+    for part, here in (("train", rows), ("val", validating)):
+        logits = [one[here] * slope + bias for one, (slope, bias) in zip(values.T, lines, strict=True)]
+        history[f"{part}_loss"] = [balanced_log_loss(labels[here], np.exp(-np.logaddexp(0, -one))) for one in logits]
+        history[f"{part}_auroc"] = [float(roc_auc_score(labels[here], one)) for one in logits]
+    kept = int(np.argmax(history["val_auroc"]))  # the strongest of equals
+    slope, bias = lines[kept]
+    model.set_weights(centre, scale, candidates[kept] * slope, bias)
+    return history.assign(best=history.index == kept)
+
+
+def _paired(split: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Of the rows those of whole pairs, `(n, 2)`: the normal and the pneumonia image of one group and source."""
+    drawn = split.iloc[rows].assign(row=rows, copy=lambda table: table.groupby("image_id").cumcount())
+    found = drawn.pivot_table("row", ["group", "source", "copy"], "label", aggfunc="first").dropna()
+    if found.shape[1] < 2 or len(found) < 2:
+        raise UserError("this source has no pairs", "method: pairs", "use method: probe, which needs none")
+    return found.to_numpy(np.int64)
+
+
+def _logistic(values: NDArray[np.floating], labels: NDArray[np.integer]) -> tuple[float, float]:
+    """Slope and intercept that make of a value the log-odds of pneumonia, both classes weighing alike."""
+    spread = float(values.std()) or 1.0
+    fitted = LogisticRegression(C=1e3, class_weight="balanced").fit(values[:, None] / spread, labels)
+    return float(fitted.coef_[0, 0]) / spread, float(fitted.intercept_[0])
+
+
+def summary(description: ModelDescription) -> pd.DataFrame:
+    """What was trained, how, on what and how far, as a table of one column."""
+    training, method = description.training, method_of(description.arm)
+    facts = {
+        "arm": f"{description.arm.get('source', '')}, crop {description.arm.get('crop', '')}",
+        "method": f"{method}: {METHODS[method]}",
+        "training images are": "simulated" if description.simulated else "not simulated",
+        "network": f"{description.backbone}, {description.transform.size} pixels",
+        "first weights": description.init_origin,
+        "training images": training["images"][splits.TRAIN],
+        "validation images": training["images"][splits.VALIDATION],
+        "AUROC on validation images of the same source": f"{description.val_auroc:.3f}",
+    }
+    if "best_epoch" in training:
+        facts["epoch kept"] = f"{training['best_epoch']} of at most {training['epochs']}"
+    if description.probe:
+        facts["looks at"] = "; ".join(f"{key}: {', '.join(map(str, one))}" for key, one in description.probe.items())
+    if "strength" in training:
+        facts["strength kept"] = f"{training['strength']:g}"
+    return pd.DataFrame({"value": facts})

@@ -1,0 +1,150 @@
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+from training.training_fixture import BACKBONE, SIZE, disc_arm
+
+from nbhelpers import runs
+from nbhelpers.errors import UserError
+from nbhelpers.networks import features, models, scoring, trained
+from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.runs.tables import read_table
+from nbhelpers.training import methods, schedule, splits
+
+PROBE = methods.ProbeSettings(["layer1", "layer2"], [SIZE], ["mean", "spread"])
+
+
+@pytest.fixture(scope="module")
+def arm():
+    table, images = disc_arm(40)
+    return splits.split_groups(table, 0.25, 0), images
+
+
+def learn(folder, split, images, method, **changes):
+    given = {
+        "arm": {"name": "discs", "source": "folder", "crop": "none", "method": method},
+        "backbone": BACKBONE,
+        "init": "random",
+        "transform": Transform(SIZE),
+        "settings": schedule.Settings(epochs=1, batch_size=8),
+        "probe": PROBE,
+        "device": "cpu",
+    }
+    return methods.learn(folder, split, images, **(given | changes))
+
+
+@pytest.mark.parametrize("method", ["probe", "pairs"])
+def test_a_probe_tells_discs_from_noise_and_is_saved_as_any_arm(tmp_path, arm, method):
+    split, images = arm
+    made = learn(tmp_path, split, images, method)
+    model, description = models.load_checkpoint(tmp_path)
+    unseen = (split["split"] == "validation").to_numpy()
+    scores = scoring.predict(model, images[unseen], description.transform, "cpu")
+    np.testing.assert_allclose(scores, made.validation["score"], atol=1e-6)
+    assert roc_auc_score(split["label"][unseen], scores) > 0.9
+    assert description.arm["method"] == method
+    assert {path.name for path in tmp_path.iterdir()} - {".features"} == {
+        "checkpoint.safetensors", "model.json", "history.csv", "split.csv", "validation.csv",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("method", ["finetune", "probe", "pairs"])
+def test_an_arm_named_as_a_checkpoint_scores_there_as_here(tmp_path, arm, method):
+    split, images = arm
+    made = learn(tmp_path / "elsewhere", split, images, method)
+    unseen = images[(split["split"] == "validation").to_numpy()]
+    folder = tmp_path / "run" / "04_external_validation"
+    folder.mkdir(parents=True)
+    parameters = {"device": "cpu", "checkpoints": {"mine": str(tmp_path / "elsewhere")}}
+    stage = runs.Stage("04_external_validation", folder, folder.parent, parameters, "cpu")
+    network = trained.load_arms([], stage)["mine"]
+    found = features.predict(network.model, unseen, network.description.transform, "cpu")
+    np.testing.assert_allclose(found, made.validation["score"], atol=1e-6)
+
+
+@pytest.mark.parametrize("method", ["probe", "pairs"])
+def test_the_network_under_a_probe_stays_as_it_was(tmp_path, arm, method):
+    made = learn(tmp_path, *arm, method)
+    start = models.rebuild(made.description).backbone.state_dict()
+    for name, value in made.model.backbone.state_dict().items():
+        np.testing.assert_array_equal(value, start[name], err_msg=name)
+
+
+def test_validation_images_do_not_move_the_weights_of_pairs(tmp_path, arm):
+    split, images = arm
+    changed = images.copy()
+    unseen = (split["split"] == "validation").to_numpy()
+    changed[unseen] = changed[unseen][::-1]
+    first, other = (learn(tmp_path / name, split, these, "pairs") for name, these in (("a", images), ("b", changed)))
+    assert first.description.weights_sha256 == other.description.weights_sha256
+
+
+def test_the_ridge_that_is_best_on_validation_images_is_kept_and_the_strongest_of_equals(tmp_path, arm):
+    history = learn(tmp_path, *arm, "probe").history
+    kept = history[history["best"]].iloc[0]
+    assert len(history[history["best"]]) == 1
+    assert kept["val_auroc"] == history["val_auroc"].max()
+    assert (history.loc[history["strength"] > kept["strength"], "val_auroc"] < kept["val_auroc"]).all()
+
+
+def test_a_further_seed_draws_its_pairs_anew_and_the_same_seed_the_same(tmp_path, arm):
+    hashes = [
+        learn(tmp_path / str(number), *arm, "pairs", seed=seed, resample=resample).model.head.weight.tolist()
+        for number, (seed, resample) in enumerate([(0, False), (0, False), (1, True), (1, True), (2, True)])
+    ]
+    assert hashes[0] == hashes[1]
+    assert hashes[2] == hashes[3]
+    assert hashes[0] != hashes[2] != hashes[4]
+
+
+def test_a_source_without_pairs_is_told_so(tmp_path, arm):
+    split, images = arm
+    alone = split.assign(group=[f"image {name}" for name in split["image_id"]], pair_id=None)
+    with pytest.raises(UserError, match=r"no pairs.*use method: probe"):
+        learn(tmp_path, alone, images, "pairs")
+
+
+def test_an_arm_without_a_method_is_fine_tuned(tmp_path, arm):
+    split, images = arm
+    made = learn(tmp_path, split, images, "finetune", arm={"name": "discs", "source": "folder", "crop": "none"})
+    assert made.description.arm["method"] == "finetune"
+    assert made.description.training["epochs"] == 1
+
+
+def test_an_arm_of_few_images_sees_as_many_in_whole_pairs_and_each_seed_others(tmp_path, arm):
+    seen = []
+    for seed in (0, 1):
+        few = {"name": "discs", "source": "folder", "crop": "none", "method": "pairs", "images": "20"}
+        made = learn(tmp_path / str(seed), *arm, "pairs", arm=few, seed=seed, resample=seed > 0)
+        split = read_table(tmp_path / str(seed) / "split.csv")
+        training = split[split["split"] == "train"]
+        assert made.description.training["images"]["train"] == len(training) == 20
+        assert (training.groupby("group").size() == 2).all()
+        assert len(split) - len(training) == made.description.training["images"]["validation"] == 20
+        seen.append(set(training["group"]))
+    assert seen[0] != seen[1]
+
+
+def test_an_arm_of_more_images_than_there_are_sees_all_and_its_further_seeds_draw_from_them(tmp_path, arm):
+    many = {"name": "discs", "source": "folder", "crop": "none", "method": "probe", "images": "5000"}
+    made = [learn(tmp_path / str(seed), *arm, "probe", arm=many, seed=seed, resample=seed > 0) for seed in (0, 1)]
+    everything = (arm[0]["split"] == "train").sum()
+    assert made[0].description.training["images"]["train"] == everything
+    assert 0.4 * everything < made[1].description.training["images"]["train"] < 0.9 * everything
+
+
+def test_sources_that_drew_one_design_are_paired_each_within_itself(tmp_path, arm):
+    table, images = disc_arm(20)
+    both = pd.concat(
+        [table.assign(source=name, image_id=name + "/" + table["image_id"]) for name in ("one", "two")],
+        ignore_index=True,
+    )
+    split = splits.split_groups(both, 0.25, 0)
+    assert (split.groupby("group").size() == 4).all()
+    # The second source's films are twice as bright: a difference across sources would drown the discs.
+    mixed = np.concatenate([images // 2, 255 - (255 - images) // 2])
+    made = learn(tmp_path, split, mixed, "pairs")
+    alone = learn(tmp_path / "alone", splits.split_groups(table, 0.25, 0), images // 2, "pairs")
+    assert made.description.val_auroc > alone.description.val_auroc - 0.1
+    paired = split.iloc[splits.pairs(split).ravel()]
+    assert (paired["source"].to_numpy()[::2] == paired["source"].to_numpy()[1::2]).all()

@@ -1,0 +1,63 @@
+from types import SimpleNamespace
+
+import pandas as pd
+
+from nbhelpers.networks.models import ModelDescription
+from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.networks.trained import Network
+from nbhelpers.validation import dose
+
+
+def network(name, images, source="simulator", method="pairs"):
+    arm = {"name": name, "source": source, "crop": "none", "method": method}
+    made = ModelDescription("test_resnet", "random", Transform(48), arm=arm, simulated=True)
+    made.training["images"] = {"train": images, "validation": 10}
+    return Network(name, None, made)
+
+
+NETWORKS = {
+    "few": network("few", 10),
+    "many": network("many", 1000),
+    "mixed": network("mixed", 1000, "simulator+simulator_roentgen"),
+}
+SETS = {"films": SimpleNamespace(title="Films")}
+
+
+def by_seed():
+    values = {("few", 0): 0.6, ("few", 1): 0.8, ("many", 0): 0.9, ("mixed", 0): 0.95}
+    rows = [(arm, "films", seed, "auroc", value) for (arm, seed), value in values.items()]
+    rows += [("few", "films", 0, "aupr", 0.1)]
+    return pd.DataFrame(rows, columns=["arm", "dataset", "seed", "metric", "value"])
+
+
+def test_arms_of_one_source_and_method_are_one_line_and_a_mix_is_its_own():
+    table = dose.dose_table(by_seed(), NETWORKS)
+    lines = table.groupby("line")["arm"].unique().map(sorted).to_dict()
+    assert sorted(lines.values()) == [["few", "many"], ["mixed"]]
+    assert all("simulated" in line or "simulator" in line for line in lines)
+    assert table.set_index(["arm", "seed"])["images"].to_dict() == {
+        ("few", 0): 10,
+        ("few", 1): 10,
+        ("many", 0): 1000,
+        ("mixed", 0): 1000,
+    }
+    assert len(table) == 4
+
+
+def test_the_curve_goes_through_the_mean_of_the_seeds_and_shows_each():
+    figure = dose.draw_curve(dose.dose_table(by_seed(), NETWORKS), SETS)
+    axis = figure.axes[0]
+    assert axis.get_xscale() == "log"
+    assert [round(value, 6) for value in axis.lines[0].get_ydata()] == [0.7, 0.9]
+    assert sum(len(dots.get_offsets()) for dots in axis.collections) == 4
+
+
+def test_arms_of_equal_size_have_no_curve(capsys):
+    saved = []
+    stage = SimpleNamespace(save_figure=lambda figure, name: saved.append(name))
+    table = dose.dose_table(by_seed(), NETWORKS)
+    dose.save_curve(table[table["images"] == 1000], SETS, stage)
+    assert not saved
+    assert "no dose curve" in capsys.readouterr().out
+    dose.save_curve(table, SETS, stage)
+    assert saved == ["dose"]
