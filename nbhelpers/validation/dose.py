@@ -24,7 +24,7 @@ def dose_table(by_seed: pd.DataFrame, networks: Mapping[str, Network]) -> pd.Dat
         made = networks[row["arm"]].description
         source, crop, method = (str(made.arm.get(key, "")) for key in ("source", "crop", "method"))
         images = int(made.training.get("images", {}).get("train", 0))
-        line = f"{method}, {style.source_title(source)}" + (f", crop {crop}" if crop != "none" else "")
+        line = f"{method}, {style.named(source)}" + (f", crop {crop}" if crop != "none" else "")
         line = style.marked(line, made.simulated)
         rows.append((line, row["arm"], source, crop, method, images, row["dataset"], row["seed"], row["value"]))
     return pd.DataFrame(rows, columns=["line", "arm", "source", "crop", "method", "images", "dataset", "seed", "auroc"])

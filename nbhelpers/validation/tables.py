@@ -10,7 +10,7 @@ import pandas as pd
 
 from nbhelpers.films.film_set import FilmSet
 from nbhelpers.metrics.decisions import RATES
-from nbhelpers.metrics.wording import difference, in_words, interval, p_floor, p_text, verdict
+from nbhelpers.metrics.wording import difference, in_words, interval, method, p_floor, p_text, verdict
 
 _INTERVAL = ("value", "ci_low", "ci_high")
 _DIFFERENCE = ("difference", "ci_low", "ci_high")
@@ -62,7 +62,7 @@ def arm_pairs(differences: pd.DataFrame, titles: Mapping[str, str], n_resamples:
             "difference (95 %)": in_words(difference, differences, _DIFFERENCE),
             "p": [p_text(*found) for found in zip(differences["p_value"], floor, strict=True)],
             "p (Holm)": [p_text(*found) for found in zip(differences["p_holm"], floor, strict=True)],
-            "method": differences["method"].str.replace("_", " "),
+            "method": differences["method"].map(method),
         }
     )
 

@@ -82,7 +82,7 @@ def test_pixel_spacing_enters_the_fit_alone_and_gaps_take_the_median(tmp_path):
     found = baselines.of_set(film_set, films, images, none)
     assert "pixel_spacing" not in found.scores
     title = found.facts.set_index("baseline").loc["metadata_trained", "title"]
-    assert title == "view, sex, pixel_spacing (trained here)"
+    assert title == "view, sex, pixel spacing (trained here)"
 
 
 def test_direction_is_that_of_the_arms_synthetic_images(tmp_path):

@@ -20,7 +20,7 @@ def test_a_bootstrap_that_never_crosses_zero_is_at_its_floor_and_delong_is_not()
     predictions = pd.concat([films.assign(arm=name, score=score) for name, score in scores.items()])
     shown = tables.arm_pairs(arm_differences.compare_arms(predictions, 2000), ARMS, 2000)
     told = dict(zip(shown["method"] + " " + shown["metric"], shown["p"], strict=True))
-    assert told["paired bootstrap image AUROC"] == "<= 0.001" and told["paired delong AUROC"] == "< 0.001"
+    assert told["paired bootstrap over films AUROC"] == "<= 0.001" and told["paired DeLong AUROC"] == "< 0.001"
     assert set(shown["arms"]) == {"one (simulated) minus two"}
 
 
