@@ -39,7 +39,7 @@ rule images:
 
 rule scores:
     input:
-        "04_external_validation/predictions.csv",
+        plan.scores(),
 
 
 rule prompting:
@@ -142,6 +142,24 @@ rule interpretability:
         accelerator=1,
     shell:
         plan.command("05_interpretability")
+
+
+rule segmentation:
+    input:
+        plan.code("07_segmentation"),
+    output:
+        "07_segmentation/scores.csv",
+        "07_segmentation/comparison.csv",
+        "07_segmentation/run.json",
+    log:
+        plan.notebooks("07_segmentation"),
+    params:
+        plan.trigger("07_segmentation"),
+    threads: CORES
+    resources:
+        accelerator=1,
+    shell:
+        plan.command("07_segmentation")
 
 
 rule report:

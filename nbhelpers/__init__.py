@@ -5,7 +5,7 @@ each other:
 
     __main__                                          the one command
     reporting | pipeline                              what goes out; what runs when
-    validation | interpretability                     notebooks 04 and 05
+    validation | interpretability | segmentation      notebooks 04, 05 and 07
     films                                             films to validate on
     prompting | cropping | training                   notebooks 01, 02 and 03
     simulator | image_models | networks               what draws, and what looks

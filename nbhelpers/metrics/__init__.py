@@ -5,7 +5,7 @@ What the library promises stands here: it is handed on from the modules.
 - `discrimination`: AUROC, AUPR, and their intervals and differences.
 - `bootstrap`: resamples of films or patients; `delong`: DeLong's variance, and Holm's correction.
 - `decisions`: thresholds, rates, decision curves; `calibration`: slope, intercept, Brier, reliability.
-- `overlap`: maps and masks against masks.
+- `overlap`: maps and masks against masks; `surface`: distances between their outlines (HD95, NSD).
 - `intervals`: values with their intervals; `wording`: these, verdicts and p values in words.
 """
 

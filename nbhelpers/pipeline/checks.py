@@ -93,6 +93,7 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
     from nbhelpers.films import registry
     from nbhelpers.prompting import drawing
     from nbhelpers.runs.devices import pick_device
+    from nbhelpers.segmentation import drawing as masks
 
     where = str(parameter_file)
     values, faults = parameters.read(parameter_file)
@@ -100,13 +101,15 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
     folder = outputs_root().absolute() / values["run"]
     sources = dict.fromkeys(one for arm in values["arms"].values() for one in parameters.sources_of(arm))
     own = values.get("checkpoints") or {}
+    films = values["datasets"] if "04_external_validation" in parameters.stages(values) else []
     faults += wrong_names + _faults_of(
         (
             (methods.check_margins, values["crop_margins"]),
             *((checkpoints.folders, [], {name: given}, folder) for name, given in own.items()),
             *((drawing.make_source, name, values) for name in sources if name in drawing.SOURCES),
-            *((check_films, name, values, folder) for name in values["datasets"] if name in registry.LOADERS),
+            *((check_films, name, values, folder) for name in films if name in registry.LOADERS),
             *((check_network, values, prefix) for prefix in ("", "diversity_") if values["arms"] and not wrong_names),
+            *masks.wanted(values, folder),
             *((pick_device, name) for name in [values["device"]] if here and parameters.DEVICE.fullmatch(name)),
         )
     )

@@ -20,7 +20,7 @@ from nbhelpers.runs.stage import notebook_name, outputs_root, user_path
 
 # How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
 NOT_IN_RESULTS = {
-    *("run", "device", "workers", "threads", "roentgen_batch"),
+    *("run", "device", "workers", "threads", "roentgen_batch", "send_patient_films_to"),
     *("gemini_mode", "gemini_price_usd", "gemini_concurrency", "gemini_requests_per_minute", "gemini_deadline_s"),
     *("gemini_patience_s", "gemini_poll_s", "gemini_batch_images", "gemini_batch_hours"),
 }
@@ -81,9 +81,14 @@ class Plan:
 
     def records(self) -> list[str]:
         """`run.json` of the stages that this experiment needs: without an arm, nothing is drawn and nothing trained."""
-        drawn = ["01_prompting/run.json", "02_cropping/run.json"] if self.values["arms"] else []
-        evaluated = ["04_external_validation/run.json", "05_interpretability/run.json"]
-        return [*drawn, *self.each_arm("03_training/{arm}/run.json"), *evaluated]
+        wanted = parameters.stages(self.values)
+        each = {"03_training": self.each_arm("03_training/{arm}/run.json")}
+        return [path for stage in wanted for path in each.get(stage, [f"{stage}/run.json"])]
+
+    def scores(self) -> list[str]:
+        """The scores of the networks, where there are any."""
+        wanted = "04_external_validation" in parameters.stages(self.values)
+        return ["04_external_validation/predictions.csv"] if wanted else []
 
     @property
     def _checkpoints(self) -> dict[str, str]:
@@ -120,7 +125,7 @@ class Plan:
         return {path for path in map(user_path, named) if path.is_file()}
 
     def _matters(self, name: str) -> bool:
-        used = set(self.sources) | set(self.values["datasets"])
+        used = set(self.sources) | set(self.values["datasets"]) | {str(self.values["omnimodel"]).partition("_")[0]}
         return name not in NOT_IN_RESULTS and all(
             used & owners for beginning, owners in ONLY_FOR.items() if name.startswith(beginning)
         )

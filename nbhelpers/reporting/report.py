@@ -55,6 +55,8 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "caveats": limitations.of_run(facts),
         "flows": _flows(facts),
         "clusters": _clusters(facts),
+        "segmentation": _segmentation(facts),
+        "networks_asked_for": bool(facts.scored_arms),
         "figures": _figures(facts),
         "missing_figures": [] if running else [n for n in CAPTIONS if not _there(facts, f"figures/{n}.png")],
         "stages": stages,
@@ -70,9 +72,11 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
 
 def _heading(facts: RunFacts) -> str:
     """The run and what it puts together, e.g. `Run demo: simulated images, simulated films`."""
-    images = " and ".join(dict.fromkeys(row["origin"] for row in _sources(facts))) or "own checkpoints"
+    images = " and ".join(dict.fromkeys(row["origin"] for row in _sources(facts))) or (
+        "own checkpoints" if facts.scored_arms else "masks"
+    )
     films = " and ".join(dict.fromkeys(row["origin"].removesuffix(" films") for row in _datasets(facts)))
-    trained = images if images.endswith(("images", "checkpoints")) else f"{images} images"
+    trained = images if images.endswith(("images", "checkpoints", "masks")) else f"{images} images"
     return f"Run {facts.name}: {trained}" + (f", {films} films" if films else "")
 
 
@@ -237,6 +241,26 @@ def _clusters(facts: RunFacts) -> list[dict[Hashable, Any]]:
     ]
 
 
+def _segmentation(facts: RunFacts) -> list[dict[Hashable, Any]]:
+    """All cases, and those that the specialist finds hardest and easiest, of each set of notebook 07."""
+    table, sets = facts.segmentation.get("comparison"), facts.segmentation.get("datasets")
+    if table is None or sets is None:
+        return []
+    known = sets.set_index("dataset")
+    stand_in = bool(facts.segmentation["models"]["stand_in"].any())
+    rows = table[table["selection"].isin(["all", "specialist"])].to_dict("records")
+    return [
+        row
+        | {
+            "title": _plain(known.loc[row["dataset"], "title"]),
+            "simulated": bool(known["simulated"][row["dataset"]]),
+            "omnimodel": "stand-in (no omnimodel)" if stand_in else "omnimodel",
+            "p": wording.p_text(row["swap_p"]),
+        }
+        for row in rows
+    ]
+
+
 def _marked(facts: RunFacts, name: str) -> str:
     return marked(named(name) if name in facts.scored_arms else name.replace("_", " "), facts.is_simulated(name))
 
@@ -272,17 +296,20 @@ def _figures(facts: RunFacts) -> list[dict[str, str]]:
         {
             "name": name,
             "alt": _alt(facts, name, caption),
-            "title": name.replace("figure_", "Figure ") if name in CAPTIONS else "",
+            "title": name.replace("figure_", "Figure ") if name.startswith("figure_") else "",
             "caption": caption,
             "badge": _badge(facts, name),
         }
         for name, caption in _captions(facts).items()
-        if _there(facts, f"figures/{name}.png")
+        if _there(facts, f"figures/{name}.png") and (name != "figure_6" or facts.segmentation)
     ]
 
 
 def _badge(facts: RunFacts, figure: str) -> str:
     """What a figure's mark says of simulation; empty where nothing in it is simulated."""
+    if figure == "figure_6":
+        simulated = facts.segmentation["datasets"]["simulated"]
+        return "simulated" if simulated.all() else "in part simulated" if simulated.any() else ""
     training = figure.startswith("training_")
     arms = [figure.removeprefix("training_")] if training else list(facts.scored_arms)
     drawn = [facts.is_simulated(arm) for arm in arms]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,8 @@ class RunFacts:
         The tables of `04_external_validation` by name: `datasets`, `exclusions`, `predictions`, `metrics`, ...
     interpretability : dict
         The tables of `05_interpretability` by name: `clusters`, ...
+    segmentation : dict
+        Of the tables of `07_segmentation`: `comparison`, `datasets`, `models`.
     """
 
     folder: Path
@@ -52,6 +54,7 @@ class RunFacts:
     splits: dict[str, pd.DataFrame]
     validation: dict[str, pd.DataFrame]
     interpretability: dict[str, pd.DataFrame]
+    segmentation: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
     def scored_arms(self) -> dict[str, dict[str, str]]:
@@ -203,6 +206,11 @@ def read(run_folder: Path | str) -> RunFacts:
         splits=_of(arms, _by_folder(folder / "03_training", "split.csv")),
         validation=_tables(folder / "04_external_validation"),
         interpretability=_tables(folder / "05_interpretability"),
+        segmentation={
+            name: read_table(folder / "07_segmentation" / f"{name}.csv")
+            for name in ("comparison", "datasets", "models")
+            if (folder / "07_segmentation" / f"{name}.csv").is_file()
+        },
     )
 
 

@@ -22,7 +22,12 @@ from nbhelpers.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
-STAGES = ("01_prompting", "02_cropping", "03_training", "04_external_validation", "05_interpretability")
+STAGES = (
+    *("01_prompting", "02_cropping", "03_training", "04_external_validation", "05_interpretability"),
+    "07_segmentation",
+)
+# Stages that run only where a file names this parameter, whatever the notebook's own default.
+ASKED_BY = {"07_segmentation": "segmentation_data"}
 
 # What a parameters cell may import, to say what its annotations mean.
 TYPES_FROM = ("typing", "annotated_types", "pydantic")
@@ -221,6 +226,7 @@ def read(path: Path | str, notebooks: Path = NOTEBOOKS) -> tuple[dict[str, Any],
     """
     given, declarations, where = read_yaml(path), all_declared(notebooks), str(path)
     values = {name: entries[0].default for name, entries in declarations.items()}
+    values |= {name: type(values[name])() for name in ASKED_BY.values() if name in values}
     faults = []
     for name, value in given.items():
         if name not in declarations:
@@ -247,6 +253,14 @@ def load(path: Path | str, notebooks: Path = NOTEBOOKS) -> dict[str, Any]:
     return values
 
 
+def stages(values: Mapping[str, Any]) -> list[str]:
+    """The stages that an experiment needs: 01 to 03 for its arms, 04 and 05 for networks, others where it asks."""
+    arms, networks = bool(values["arms"]), bool(values["arms"] or values.get("checkpoints"))
+    wanted = dict.fromkeys(STAGES[:3], arms) | dict.fromkeys(STAGES[3:5], networks)
+    wanted |= {stage: bool(values.get(name)) for stage, name in ASKED_BY.items()}
+    return [stage for stage in STAGES if wanted[stage]]
+
+
 def sources_of(arm: Mapping[str, str]) -> list[str]:
     """The sources of an arm: one, or several joined by `+`."""
     return arm.get("source", "").split("+")
@@ -261,7 +275,7 @@ def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
         for name in dict.fromkeys((values["run"], *arms, *checkpoints, *datasets))
         if not safe.fullmatch(str(name))
     ]
-    if not arms and not checkpoints:
+    if not stages(values):
         example = "give at least one, e.g. cropped: {source: simulator, crop: content}"
         faults.append(UserError("no arm is named", where, example))
     for name in arms.keys() & checkpoints.keys():

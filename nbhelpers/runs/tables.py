@@ -16,7 +16,7 @@ LABELS = ("normal", "pneumonia")
 _LABEL_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "normal": 0, "pneumonia": 1}
 
 # Columns of true and false, in whatever table.
-FLAGS = ("simulated", "primary", "uses_labels", "comes_out")
+FLAGS = ("simulated", "primary", "uses_labels", "comes_out", "stand_in")
 
 _text = pa.Column(str, coerce=True)
 _optional_text = pa.Column(str, coerce=True, nullable=True)
@@ -90,6 +90,31 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
     ),
     # 05_interpretability/clusters.csv: one row is one K-means clustering.
     "clusters": pa.DataFrameSchema({"arm": _text, "dataset": _text, "accuracy": _unit, "ari": _number}),
+    # 07_segmentation/scores.csv: one row is one case under one model at one threshold.
+    "segmentation_scores": pa.DataFrameSchema(
+        {
+            **dict.fromkeys(("dataset", "case", "group", "model"), _text),
+            "role": pa.Column(str, pa.Check.isin(("specialist", "omnimodel", "third", "floor"))),
+            "threshold": _count,
+            "answer_kind": _text,
+            **dict.fromkeys(("dice", "iou"), _unit),
+            **dict.fromkeys(("hd95", "hd95_share", "nsd", "dice_shifted", "cldice"), _number),
+            "hd95_definition": _optional_text,
+            **dict.fromkeys(("empty_truth", "empty_mask"), pa.Column(bool, coerce=True)),
+        },
+        unique=["dataset", "case", "model", "threshold"],
+    ),
+    # 07_segmentation/comparison.csv: one row is one selection of cases; a is the specialist, b the omnimodel.
+    "segmentation_comparison": pa.DataFrameSchema(
+        {
+            **dict.fromkeys(("dataset", "selection"), _text),
+            "extreme": pa.Column(str, pa.Check.isin(("all", "easy", "hard"))),
+            "n": _count,
+            **dict.fromkeys(("mean_a", "mean_b"), _unit),
+            **dict.fromkeys(("difference", "ci_low", "ci_high", "swap_null", "swap_p"), _number),
+        },
+        unique=["dataset", "selection", "extreme"],
+    ),
 }
 
 

@@ -68,6 +68,11 @@ def films(folder: Path, labels: list[int], missing: int = 0) -> Path:
         ({"datasets": ["kermany"]}, "kermany"),
         ({"datasets": ["rsna"]}, "rsna"),
         ({"datasets": ["folder"], "folder_films": "no/such/films.csv"}, "no/such/films.csv"),
+        ({"segmentation_data": ["simulated_lung"]}, "did you mean 'simulated_lungs'"),
+        ({"segmentation_data": ["busi"]}, "BUSI is not there"),
+        ({"segmentation_data": ["simulated_lungs"], "omnimodel": "gemini_jsn"}, "did you mean 'gemini_json'"),
+        ({"segmentation_data": ["simulated_lungs"], "specialist": "masks:no/such"}, "no folder that is there"),
+        ({"segmentation_data": ["simulated_lungs"], "third_model": "train:unett"}, "did you mean 'unet'"),
         ({"learning_rate": float("nan")}, "learning_rate = nan"),
         ({"epochs": 0}, "epochs = 0"),
         ({"batch_size": 1}, "batch_size = 1"),
@@ -143,3 +148,10 @@ def test_a_device_that_only_another_machine_has_stops_only_what_runs_here(check:
         pytest.skip("this machine has one")
     assert "no 'cuda'" in check({"device": "cuda"})
     assert check({"device": "cuda"}, here=False) == ""
+
+
+def test_pictures_of_patients_are_not_sent_unless_the_file_says_so(check: Any) -> None:
+    asked = {"segmentation_data": ["busi"], "omnimodel": "gemini"}
+    assert "set send_patient_films_to: [gemini]" in check(asked)
+    for allowed in ({"send_patient_films_to": ["gemini"]}, {"segmentation_data": ["simulated_lungs"]}):
+        assert "send_patient_films_to" not in check(asked | allowed)

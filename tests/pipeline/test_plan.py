@@ -57,7 +57,8 @@ TRAINING = {f"03_training/{arm}" for arm in ARMS}
         ({"images_per_class": 10}, {"01_prompting"}),
         ({"simulator_size": 128}, {"01_prompting"}),
         ({"epochs": 1}, TRAINING),
-        ({"n_resamples": 100}, {"04_external_validation", "05_interpretability"}),
+        ({"n_resamples": 100}, {"04_external_validation", "05_interpretability", "07_segmentation"}),
+        ({"specialist_epochs": 1}, {"07_segmentation"}),
         ({"extra_seeds": 2}, {"04_external_validation"}),
         ({"training_seed": 7}, set()),
         ({"target_sensitivity": 0.9}, {"04_external_validation"}),
@@ -183,6 +184,25 @@ def test_further_seeds_are_networks_of_their_own_that_the_validation_alone_waits
     assert not [name for name in plan.networks() if "seed_" in name]
     own, further = (json.loads(plan.trigger("03_training", name)) for name in ("raw", "raw/seed_4"))
     assert own | {"training_seed": 4} == further and own["training_seed"] is None and own["seed"] == 3
+
+
+def test_a_file_asks_for_stages_by_what_it_names(tmp_path: Path) -> None:
+    asked = {
+        "run: a\narms: {}\nsegmentation_data: [simulated_lungs]\n": ["07_segmentation/run.json"],
+        "run: b\narms: {one: {source: simulator, crop: none}}\n": [
+            *("01_prompting/run.json", "02_cropping/run.json", "03_training/one/run.json"),
+            *("04_external_validation/run.json", "05_interpretability/run.json"),
+        ],
+    }
+    for number, (text, records) in enumerate(asked.items()):
+        path = tmp_path / f"{number}.yaml"
+        path.write_text(text, encoding="utf-8")
+        plan = Plan(path)
+        assert plan.records() == records
+        assert bool(plan.scores()) == (len(records) > 1)
+        # The copy that is run names everything, and still asks for the same.
+        path.write_text(yaml.safe_dump(plan.values), encoding="utf-8")
+        assert Plan(path).records() == records
 
 
 def test_the_snakefile_trains_each_seed_of_an_arm_as_a_job_of_its_own(

@@ -243,3 +243,18 @@ def _validation(folder: Path) -> None:
         [{"arm": "cropped", "dataset": "kermany", "accuracy": 0.7, "ari": 0.2}],
     )
     _stage(folder, "05_interpretability", {"arms": ARMS, "datasets": ["simulated_hospital", "kermany"]})
+
+
+def write_segmentation(folder: Path) -> None:
+    """The tables of notebook 07 for one simulated set, with the stand-in as omnimodel."""
+    _stage(folder, "07_segmentation", {"segmentation_data": ["simulated_lesions"]})
+    place = folder / "07_segmentation"
+    same = {"dataset": "simulated_lesions", "n": 100, "mean_a": 0.4, "mean_b": 0.1, "ci_low": -0.4, "ci_high": -0.2}
+    whole = same | {"selection": "all", "extreme": "all", "difference": -0.3}
+    hard = same | {"selection": "specialist", "extreme": "hard", "n": 5, "difference": 0.187, "swap_null": 0.201}
+    _csv(place / "comparison.csv", [whole, hard | {"swap_p": 0.62}])
+    _csv(place / "datasets.csv", [{"dataset": "simulated_lesions", "title": "Lesions (simulated)", "simulated": True}])
+    model = {"dataset": "simulated_lesions", "model": "omnimodel", "role": "omnimodel", "what": "x", "stand_in": True}
+    _csv(place / "models.csv", [model])
+    (folder / "figures").mkdir(exist_ok=True)
+    (folder / "figures" / "figure_6.png").write_bytes(b"")

@@ -206,3 +206,24 @@ def test_an_arm_that_was_taken_out_is_not_shown(run: Path) -> None:
 def test_a_folder_without_a_run_is_a_user_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no stage of a run"):
         report.write(tmp_path)
+
+
+def test_masks_have_a_section_of_their_own_beside_what_choice_alone_gives(tmp_path):
+    folder = run_fixture.write(tmp_path / "run")
+    run_fixture.write_segmentation(folder)
+    page = report.write(folder).read_text(encoding="utf-8")
+    assert 'id="segmentation"' in page and "stand-in (no omnimodel)" in page and "+0.187" in page and "+0.201" in page
+    assert 'id="figure_6"' in page and "notebooks/07_segmentation.html" in page
+
+
+def test_a_run_of_masks_alone_says_that_the_other_notebooks_were_left_out(tmp_path):
+    folder = tmp_path / "run"
+    run_fixture.write_segmentation(folder)
+    page = report.write(folder).read_text(encoding="utf-8")
+    assert "notebooks 01 to 05 were left out" in page and 'id="segmentation"' in page
+    assert 'id="results"' not in page and "Run run: masks" in page
+
+
+def test_a_run_without_masks_shows_no_section_of_them(tmp_path):
+    page = report.write(run_fixture.write(tmp_path / "run")).read_text(encoding="utf-8")
+    assert 'id="segmentation"' not in page and "were left out" not in page

@@ -21,7 +21,7 @@ from google.genai import errors, types
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini.key import api_key
-from nbhelpers.image_models.gemini.outcomes import Outcome, from_reply, from_status
+from nbhelpers.image_models.gemini.outcomes import Outcome, from_reply, from_status, text_of
 from nbhelpers.image_models.gemini.prices import instead
 from nbhelpers.image_models.redaction import redact
 
@@ -51,6 +51,7 @@ UNUSABLE = _exceptions(
 )
 
 
+TEXT_TOKENS = 8192  # of a reply of text: masks in base64 may repeat themselves without an end
 Result = TypeVar("Result")
 _WITHDRAWN = re.compile(
     r"model.{0,80}(no longer|not available|shut ?down|deprecated|retired|discontinued)", re.IGNORECASE
@@ -66,15 +67,26 @@ class Request:
     aspect_ratio: str = "1:1"
     image_size: str | None = None  # `512`, `1K`, `2K` or `4K`; None leaves it to the model, which takes 1K
     thinking: str | None = None  # `minimal`, `medium` or `high`; None leaves it to the model
+    as_text: bool = False  # ask for text (masks as JSON) in place of an image: without thinking, and bounded
 
     @property
     def configuration(self) -> dict[str, Any]:
         """The options as the ledger's key sees them: one that came later is left out where it is not used."""
+        if self.as_text:
+            return {"as_text": True}
         later = {"thinking": self.thinking} if self.thinking else {}
         return {"aspect_ratio": self.aspect_ratio, "image_size": self.image_size, **later}
 
     def config(self, seed: int) -> types.GenerateContentConfig:
         """The SDK's configuration for one image; the reply is left raw, since the SDK drops parts of it."""
+        if self.as_text:
+            return types.GenerateContentConfig(
+                response_modalities=["TEXT"],
+                thinking_config=types.ThinkingConfig(thinking_budget=0),
+                max_output_tokens=TEXT_TOKENS,
+                seed=seed,
+                should_return_http_response=True,
+            )
         level = types.ThinkingLevel(self.thinking.upper()) if self.thinking else None
         return types.GenerateContentConfig(
             response_modalities=["IMAGE"],
@@ -174,16 +186,20 @@ def check_model(client: genai.Client, model: str, deadline_s: float, backoff_s: 
         return
 
 
-async def ask(client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float) -> str | Outcome:
+async def ask(
+    client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float, image: bytes | None = None
+) -> str | Outcome:
     """Ask for one image: the body of a reply with status 200 (for `read_body`), or the outcome of what was none.
 
-    `deadline_s` bounds the request as a whole, in seconds: a time-out of the HTTP library bounds one read, and a
-    service that sends a byte now and then outlives it.
+    `image` (PNG) is what the model is given to work on. `deadline_s` bounds the request as a whole, in seconds: a
+    time-out of the HTTP library bounds one read, and a service that sends a byte now and then outlives it.
     """
+    # The words first: whoever reads a request finds them in its first part.
+    contents: Any = [prompt, types.Part.from_bytes(data=image, mime_type="image/png")] if image else prompt
     try:
         async with asyncio.timeout(deadline_s):
             reply = await client.aio.models.generate_content(
-                model=request.model, contents=prompt, config=request.config(seed)
+                model=request.model, contents=contents, config=request.config(seed)
             )
     except Exception as error:
         return from_error(error, f"no whole reply within {deadline_s:g} s")
@@ -191,9 +207,15 @@ async def ask(client: genai.Client, request: Request, prompt: str, seed: int, de
     return (raw.body if raw else None) or ""
 
 
-def read_body(body: str) -> Outcome:
-    """Outcome of a reply's body; decodes its image, so it is kept off the event loop."""
-    return _clean(from_reply(body))
+def read_body(body: str, as_text: bool = False) -> Outcome:
+    """Outcome of a reply's body; decodes its image, so it is kept off the event loop.
+
+    With `as_text` a reply of text is what was asked for: `ok`, its words in UTF-8 as the data.
+    """
+    outcome = from_reply(body)
+    if as_text and outcome.kind == "text_only":
+        outcome = replace(outcome, kind="ok", detail="", data=text_of(body).encode())
+    return _clean(outcome)
 
 
 def from_error(error: Exception, late: str = "no whole reply in time") -> Outcome:

@@ -142,7 +142,7 @@ class Run:
                 # The line is in the file before the request is sent; the disk confirms while the service works.
                 self.ledger.append(asked, durable=False)
                 self._dirty.set()
-                answer = await client.ask(service, request, row.prompt, row.seed, self.settings.deadline_s)
+                answer = await client.ask(service, request, row.prompt, row.seed, self.settings.deadline_s, row.image)
                 if isinstance(answer, Outcome):
                     # What stops or slows the run must be known before the next request.
                     answer = self._weigh(row, answer)
@@ -236,7 +236,7 @@ class Run:
         await asyncio.sleep(DISK_PAUSE_S)
 
     def _keep(self, body: str, key: str) -> Outcome:
-        return kept(client.read_body(body), key, self.folder)
+        return kept(client.read_body(body, self.settings.request.as_text), key, self.folder)
 
     async def _wait_for_turn(self) -> None:
         """Wait while the service asked for a pause, and for the next slot under the rate limit."""

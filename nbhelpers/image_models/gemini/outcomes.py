@@ -119,6 +119,12 @@ def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
     return Outcome("no_image", _line(reason) or "empty reply", facts=facts)
 
 
+def text_of(body: str | bytes) -> str:
+    """All text of a reply with status 200, thoughts left out."""
+    candidates = [entry for entry in _list(json.loads(body).get("candidates")) if isinstance(entry, Mapping)]
+    return "".join(str(part["text"]) for part in _parts(candidates) if part.get("text"))
+
+
 def usage_of(told: object) -> dict[str, Any]:
     """The token counts of a reply's `usageMetadata`, as far as they can be counted.
 

@@ -78,12 +78,13 @@ class Settings:
 
 @dataclass
 class Row:
-    """One wanted image and what this run knows of it."""
+    """One wanted answer and what this run knows of it; `image` (PNG) is what a model is given to work on."""
 
     image_id: str
     prompt: str
     key: str
     seed: int
+    image: bytes | None = None
     refusals: int = 0
     failures: int = 0
     state: str = ""

@@ -1,0 +1,238 @@
+"""Images with masks to segment: simulated films, a folder or table of one's own, and the published layouts by name."""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import importlib
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+from PIL import Image
+
+from nbhelpers.errors import UserError
+from nbhelpers.images.duplicates import near_duplicates, perceptual_hash, thumbnail_of
+from nbhelpers.images.files import decode, read_image
+from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.stage import data_root
+
+Mask = NDArray[np.bool_]
+Pixels = NDArray[np.uint8]
+
+MASK_SUFFIX = re.compile(r"(_mask(_\d+)?|_segmentation|_manual\d|_(1st|2nd)HO|\.ah|\.vk)$")
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".gz"}
+SOFT_SHARE = 0.02  # of pixels between 10 % and 90 % of the maximum: more, and the file is no mask
+NEAR_BITS = 20  # of 256 hash bits, within which two pictures may be the same
+
+# Data set -> module:function that lists it; all take (name, parameters, run folder).
+_LAYOUTS = "nbhelpers.segmentation.layouts"
+DATASETS = {
+    **dict.fromkeys(("simulated_lungs", "simulated_lesions"), "nbhelpers.segmentation.simulated:films"),
+    **dict.fromkeys(("colondb", "kvasir", "etis", "cvc300"), f"{_LAYOUTS}:polyps"),
+    **{name: f"{_LAYOUTS}:{name}" for name in ("folder", "busi", "fives", "clinicdb", "drive", "stare", "chase_db1")},
+}
+
+
+@dataclass
+class SegmentationSet:
+    """Images and their masks."""
+
+    name: str
+    title: str  # in figures
+    target: str  # what is to be segmented: `polyp`, `vessels`, `lesion`, `lungs` or `object`
+    # A row an image: `case, group, image, masks` (several are OR-ed, none is an empty mask), `split` (`train` or
+    # `test`), and where known `fov`, `annotator_2` (paths), `quality`, `duplicate_of`.
+    cases: pd.DataFrame
+    root: Path  # where the paths count from
+    simulated: bool = False
+    resize_masks: bool = False  # resize a mask of another size than its image, in place of an error
+    bits: int = 0  # of simulated truth images, the bit that is the mask; 0: mask files
+    notes: list[str] = field(default_factory=list)  # what a reader should know
+
+    def image(self, case: Mapping[Any, Any]) -> Pixels:
+        """A case's image, uint8 RGB `(h, w, 3)`."""
+        return read_rgb(self.root / case["image"])
+
+    def truth(self, case: Mapping[Any, Any], of: str = "masks") -> Mask:
+        """A case's mask, bool `(h, w)`: inside the field of view where there is one. `of` may be `annotator_2`."""
+        shape = self.image(case).shape[:2]
+        if self.bits:
+            return np.asarray(read_image(self.root / case["masks"][0])) & self.bits > 0
+        files = case[of] if isinstance(case[of], list) else [case[of]]
+        mask = np.zeros(shape, dtype=bool)
+        for file in files:
+            mask |= fitted(read_mask(self.root / file), shape, self.root / file, self.resize_masks)
+        return mask & self.view(case, shape)
+
+    def view(self, case: Mapping[Any, Any], shape: tuple[int, ...]) -> Mask:
+        """The part of a case's image that is scored: its field of view, or all of it; bool `(h, w)`."""
+        file = case.get("fov")
+        if not isinstance(file, str):
+            return np.ones(shape[:2], dtype=bool)
+        return fitted(read_mask(self.root / file), shape[:2], self.root / file, self.resize_masks)
+
+    def part(self, split: str) -> list[dict[Any, Any]]:
+        """The cases of `train` or `test`, as dictionaries."""
+        return self.cases[self.cases["split"] == split].to_dict("records")
+
+    @property
+    def thin(self) -> bool:
+        """Whether what is segmented is thin, so that centrelines matter."""
+        return self.target == "vessels"
+
+
+def read_rgb(path: Path) -> Pixels:
+    """An image file, gzipped or not, as uint8 RGB.
+
+    CVC-ClinicDB's TIFF files are tagged as grey with three samples: Pillow refuses them, OpenCV gives the red channel
+    alone; scikit-image reads what is there.
+    """
+    try:
+        return np.asarray(_opened(path).convert("RGB"))
+    except UserError:
+        if path.suffix.lower() not in (".tif", ".tiff"):
+            raise
+        from skimage import io
+
+        with contextlib.suppress(Exception):
+            pixels = io.imread(path)
+            if pixels.dtype == np.uint8 and pixels.ndim == 3 and pixels.shape[2] == 3:
+                return np.asarray(pixels)
+        raise
+
+
+def _opened(path: Path) -> Image.Image:
+    if not path.name.endswith((".ppm", ".gz")):
+        return read_image(path)
+    data = path.read_bytes() if path.suffix == ".ppm" else gzip.decompress(path.read_bytes())
+    return Image.open(BytesIO(data)) if data[:1] == b"P" else decode(data, str(path))
+
+
+def to_gray(image: Pixels) -> Pixels:
+    """An RGB image's luminance, uint8 `(h, w)`."""
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
+
+
+def read_mask(path: Path) -> Mask:
+    """A mask file as bool `(h, w)`: foreground is above half of the file's own maximum.
+
+    So 0/1, 0/255 and JPEG masks read alike. Alpha is dropped, and a palette's colours are read, not its numbers. More
+    than 2 % of the pixels between 10 % and 90 % of the maximum (a soft map is no mask), or one value everywhere that is
+    not 0, are a `UserError`.
+    """
+    image = _opened(path)
+    if image.mode in ("P", "PA", "RGBA", "LA"):
+        image = image.convert("L") if image.mode == "LA" else image.convert("RGBA").convert("RGB")
+    values = np.asarray(image.convert("L") if image.mode in ("RGB", "1", "CMYK") else image, dtype=np.float32)
+    largest = float(values.max(initial=0.0))
+    if largest == 0:
+        return np.zeros(values.shape, dtype=bool)
+    if float(values.min()) == largest:
+        raise UserError(f"all pixels of the mask are {largest:g}", str(path), "give a mask with a background")
+    soft = float(np.mean((values > 0.1 * largest) & (values < 0.9 * largest)))
+    if soft > SOFT_SHARE:
+        do = "threshold it first; maps of a model go to `masks:<folder>`"
+        raise UserError(f"{soft:.0%} of the pixels are neither black nor white: no mask", str(path), do)
+    return values > largest / 2
+
+
+def fitted(mask: Mask, shape: tuple[int, ...], path: Path, resize: bool) -> Mask:
+    """A mask of the image's shape `(h, w)`; another size is an error, or is resized where `resize` says so."""
+    if mask.shape == shape:
+        return mask
+    if not resize:
+        sizes = f"{mask.shape[1]} x {mask.shape[0]} for an image of {shape[1]} x {shape[0]}"
+        raise UserError(f"the mask is {sizes}", str(path), "correct it, or set segmentation_resize_masks: true")
+    grown = cv2.resize(mask.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
+    return np.asarray(grown > 0.5)
+
+
+def known(name: str) -> str:
+    """The whole name of the function that lists a data set; an unknown one is a `UserError`."""
+    if name not in DATASETS:
+        raise UserError(f"unknown segmentation data {name!r}", "segmentation_data", suggest(name, DATASETS))
+    return DATASETS[name]
+
+
+def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
+    """The data set of this name; an unknown or missing one is a `UserError` that says where it is looked for."""
+    module, _, function = known(name).partition(":")
+    found: SegmentationSet = getattr(importlib.import_module(module), function)(name, parameters, run_folder)
+    found.resize_masks = bool(parameters.get("segmentation_resize_masks", False))
+    cases = found.cases
+    if not cases["split"].isin(("train", "test")).all():
+        raise UserError("a split is neither train nor test", str(found.root), "correct the column `split`")
+    if cases.empty or not (cases["split"] == "test").any():
+        raise UserError(f"{name} holds no case to test", str(found.root), "check the folder")
+    if cases["case"].duplicated().any():
+        raise UserError(f"case {cases['case'][cases['case'].duplicated()].iloc[0]!r} is there twice", str(found.root))
+    both = set(cases.loc[cases["split"] == "train", "group"]) & set(cases.loc[cases["split"] == "test", "group"])
+    if both:
+        raise UserError(f"group {min(both)!r} is in training and test", str(found.root), "split by patient or sequence")
+    return found
+
+
+def pairs_in(images: Path, masks: Path, root: Path) -> pd.DataFrame:
+    """Images and masks of two folders, paired by stem after `_mask`, `_mask_1`, `_manual1`, ... are taken off.
+
+    Several masks of a stem are OR-ed. An image without a mask, or the reverse, is a `UserError`.
+    """
+    for folder in (images, masks):
+        if not folder.is_dir():
+            raise UserError("folder not found", str(folder), "it holds the images, or their masks")
+    of: dict[str, list[str]] = {}
+    for path in sorted(masks.iterdir()):
+        if path.suffix.lower() in IMAGE_SUFFIXES:
+            of.setdefault(MASK_SUFFIX.sub("", stem(path)), []).append(str(path.relative_to(root)))
+    rows = []
+    for path in sorted(images.iterdir()):
+        if path.suffix.lower() not in IMAGE_SUFFIXES or (images == masks and MASK_SUFFIX.search(stem(path))):
+            continue
+        if stem(path) not in of or (images == masks and of[stem(path)] == [str(path.relative_to(root))]):
+            raise UserError("an image has no mask", str(path), f"put {stem(path)}.png into {masks}")
+        found = [file for file in of[stem(path)] if file != str(path.relative_to(root))]
+        rows.append({"case": stem(path), "image": str(path.relative_to(root)), "masks": found})
+    if len(of) > len(rows):
+        extra = sorted(set(of) - {row["case"] for row in rows})[0]
+        raise UserError(f"mask {extra!r} has no image", str(masks), "images and masks share their stems")
+    return pd.DataFrame(rows, columns=["case", "image", "masks"])
+
+
+def stem(path: Path) -> str:
+    """A file's name without its suffix, `.gz` and the suffix under it included."""
+    return Path(path.stem).stem if path.suffix == ".gz" else path.stem
+
+
+def located(name: str, *folders: str) -> Path:
+    """The first of `folders` that lies below `segmentation/` of the data root, or the data root itself."""
+    for folder in folders:
+        for parent in (data_root() / "segmentation", data_root()):
+            if (parent / folder).is_dir():
+                return parent / folder
+    where = " or ".join(f"segmentation/{folder}" for folder in folders)
+    raise UserError(f"{name} is not there", str(data_root()), f"put it into {where}, or set NBHELPERS_DATA")
+
+
+def split_groups(cases: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:
+    """`cases` with a column `split`: whole groups go to `test` at random until it holds `share` of the cases."""
+    sizes = cases.groupby("group", sort=True).size()
+    order = np.random.default_rng([seed, 8]).permutation(len(sizes))
+    before = np.cumsum(sizes.to_numpy()[order]) - sizes.to_numpy()[order]
+    testing = set(sizes.index[order[before < share * len(cases)]])
+    return cases.assign(split=["test" if group in testing else "train" for group in cases["group"]])
+
+
+def twins(found: SegmentationSet) -> list[str]:
+    """For each case the earlier case that its picture nearly equals, or ""."""
+    thumbnails = [thumbnail_of(to_gray(found.image(case))) for case in found.cases.to_dict("records")]
+    hashes = np.stack([perceptual_hash(thumbnail) for thumbnail in thumbnails])
+    names = found.cases["case"].tolist()
+    return [names[twin] if twin >= 0 else "" for twin in near_duplicates(hashes, np.stack(thumbnails), NEAR_BITS)]

@@ -1,0 +1,176 @@
+"""The omnimodel: what is asked of it for each case, and what its answer becomes."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+
+from nbhelpers.errors import UserError
+from nbhelpers.image_models.gemini import client
+from nbhelpers.image_models.gemini.key import api_key
+from nbhelpers.image_models.gemini.online import Run, run_in_thread
+from nbhelpers.image_models.gemini.purchases import Row, Settings, adopt, check_budget, estimate, plan_rows, settle
+from nbhelpers.image_models.ledger import Entry, Ledger, image_key
+from nbhelpers.image_models.originals import forget_arrivals
+from nbhelpers.image_models.redaction import gate
+from nbhelpers.images.files import read_image
+from nbhelpers.runs.files import inside
+from nbhelpers.runs.progress import progress
+from nbhelpers.segmentation import answers
+from nbhelpers.segmentation.answers import RATIOS, Answers, padded, unpadded
+from nbhelpers.segmentation.datasets import Pixels, SegmentationSet, to_gray
+from nbhelpers.segmentation.specialists import brought, check_route
+
+ROUTES = ("stand_in", "masks", "gemini", "gemini_json")
+SERVICES = ("gemini",)  # routes whose pictures leave this machine
+STAND_IN = "stand-in (no omnimodel)"
+# One a task, as the study has; its own wording is not repeated here.
+_RULE = "in pure white, everything else pure black. Keep size and position of the image; add no text or shading."
+PROMPTS = {
+    "polyp": f"This is a frame of a colonoscopy. Draw its segmentation mask: every polyp filled {_RULE}",
+    "vessels": "This is a fundus photograph. Draw its segmentation mask: every retinal blood vessel, down to the "
+    f"thinnest and at its true width, {_RULE}",
+    "lesion": "Draw the segmentation mask of this medical image (an image without a lesion gives a black picture): "
+    f"every lesion filled {_RULE}",
+    "lungs": f"This is a chest X-ray. Draw its segmentation mask: both lung fields filled {_RULE}",
+    "object": f"Draw the segmentation mask of this image: its main object filled {_RULE}",
+}
+
+# The documented route of text models; the reply is read by `answers.read_boxes`.
+JSON_PROMPT = (
+    "Give the segmentation masks of every {} in this medical image. Output a JSON list of segmentation masks where "
+    'each entry contains the 2D bounding box in the key "box_2d", the segmentation mask in key "mask", and the text '
+    'label in the key "label". Give an empty list where there is none.'
+)
+
+
+def check_sending(spec: str, dataset: str, send_to: Sequence[str]) -> None:
+    """A `UserError` where pictures of patients would go to a service that `send_patient_films_to` does not name."""
+    service = spec.partition("_")[0]
+    if service in SERVICES and not dataset.startswith("simulated") and service not in send_to:
+        what = f"omnimodel {spec!r} would send the pictures of {dataset!r} to {service}"
+        do = f"if they may leave this machine, set send_patient_films_to: [{service}]"
+        raise UserError(what, "send_patient_films_to", do)
+
+
+def answer(found: SegmentationSet, spec: str, stage_folder: Path, parameters: Mapping[str, Any]) -> Answers:
+    """The omnimodel's maps of a set's test cases, geometry undone, each with the kind of its answer.
+
+    Parameters
+    ----------
+    spec : str
+        `stand_in`, `masks:<folder>`, `gemini` (a picture) or `gemini_json` (boxes and masks as text).
+    parameters : mapping
+        The stage's; read are `send_patient_films_to`, `mask_prompt`, `mask_correct_inverted` and the `gemini_*` ones.
+    """
+    route, rest = check_route(spec, "omnimodel", ROUTES)
+    check_sending(spec, found.name, parameters.get("send_patient_films_to", ()))
+    cases = found.part("test")
+    if route == "masks":
+        return answers.from_folder(
+            "omnimodel", "omnimodel", rest, brought(rest, found.name), [case["case"] for case in cases]
+        )
+    made = Answers("omnimodel", "omnimodel", STAND_IN, stage_folder / "maps" / found.name / "omnimodel")
+    turn = bool(parameters.get("mask_correct_inverted", False))
+    if route != "stand_in":
+        _ask(found, made, stage_folder / "gemini", parameters, route == "gemini_json", turn)
+        return made
+    for case in progress(cases, desc="stand-in draws", total=len(cases), unit="case"):
+        image = found.image(case)
+        keep(made, case["case"], stand_in(padded(image)[0]), image, found.thin, turn)
+    return made
+
+
+def _ask(
+    found: SegmentationSet, made: Answers, folder: Path, parameters: Mapping[str, Any], as_text: bool, turn: bool
+) -> None:
+    """Buy an answer for each test case that `folder` does not hold yet, and put all of them into `made`.
+
+    Every request and outcome is in the folder's ledger, as in notebook 01: one budget for all sets, each answer paid
+    for once, whatever ends the run. A picture is asked for in a ratio that the model draws, to which the image is
+    padded; text is asked about the image as it is. A `UserError` without a key, over the budget, or while answers are
+    missing that a later run may still bring.
+    """
+    settings = Settings.of({**parameters, "gemini_mode": "online"})
+    prompt = JSON_PROMPT.format(found.target) if as_text else parameters.get("mask_prompt") or PROMPTS[found.target]
+    rows: dict[client.Request, list[Row]] = {}
+    for case in found.part("test"):
+        canvas, ratio = (found.image(case), "1:1") if as_text else padded(found.image(case))
+        image = cv2.imencode(".png", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1].tobytes()
+        asked = replace(settings.request, aspect_ratio=ratio, as_text=as_text)
+        configuration = asked.configuration | {"image": hashlib.sha256(canvas.tobytes()).hexdigest()}
+        key = image_key(asked.model, asked.api_version, prompt, configuration, 0)
+        rows.setdefault(asked, []).append(Row(case["case"], prompt, key, int(key[:7], 16), image))
+    every = [row for part in rows.values() for row in part]
+    with gate(), Ledger(folder) as ledger:
+        settle(ledger, settings)
+        adopt(ledger, every, folder)
+        plan = plan_rows(every, ledger.entries, folder, settings.attempts)
+        if plan.wanted:
+            check_budget(len(plan.wanted), estimate(plan.wanted, settings), ledger.spent(), settings.budget_usd)
+            api_key()
+            service = client.make_client(settings.request.api_version, settings.deadline_s)
+            client.check_model(service, settings.request.model, settings.deadline_s, settings.backoff_s)
+            wanted = {row.key for row in plan.wanted}
+            for asked, part in rows.items():
+                left = [row for row in part if row.key in wanted]
+                run_in_thread(Run(ledger, left, folder, replace(settings, request=asked), proven=bool(plan.here)))
+        forget_arrivals(folder)
+        entries = {row.image_id: (ledger.entry(row.key), row.state) for row in every}
+    late = [name for name, (entry, state) in entries.items() if not entry.ok and not state.startswith("given up")]
+    if late and not parameters.get("gemini_partial"):
+        do = "run again, or set gemini_partial: true to count them as missing"
+        raise UserError(f"{len(late)} answers have not come yet, the first for {late[0]!r}", str(folder), do)
+    ids = {str(entry.ok.get("model_version") or settings.request.model) for entry, _ in entries.values() if entry.ok}
+    made.title = ", ".join(sorted(ids))
+    for case in found.part("test"):
+        _take(made, case["case"], found.image(case), entries[case["case"]][0], folder, found.thin, as_text, turn)
+
+
+def _take(
+    made: Answers, case: str, image: Pixels, entry: Entry, folder: Path, thin: bool, as_text: bool, turn: bool
+) -> None:
+    """Put what came for a case into `made`: a picture, a text of boxes, a draft where there is no more, or no mask."""
+    line = entry.ok or entry.last or {}
+    if entry.ok and as_text:
+        text = inside(folder, line["path"]).read_text(encoding="utf-8", errors="replace")
+        made.write(case, *answers.read_boxes(text, image.shape))
+    elif entry.ok:
+        drawn = np.asarray(read_image(inside(folder, line["path"])).convert("RGB"))
+        keep(made, case, drawn, image, thin, turn, "draft_only" if line.get("draft") else "")
+    else:
+        kinds = {"corrupt": "broken", "text_only": "text_only", "no_image": "missing"}
+        made.kinds[case] = kinds.get(str(line.get("outcome")), "refused")
+
+
+def keep(made: Answers, case: str, drawn: Pixels, image: Pixels, thin: bool, turn: bool, kind: str = "") -> None:
+    """Undo a returned picture's geometry, classify it (unless its `kind` is known), and keep its grey map.
+
+    Every picture is scored as it came, read as grey; an `inverted` one is turned only where `turn` says so beforehand.
+    """
+    back = unpadded(drawn, image.shape)
+    looks = answers.classify(back, image, thin)
+    gray = to_gray(back)
+    made.write(case, 255 - gray if turn and looks == "inverted" else gray, kind or looks)
+
+
+def stand_in(request: Pixels) -> Pixels:
+    """A picture drawn from the request's image alone, uint8 RGB: the side of Otsu's threshold that the rim is not on.
+
+    No model stands behind it and no truth enters it: it takes the place of an omnimodel where there is none, drawn as
+    one draws: at 1,024 pixels, with a soft edge and the marks of JPEG.
+    """
+    gray = cv2.GaussianBlur(to_gray(request), (0, 0), max(request.shape[:2]) / 60)
+    there = gray[request.max(axis=2) > 0] if request.any() else gray
+    level, _ = cv2.threshold(np.ascontiguousarray(there.reshape(1, -1)), 0, 255, cv2.THRESH_BINARY | cv2.THRESH_OTSU)
+    bright = gray > level
+    rim = np.concatenate([bright[0], bright[-1], bright[:, 0], bright[:, -1]])
+    size = min(RATIOS.values(), key=lambda size: abs(size[0] / size[1] - gray.shape[1] / gray.shape[0]))
+    drawn = answers.as_drawn(~bright if rim.mean() > 0.5 else bright, size, 75, 1.5)
+    return np.asarray(cv2.cvtColor(drawn, cv2.COLOR_GRAY2RGB), dtype=np.uint8)

@@ -1,0 +1,136 @@
+"""Specialists: trained here, loaded from a folder, or brought as masks; each ends as grey maps on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from nbhelpers.errors import UserError
+from nbhelpers.networks import segmenters
+from nbhelpers.networks.segmenters import FitSettings
+from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.progress import progress
+from nbhelpers.runs.stage import data_root, user_path
+from nbhelpers.segmentation.answers import Answers, from_folder
+from nbhelpers.segmentation.datasets import Pixels, SegmentationSet
+
+ROUTES = ("train", "smp", "mask2former", "masks", "annotator_2")
+OWN_DEFAULT = {True: "fine_unet", False: "small_unet"}  # of `train` alone, for what is thin and for what is not
+CROP = 96  # pixels a side of the squares that a network for vessels is trained on
+
+
+def brought(path: str, dataset: str) -> Path:
+    """A folder that a model names, below the project's root or the data root; its part `<dataset>` if it has one."""
+    for root in (user_path(path), data_root() / path):
+        if root.is_dir():
+            return root / dataset if (root / dataset).is_dir() else root
+    return user_path(path)
+
+
+def check_route(spec: str, where: str, known: Iterable[str] = ROUTES) -> tuple[str, str]:
+    """A model's parameter as its route and what follows the colon; one that leads nowhere is a `UserError`."""
+    route, _, rest = spec.partition(":")
+    if route not in known:
+        raise UserError(f"unknown model {spec!r}", where, suggest(route, known))
+    if route in ("smp", "mask2former", "masks") and not (rest and brought(rest, "").is_dir()):
+        do = f"write {route}:<folder>, counted from the project's root or the data's"
+        raise UserError(f"{spec!r} names no folder that is there", where, do)
+    if route == "train" and rest:
+        segmenters.build(rest)
+    return route, rest
+
+
+def answer(
+    found: SegmentationSet,
+    spec: str,
+    name: str,
+    role: str,
+    folder: Path,
+    parameters: Mapping[str, Any],
+    seed: int,
+) -> Answers:
+    """A specialist's maps of a set's test cases, written below `maps/<dataset>/<name>/` of the stage's `folder`.
+
+    Parameters
+    ----------
+    spec : str
+        `train[:<network>]` (`small_unet`, `fine_unet`, or `<architecture>/<encoder>` of segmentation-models-pytorch;
+        trained on the set's training cases, kept in `networks/<dataset>/<name>/`), `smp:<folder>`,
+        `mask2former:<folder>`, `masks:<folder>`, or `annotator_2` (the second annotator as one more model).
+    parameters : mapping
+        The stage's; read are `specialist_size`, `_epochs`, `_batch`, `_learning_rate` and `device`.
+    """
+    route, rest = check_route(spec, name)
+    cases = found.part("test")
+    if route == "masks":
+        return from_folder(name, role, rest, brought(rest, found.name), [case["case"] for case in cases])
+    made = Answers(name, role, rest or route, folder / "maps" / found.name / name)
+    if route == "annotator_2":
+        made.title, made.swept = "second annotator", False
+        for case in cases:
+            if not isinstance(case.get("annotator_2"), str):
+                raise UserError(f"{found.name} has no second annotator", name, "use another third_model")
+            made.write(case["case"], found.truth(case, "annotator_2").astype(np.uint8) * np.uint8(255))
+        return made
+    device = pick_device(str(parameters.get("device", "auto")))
+    size = int(parameters["specialist_size"])
+    if route == "train":
+        network = rest or OWN_DEFAULT[found.thin]
+        segmenter = _trained(found, network, size, parameters, seed, device, f"{found.name} {name}")
+        segmenter.save(folder / "networks" / found.name / name)
+        made.title = f"{network}, seed {seed}"
+    elif route == "smp":
+        segmenter = segmenters.load(brought(rest, found.name), size)
+    images = (found.image(case) for case in cases)
+    maps = (
+        _mask2former(brought(rest, found.name), images, device)
+        if route == "mask2former"
+        else segmenter.predict(images, device)
+    )
+    for case, shares in progress(zip(cases, maps, strict=True), desc=f"{name} draws", total=len(cases), unit="case"):
+        made.write(case["case"], shares)
+    return made
+
+
+def _trained(
+    found: SegmentationSet, network: str, size: int, parameters: Mapping[str, Any], seed: int, device: Device, desc: str
+) -> segmenters.Segmenter:
+    training = found.part("train")
+    images = [found.image(case) for case in training]
+    masks = [found.truth(case) for case in training]
+    gray = all((image == image[..., :1]).all() for image in images)
+    colour = "green" if found.thin else "gray" if gray else "rgb"
+    segmenter = segmenters.build(network, colour, 0 if found.thin else size, seed)
+    epochs, batch, rate = (parameters[f"specialist_{name}"] for name in ("epochs", "batch", "learning_rate"))
+    upright = found.target in ("lungs", "lesion")
+    settings = FitSettings(int(epochs), int(batch), float(rate), CROP if found.thin else 0, upright=upright)
+    segmenters.fit(segmenter, images, masks, settings, seed, device, desc)
+    return segmenter
+
+
+def _mask2former(folder: Path, images: Iterable[Pixels], device: Device) -> Iterator[Pixels]:
+    """Maps of a Mask2Former of transformers, from a local folder: what its last label (the object) covers."""
+    try:
+        import torch
+        from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
+
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        model = Mask2FormerForUniversalSegmentation.from_pretrained(folder, local_files_only=True)
+    except (ImportError, OSError, ValueError) as error:
+        why = " ".join(str(error).split())[:200]
+        do = "pip install transformers, and give a folder that its save_pretrained wrote"
+        raise UserError(f"Mask2Former cannot be loaded: {why}", str(folder), do) from None
+    torch.nn.Module.to(model, device.torch).eval()
+    foreground = int(model.config.num_labels or 1) - 1
+    for image in images:
+        with torch.inference_mode():
+            inputs = processor(images=image, return_tensors="pt").to(device.torch)
+            out = model(pixel_values=inputs["pixel_values"], pixel_mask=inputs.get("pixel_mask"))
+            classes = out.class_queries_logits.softmax(-1)[..., :-1]
+            shares = torch.einsum("bq,bqhw->bhw", classes[..., foreground], out.masks_queries_logits.sigmoid())[:, None]
+            grown = torch.nn.functional.interpolate(shares, image.shape[:2], mode="bilinear", align_corners=False)
+        yield (grown[0, 0].clamp(0, 1) * 255).round().byte().cpu().numpy()

@@ -1,0 +1,164 @@
+"""Kinds of answers, geometry, the box-and-mask route, and what a perfect drawing reaches."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from metrics.mask_fixture import vessel_tree
+from PIL import Image
+from segmentation.segmentation_fixture import disc, photo, write
+
+from nbhelpers.errors import UserError
+from nbhelpers.metrics.overlap import dice
+from nbhelpers.segmentation import answers
+
+TRUTH = disc(96)
+
+
+def rgb(mask: np.ndarray) -> np.ndarray:
+    return np.dstack([mask.astype(np.uint8) * 255] * 3)
+
+
+def with_writing(mask: np.ndarray) -> np.ndarray:
+    picture = rgb(mask)
+    for number in range(5):
+        cv2.rectangle(picture, (4 + 5 * number, 88), (6 + 5 * number, 92), (255, 255, 255), -1)
+    return picture
+
+
+def picture_of(kind: str, image: np.ndarray) -> np.ndarray:
+    red, outline = np.zeros_like(image), np.zeros(TRUTH.shape, np.uint8)
+    red[TRUTH] = (230, 20, 20)
+    contours = cv2.findContours(TRUTH.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
+    cv2.drawContours(outline, contours, -1, 1, 2)
+    overlay = image.copy()
+    overlay[TRUTH] = overlay[TRUTH] * 0.3 + np.array([0, 255, 0]) * 0.7
+    gradient = np.dstack([np.tile(np.linspace(20, 235, 96), (96, 1)).astype(np.uint8)] * 3)
+    return {
+        "mask": rgb(TRUTH),
+        "empty": rgb(np.zeros_like(TRUTH)),
+        "inverted": rgb(~TRUTH),
+        "coloured": red,
+        "overlay": overlay,
+        "outline": rgb(outline > 0),
+        "legend": with_writing(TRUTH),
+        "unchanged": image,
+        "soft": gradient,
+    }[kind]
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("kind", answers.PICTURES)
+def test_each_kind_of_picture_is_told(kind: str, seed: int) -> None:
+    image = photo(seed=seed)
+    assert answers.classify(picture_of(kind, image), image) == kind
+
+
+@pytest.mark.parametrize("kind", ["mask", "inverted", "coloured", "overlay", "outline", "unchanged"])
+def test_jpeg_and_a_soft_edge_do_not_change_the_kind(kind: str) -> None:
+    image = photo(seed=3)
+    drawn = cv2.resize(picture_of(kind, image), (1024, 1024), interpolation=cv2.INTER_LINEAR)
+    buffer = io.BytesIO()
+    Image.fromarray(cv2.GaussianBlur(drawn, (0, 0), 1.5)).save(buffer, "JPEG", quality=75)
+    assert answers.classify(answers.unpadded(np.asarray(Image.open(buffer)), image.shape), image) == kind
+
+
+def test_a_tree_of_vessels_is_a_mask_and_no_outline() -> None:
+    tree = vessel_tree(256, 1)
+    assert answers.classify(rgb(tree), photo(shape=tree.shape), thin=True) == "mask"
+
+
+@pytest.mark.parametrize("shape", [(96, 96), (500, 574), (584, 565), (288, 384), (352, 1000), (90, 60)])
+def test_padding_reaches_a_listed_ratio_and_is_undone(shape: tuple[int, int]) -> None:
+    mask = np.zeros(shape, np.uint8)
+    cv2.ellipse(mask, (shape[1] // 2, shape[0] // 3), (shape[1] // 4, shape[0] // 5), 0, 0, 360, 255, -1)
+    canvas, name = answers.padded(mask)
+    width, height = answers.RATIOS[name]
+    assert canvas.shape[1] / canvas.shape[0] == pytest.approx(width / height, rel=0.01)
+    drawn = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_LINEAR)
+    back = answers.unpadded(drawn, shape)
+    assert back.shape == shape and dice(back > 127, mask > 127) > 0.98
+
+
+def test_a_perfect_drawing_of_vessels_is_lost_above_240_and_one_of_a_blob_is_not() -> None:
+    tree, blob = vessel_tree(565, 2), disc(352, (150, 170), 60)
+    for truth, least, most in ((tree, 0.0, 0.75), (blob, 0.95, 1.0)):
+        shares = answers.drawn_ceiling(truth, 75, 1.5)
+        assert dice(shares > 127, truth) > 0.88
+        assert least <= dice(shares > 240, truth) <= most
+    assert dice(answers.drawn_ceiling(tree, None, 0.0) > 127, tree) > 0.98
+
+
+def item(mask: object, box: tuple[int, ...] = (250, 250, 750, 750)) -> dict:
+    return {"box_2d": list(box), "label": "polyp", "mask": mask}
+
+
+def coded(shares: np.ndarray) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(shares).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+HALF = np.tile(np.repeat([200, 60], 32), (64, 1)).astype(np.uint8)  # sure on the left, not on the right
+
+
+def test_the_documented_mask_is_put_into_its_box_and_read_at_127() -> None:
+    shares, kind = answers.read_boxes(json.dumps([item(coded(HALF))]), (80, 120))
+    assert kind == "mask" and shares.shape == (80, 120)
+    mask = shares > 127
+    assert mask[20:60, 30:59].all() and not mask[:, 61:].any() and not mask[:20].any() and not mask[60:].any()
+    assert (shares > 0)[20:60, 30:90].all(), "over 0 the whole box would be foreground"
+
+
+def test_a_fence_round_the_json_and_two_masks_are_read() -> None:
+    two = [item(coded(HALF)), item(coded(HALF * 0 + 255), (0, 0, 100, 100))]
+    shares, kind = answers.read_boxes(f"Here it is:\n```json\n{json.dumps(two)}\n```", (100, 100))
+    assert kind == "mask" and (shares > 127)[:10, :10].all() and (shares > 127)[30:70, 30:48].all()
+
+
+def test_a_polygon_is_filled_whichever_way_its_points_are() -> None:
+    box = (100, 500, 300, 900)  # y0, x0, y1, x1
+    points = [[500, 100], [900, 100], [900, 300], [500, 300]]
+    for given in (points, [[y, x] for x, y in points]):
+        shares, kind = answers.read_boxes(json.dumps([item(given, box)]), (200, 200))
+        assert kind == "mask" and (shares > 127)[22:58, 102:178].all() and not (shares > 127)[:, :98].any()
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("[]", "empty"),
+        ("I cannot help with medical images.", "text_only"),
+        (json.dumps([item("<start_of_mask><seg_35><seg_7>")]), "unreadable"),
+        ('[{"box_2d": [1, 2, 3, 4], "mask": "data:image/png;base64,iVBORiVBORiVBOR', "unreadable"),
+        (json.dumps([item("data:image/png;base64,iVBORiVBORiVBOR=")]), "unreadable"),
+        (json.dumps([item(coded(HALF), (750, 250, 250, 750))]), "unreadable"),
+        (json.dumps([item(coded(HALF), (0, 0, 1500, 1500))]), "unreadable"),
+        (json.dumps([item([[1, 2], [3, 4]])]), "unreadable"),
+        (json.dumps([item([[10, 10], [20, 10], [20, 20]])]), "unreadable"),
+        ("3", "unreadable"),
+    ],
+)
+def test_what_cannot_be_read_is_called_so_and_nothing_is_guessed(text: str, kind: str) -> None:
+    shares, found = answers.read_boxes(text, (50, 50))
+    assert found == kind and not shares.any()
+
+
+def test_maps_from_elsewhere_are_found_by_stem_and_a_lacking_one_is_missing(tmp_path: Path) -> None:
+    write(tmp_path / "a.jpg", TRUTH.astype(np.uint8) * 255, quality=90)
+    write(tmp_path / "b.png", TRUTH.astype(np.uint8))  # 0 and 1
+    found = answers.from_folder("third", "third", "mine", tmp_path, ["a", "b", "c"])
+    assert found.kinds == {"a": "mask", "b": "mask", "c": "missing"}
+    for case in "ab":
+        assert dice(found.read(case, TRUTH.shape) > 127, TRUTH) > 0.99
+    assert found.read("a", (48, 48)).shape == (48, 48)
+    with pytest.raises(UserError, match="no map of any"):
+        answers.from_folder("third", "third", "mine", tmp_path, ["x"])
+    with pytest.raises(UserError, match="not there"):
+        answers.from_folder("third", "third", "mine", tmp_path / "no", ["x"])

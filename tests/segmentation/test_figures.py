@@ -1,0 +1,87 @@
+"""What the figures show, read from what they draw."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+from segmentation.segmentation_fixture import disc, photo
+from segmentation.study_fixture import study
+
+from nbhelpers.segmentation import figures, tables
+from nbhelpers.segmentation.published import PUBLISHED
+
+NAMED = {"specialist": "specialist", "omnimodel": "stand-in (no omnimodel)", "third": "third"}
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    return study(tmp_path_factory.mktemp("study"))
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    yield
+    plt.close("all")
+
+
+def texts(figure: Any) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(plt.Text))
+
+
+def test_figure_6_has_the_bars_of_the_published_selection_and_the_gap_of_choice_alone(found: dict[str, Any]) -> None:
+    figure = figures.figure_6(found["comparison"], found["names"], NAMED["omnimodel"], "directed")
+    hard = found["comparison"].query("selection == 'specialist' and extreme == 'hard'").iloc[0]
+    dice, hd95 = figure.axes[:2]
+    heights = [bar.get_height() for bar in dice.patches]
+    assert heights[::2] == pytest.approx([hard["mean_a"], hard["mean_b"]])
+    assert f"gap {hard['difference']:+z.2f}\nby choice {hard['swap_null']:+z.2f}" in texts(figure)
+    assert [bar.get_height() for bar in hd95.patches][::2] == pytest.approx([hard["hd95_a"], hard["hd95_b"]])
+    assert "stand-in (no omnimodel)" in texts(figure) and "published" not in texts(figure)
+
+
+def test_published_values_are_marks_on_sets_of_the_same_task_alone(found: dict[str, Any]) -> None:
+    busi = found["comparison"].assign(dataset="busi")
+    figure = figures.figure_6(busi, {"busi": "Breast"}, "omnimodel", "pooled")
+    marks = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
+    assert list(marks[0].get_ydata()) == list(PUBLISHED["busi"].dice["hard"])
+    assert "other cases and models" in texts(figure) and "HD95, pooled" in texts(figure)
+
+
+def test_overlay_colours_hit_missed_and_extra_apart_even_in_grey() -> None:
+    truth, mask = disc(96), disc(96, (40, 60))
+    image = figures.error_overlay(photo(), mask, truth)
+    colours = (figures.HIT, figures.MISSED_COLOUR, figures.EXTRA)
+    for where, colour in zip((mask & truth, truth & ~mask, mask & ~truth), colours, strict=True):
+        wanted = np.array(to_rgb(colour)) * 255
+        assert np.abs(image[where].mean(0) - wanted).max() < 0.4 * 255
+    grey = sorted(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)) for colour in colours)
+    assert np.diff(grey).min() > 0.15, "they differ in print too"
+    outside = image[~mask & ~truth]
+    assert (outside[:, 0] == outside[:, 1]).all(), "what is neither stays grey"
+
+
+def test_cases_show_what_both_models_drew_with_the_dice_of_the_table(found: dict[str, Any]) -> None:
+    shown = tables.model_titles(found["answers"])
+    figure = figures.worst_and_best(found["scores"], found["sets"], found["answers"], 127, found["names"], shown)
+    assert len(figure.axes) == 9 and "refused" in texts(figure), "the case that lost most has no answer"
+
+
+def test_scatter_shades_what_hardest_would_choose(found: dict[str, Any]) -> None:
+    figure = figures.paired_scatter(found["scores"], 127, found["names"], NAMED["omnimodel"], 0.2)
+    assert len(figure.axes[0].collections[0].get_offsets()) == 12
+    assert "of 12" in texts(figure) and "stand-in" in texts(figure)
+
+
+def test_sweep_curve_seeds_and_kinds_are_drawn(found: dict[str, Any], tmp_path: Any) -> None:
+    sweep = figures.threshold_sweep(found["sweep"], found["names"], NAMED)
+    assert len([line for line in sweep.axes[0].lines if len(line.get_xdata()) == 3]) == 6
+    curve = figures.difficulty_curve(found["curve"], found["names"], NAMED["omnimodel"])
+    assert len(curve.axes) == found["curve"]["covariate"].nunique()
+    seeds = figures.seeds(found["seeds"], found["names"])
+    assert len(seeds.axes[0].patches) == 8 and "two seeds" in texts(seeds)
+    kinds = figures.answer_kinds(tables.kinds(found["scores"]), found["names"], NAMED["omnimodel"])
+    assert sorted(bar.get_width() for bar in kinds.axes[0].patches)[0] == 1
