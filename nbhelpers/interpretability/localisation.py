@@ -36,7 +36,7 @@ _SIMILARITIES = [f"{SIMILARITY}_{draw}" for draw in range(1, RANDOM_NETWORKS + 1
 
 
 def map_title(name: str) -> str:
-    """What readers call a map that knows nothing; the second kind of a control (`random_map_2`) keeps its number."""
+    """What readers call a control map; the second kind of a control (`random_map_2`) keeps its number."""
     control = next((one for one in BASELINES if name.startswith(one)), name)
     return f"{named(control)} {name.removeprefix(control).strip('_')}".strip()
 
@@ -175,7 +175,7 @@ def _score(maps: Maps, truth: Truths, sample: FilmSample, threshold: float) -> p
 
 
 def summarise_scores(films: pd.DataFrame, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
-    """Mean of every score by data set and map, and how far each arm is from what knows nothing, with 95 % intervals.
+    """Mean of every score by data set and map, and how far each arm is from the control maps, with 95 % intervals.
 
     `films` is from `localise`. Patients are drawn where they are known, else films; maps of a set share the resamples.
 

@@ -33,13 +33,13 @@ def auroc(y_true: ArrayLike, y_score: ArrayLike) -> float:
 def average_precision(y_true: ArrayLike, y_score: ArrayLike) -> float:
     """Average precision (AUPR): the sum of precision times the step in recall over distinct scores.
 
-    Arguments and errors as in `auroc`. A score that knows nothing reaches the prevalence.
+    Arguments and errors as in `auroc`. A non-informative classifier reaches the prevalence.
     """
     return metrics_of(y_true, y_score)[1]
 
 
 def prevalence(y_true: ArrayLike) -> float:
-    """Share of positive films: what a score that knows nothing reaches in AUPR."""
+    """Share of positive films: what a non-informative classifier reaches in AUPR."""
     return float(checked_labels(y_true).mean())
 
 

@@ -206,7 +206,7 @@ def spread(chosen: pd.DataFrame, embedding: Embedding) -> pd.DataFrame:
 
 
 def visibility(chosen: pd.DataFrame, embedding: Embedding, folds: int = 5) -> pd.DataFrame:
-    """Whether each attribute that was asked for can be told from the images at all.
+    """Whether each attribute that was asked for is detectable in the images at all.
 
     A linear classifier on features and layout, cross-validated with pairs kept together, guesses each attribute's
     level. An attribute that it guesses no better than chance came out less diverse than asked, as far as this backbone
@@ -265,5 +265,5 @@ def less_diverse_than_asked(covered: pd.DataFrame, visible: pd.DataFrame, tolera
         why = f"{line['label']}: {line['kept']:.0%} of the asked diversity came{lost}"
         rows.append((line["source"], line["attribute"], why))
     for source, lines in visible[~visible["comes_out"].astype(bool)].groupby("source", sort=False):
-        rows.append((source, ", ".join(lines["attribute"]), "levels cannot be told from the images by this backbone"))
+        rows.append((source, ", ".join(lines["attribute"]), "levels are not detectable in the images by this backbone"))
     return pd.DataFrame(rows, columns=["source", "attributes", "why"])

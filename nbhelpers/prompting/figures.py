@@ -94,8 +94,8 @@ def _told(axis: Axes, visible: pd.DataFrame) -> None:
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(np.arange(len(attributes)), [name.replace("_", " ") for name in attributes])
     axis.invert_yaxis()
-    axis.set_xlabel("told from the images (0 chance, 1 always)")
-    axis.set_title("Does what was asked for show?")
+    axis.set_xlabel("chance-corrected accuracy (0 chance, 1 always)")
+    axis.set_title("Are the requested attributes detectable?")
     axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.14), fontsize=8)
 
 

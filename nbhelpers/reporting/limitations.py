@@ -75,7 +75,7 @@ def beside_baselines(facts: RunFacts) -> list[str]:
         rows = rows.sort_values("baseline_auroc", ascending=False).drop_duplicates(["arm", "dataset"]).sort_index()
     return [
         f"{facts.title(row['dataset'])}: arm {named(row['arm'])} (AUROC {row['auroc']:.3f}) {row['verdict']} a trivial "
-        f"baseline that knows nothing of pneumonia: {row['title']}, {row['baseline_auroc']:.3f}; difference "
+        f"baseline, a non-clinical image statistic: {row['title']}, {row['baseline_auroc']:.3f}; difference "
         f"{wording.difference(row['difference'], row['ci_low'], row['ci_high'])}{chosen(row)}."
         for row in rows.to_dict("records")
     ]
@@ -138,7 +138,7 @@ def _grad_cam_off_the_lungs(facts: RunFacts) -> list[str]:
             random = rows.loc[rows["map"] == "random_map", "value"].iloc[0]
             told.append(
                 f"{facts.title(dataset)}: less of the Grad-CAM lies in the lungs than of a random map "
-                f"({random:.3f}): {', '.join(arms)}. Such maps look past the lungs."
+                f"({random:.3f}): {', '.join(arms)}. Grad-CAM mass in the lungs is below the random control."
             )
     return told
 

@@ -4,7 +4,7 @@ May import `films` and what lies below.
 
 - `scores`: films decoded, and every network's score of every film.
 - `evaluation`: the rows of `metrics.csv`, which the notebook writes, and each arm against trivial baselines.
-- `baselines`: what one number that knows nothing of lungs reaches.
+- `baselines`: what non-clinical image statistics reach.
 - `subgroups`: by view, sex and age, and adjusted for the view.
 - `operating_point`: a threshold from synthetic images, frozen and carried over.
 - `calibration`: do probabilities mean what they say.

@@ -1,4 +1,4 @@
-"""Trivial baselines: what one number that knows nothing of lungs reaches on the same films."""
+"""Trivial baselines: what non-clinical image statistics reach on the same films."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ def figure_2(
 
     Of `evaluation.metrics_table` the primary interval of each metric is drawn, of `baselines.baselines_table` the best
     one-number baseline of each panel, as a line. `titles` are the arms', from `style.arm_titles`. A dashed line marks
-    what a score that knows nothing reaches: 0.5, and in AUPR the prevalence. The paper's own value is marked on the
+    a non-informative classifier: 0.5, and in AUPR the prevalence. The paper's own value is marked on the
     matching set alone, at the one arm whose figures are known.
     """
     shown = metrics_table[metrics_table["primary"] & (metrics_table["subgroup"] == "all")]
@@ -100,7 +100,7 @@ def figure_2(
             axis.margins(x=0.09)
             if dataset == names[-1]:
                 axis.set_xlabel(f"{text} (95 % interval)")
-    handles = [Line2D([], [], color=FLOOR, linestyle="--", label="knows nothing (0.5; in AUPR the prevalence)")]
+    handles = [Line2D([], [], color=FLOOR, linestyle="--", label="non-informative (0.5; in AUPR the prevalence)")]
     if baselines_table is not None:
         handles.append(
             Line2D([], [], color=TRIVIAL, linestyle=":", label="best trivial number, chosen on these labels")
@@ -120,7 +120,7 @@ def curves(
 ) -> Figure:
     """ROC curve on the left and precision-recall curve on the right, a row a data set, a line an arm.
 
-    The dashed grey line is a score that knows nothing: the diagonal, and the prevalence. `titles` are the arms'. With
+    The dashed grey line is a non-informative classifier: the diagonal, and the prevalence. `titles` are the arms'. With
     `operating_point.thresholds` each arm's frozen threshold is a marker on its curves.
     """
     names, arms, looks = _shown(predictions)

@@ -23,7 +23,7 @@ INTERVALS = {
 
 KINDS = {
     "fixed": "direction fixed beforehand",
-    "best way": "used the best way round",
+    "best way": "sign chosen on the test labels",
     "trained": "trained on this very set",
 }
 
