@@ -117,9 +117,9 @@ def draw_film(
     """Draw one simulated chest X-ray and its truth, `size` (64 to 2048) pixels along a side.
 
     `attributes` are any of `CHOICES`, `age` (years) and `devices` (joined by ";", or "none"); gaps are drawn.
-    `pair_seed` is the patient: the same one gives the same anatomy. `seed` is the opacities and the acquisition: with
-    both seeds equal, a normal and a pneumonia film differ by the opacity alone. `physics` is a key of `PHYSICS`. What
-    is unknown or out of range is a `UserError`.
+    `pair_seed` is the patient: the same one gives the same anatomy, with devices in the same places. `seed` is the
+    opacities and the acquisition: with both seeds equal, a normal and a pneumonia film differ by the opacity alone.
+    `physics` is a key of `PHYSICS`. What is unknown or out of range is a `UserError`.
     """
     if physics not in PHYSICS:
         raise UserError(f"no physics named {physics!r}", "physics", f"use one of: {', '.join(PHYSICS)}")
@@ -131,7 +131,7 @@ def draw_film(
     patient = build_patient(full, pair_seed)
     canvas = frame_patient(patient, source, field, size, seed)
     chest = draw_chest(patient, canvas)
-    healthy = chest.attenuation + draw_devices(chest, canvas, full["devices"], seed)
+    healthy = chest.attenuation + draw_devices(chest, canvas, full["devices"], pair_seed)
     if source.haze[1] > 0:
         healthy += draw_haze(chest, canvas, source, seed)
     if full["label"] == "pneumonia":

@@ -110,3 +110,14 @@ def test_gaps_in_the_attributes_are_filled_from_the_seeds():
 def test_bad_input_is_one_clear_error(change, physics, size):
     with pytest.raises(UserError):
         draw_film({**PLAIN, **change}, 1, 2, physics, size)
+
+
+@pytest.mark.parametrize("pair_seed", range(5))
+def test_a_pacemaker_stays_on_its_side_in_every_film_of_a_patient(pair_seed: int) -> None:
+    sides = set()
+    for seed in range(4):
+        films = [draw_film({"label": "normal", "devices": one}, pair_seed, seed).image for one in ("none", "pacemaker")]
+        change = np.abs(films[1].astype(int) - films[0]).astype(float)
+        columns = np.arange(change.shape[1]) - (change.shape[1] - 1) / 2
+        sides.add(bool((change.sum(axis=0) * columns).sum() > 0))
+    assert len(sides) == 1
