@@ -28,6 +28,9 @@ LONG = {
     "datasets": ["simulated_hospital"],
     "arms": {"raw": {"source": "simulator", "crop": "none"}},
     "backbone": "test_resnet",
+    "init": "random",
+    "diversity_backbone": "test_resnet",
+    "diversity_init": "random",
     "image_size": 64,
 }
 

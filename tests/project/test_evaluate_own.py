@@ -68,7 +68,7 @@ def test_pipeline_asks_for_no_drawing_and_no_training(tmp_path: Path, checkpoint
     plan = Plan(experiment(tmp_path / "own.yaml", checkpoint))
     assert plan.records() == ["04_external_validation/run.json", "05_interpretability/run.json"]
     files = [(plan.folder / path).resolve() for path in plan.networks()]
-    assert files == [(checkpoint / name).resolve() for name in ("model.json", "checkpoint.safetensors")]
+    assert files == [(checkpoint / name).resolve() for name in ("checkpoint.safetensors", "model.json")]
 
 
 def test_checkpoint_stands_beside_trained_arms(tmp_path: Path, checkpoint: Path) -> None:

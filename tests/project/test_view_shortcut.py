@@ -79,7 +79,7 @@ def test_limitations_name_the_shortcut_and_what_is_left_of_each_arm_without_it(r
     assert adjusted.loc["view_reader", "ci_low"] < 0.5 < adjusted.loc["view_reader", "ci_high"]
     assert adjusted.loc["lung_reader", "value"] == pytest.approx(whole.loc["lung_reader", "value"], abs=0.05)
     for arm, row in adjusted.iterrows():
-        assert f"{arm} view-adjusted {run_facts.interval(row)}" in line
+        assert f"{arm} adjusted for view {run_facts.interval(row)}" in line
 
 
 def test_the_arm_that_reads_the_view_is_said_not_to_beat_it(run: Path) -> None:
