@@ -23,6 +23,6 @@ __version__ = "0.1.0"
 
 # A thread that has nothing to do sleeps: while it spins, which is the default, other work on the machine stands still.
 # It is read when torch is loaded, which is after this.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "0")
 # Other packages' bars ask for widgets, which a saved notebook loses; `nbhelpers.runs.progress` draws text bars.
 warnings.filterwarnings("ignore", message="IProgress not found")
