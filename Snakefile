@@ -154,7 +154,7 @@ rule segmentation:
     log:
         plan.notebooks("07_segmentation"),
     params:
-        plan.trigger("07_segmentation"),
+        lambda wildcards: plan.trigger("07_segmentation"),
     threads: CORES
     resources:
         accelerator=1,

@@ -148,15 +148,9 @@ def _checked(films: pd.DataFrame, name: str, where: str) -> tuple[pd.DataFrame, 
     for column, known in (("view", VIEWS), ("sex", SEXES)):
         given = films[column]
         films[column] = pd.Series([_named(text, known) for text in given], index=films.index, dtype="str")
-        lost = given[given.notna() & given.str.strip().ne("") & films[column].isna()]
-        if len(lost):
-            values = ", ".join(repr(value) for value in lost.value_counts().index[:5])
-            notes.append(f"{len(lost):,} films have a {column} that is not understood ({values}): {column} unknown.")
+        notes += _lost(given, films[column], f"a {column} that is not understood")
     years = pd.Series([_years(given) for given in films["age"]], index=films.index, dtype="float64")
-    lost = films["age"][years.isna() & films["age"].notna()].astype("str").str.strip()
-    if len(lost := lost[lost.ne("")]):
-        values = ", ".join(repr(value) for value in lost.value_counts().index[:5])
-        notes.append(f"{len(lost):,} films have an age that is no number of years ({values}): age unknown.")
+    notes += _lost(films["age"], years, "an age that is no number of years")
     films["age"] = years
     if films.empty:
         raise UserError(f"data set {name!r} holds no film", where, "check the folder")
@@ -169,6 +163,14 @@ def _checked(films: pd.DataFrame, name: str, where: str) -> tuple[pd.DataFrame, 
     if len(doubled):
         raise UserError(f"{len(doubled)} films share an image_id, e.g. {doubled.iloc[0]!r}", where, "make it unique")
     return films[[*COLUMNS, *(c for c in films if c not in COLUMNS)]], notes
+
+
+def _lost(given: pd.Series, understood: pd.Series, what: str) -> list[str]:
+    """A note of the values of a column, named as `given` is, that say something and were not understood."""
+    lost = given[given.notna() & understood.isna()].astype("str").str.strip()
+    lost = lost[lost.ne("")]
+    values = ", ".join(repr(value) for value in lost.value_counts().index[:5])
+    return [f"{len(lost):,} films have {what} ({values}): {given.name} unknown."] if len(lost) else []
 
 
 def _years(given: Any) -> float:

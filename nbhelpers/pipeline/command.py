@@ -26,7 +26,11 @@ from nbhelpers.runs.stage import outputs_root
 
 ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}  # Snakemake's: other machines may do the work
 DRY = {"-n", "--dry-run", "--dryrun"}  # Snakemake's: say what would be run
-BROUGHT_BY = {"images": ("01", "02"), "scores": ("03", "04"), "all": ("05",)}  # beginnings of the stages' names
+BROUGHT_BY = {
+    "images": ("01", "02"),
+    "scores": ("03", "04"),
+    "all": ("05", "06", "07"),
+}  # stages by number
 PATIENCE_S = 60.0  # what notebooks may take to end when the run is stopped, besides requests that are paid
 FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake's: run again what is up to date
 

@@ -131,7 +131,7 @@ def supervise(command: Sequence[str], label: str, patience: float, elsewhere: bo
         name = signal.Signals(seen[0]).name
         say(label, f"stopping ({name}): no new work, images that are paid are waited for; once more ends at once")
         deadline = time.monotonic() + patience
-        _tell([*_started()], signal.SIGTERM, "notebook")
+        _tell(_started(), signal.SIGTERM, "notebook")
         # Snakemake begins no job after a SIGTERM, and cancels those on a cluster at a SIGINT.
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGINT if elsewhere else signal.SIGTERM)

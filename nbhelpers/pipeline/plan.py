@@ -138,10 +138,11 @@ class Plan:
         if stage == "report":
             return canonical({name: value for name, value in self.values.items() if name not in NOT_IN_RESULTS})
         files = self._user_files(parameters.NOTEBOOKS / f"{stage}.ipynb")
-        if "checkpoints" in self._depends_on(stage, network, self.values):
+        chosen = self._depends_on(stage, network, self.values)
+        if "checkpoints" in chosen:
             files |= {user_path(folder) / file for folder in self._checkpoints.values() for file in checkpoints.FILES}
         unnamed = self._unnamed(files)
-        return canonical(self._depends_on(stage, network, self.values) | ({"files": unnamed} if unnamed else {}))
+        return canonical(chosen | ({"files": unnamed} if unnamed else {}))
 
     def _depends_on(self, stage: str, network: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
         arm, seed = (None, None) if network is None else checkpoints.parse_name(network)

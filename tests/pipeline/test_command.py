@@ -85,3 +85,17 @@ def test_a_dry_run_tells_what_would_be_run_and_sees_films_that_have_gone(tmp_pat
     (films / "films.csv").unlink()
     code, told = dry_run()
     assert code == 2 and "films.csv" in told
+
+
+def test_what_is_said_to_be_run_again_is_forced_once_whatever_its_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path))
+    monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    stale = {f"{stage}/run.json": {"seed": (1, 0)} for stage in parameters.STAGES}
+    monkeypatch.setattr(command.Plan, "made_otherwise", lambda _: stale)
+    forced: list[str] = []
+    monkeypatch.setattr(command, "snakemake", lambda _, __, options: forced.extend(options[1:]) or 0)
+    file = tmp_path / "mine.yaml"
+    file.write_text((parameters.ROOT / "params/demo.yaml").read_text(encoding="utf-8"), encoding="utf-8")
+    assert run(file, []) == 0 and sorted(forced) == sorted(stale)
