@@ -13,9 +13,11 @@ import numpy as np
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini import client
-from nbhelpers.image_models.gemini.key import api_key
+from nbhelpers.image_models import access
+from nbhelpers.image_models.access import api_key
 from nbhelpers.image_models.gemini.online import Run, run_in_thread
 from nbhelpers.image_models.gemini.purchases import Row, Settings, adopt, check_budget, estimate, plan_rows, settle
+from nbhelpers.image_models.geometry import RATIOS, padded, unpadded
 from nbhelpers.image_models.ledger import Entry, Ledger, image_key
 from nbhelpers.image_models.originals import forget_arrivals
 from nbhelpers.image_models.redaction import gate
@@ -23,7 +25,7 @@ from nbhelpers.images.files import read_image
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.progress import progress
 from nbhelpers.segmentation import answers
-from nbhelpers.segmentation.answers import RATIOS, Answers, padded, unpadded
+from nbhelpers.segmentation.answers import Answers
 from nbhelpers.segmentation.datasets import Pixels, SegmentationSet, to_gray
 from nbhelpers.segmentation.specialists import brought, check_route
 
@@ -53,10 +55,8 @@ JSON_PROMPT = (
 def check_sending(spec: str, dataset: str, send_to: Sequence[str]) -> None:
     """A `UserError` where pictures of patients would go to a service that `send_patient_films_to` does not name."""
     service = spec.partition("_")[0]
-    if service in SERVICES and not dataset.startswith("simulated") and service not in send_to:
-        what = f"omnimodel {spec!r} would send the pictures of {dataset!r} to {service}"
-        do = f"if they may leave this machine, set send_patient_films_to: [{service}]"
-        raise UserError(what, "send_patient_films_to", do)
+    if service in SERVICES and not dataset.startswith("simulated"):
+        access.check_sending([service], f"the pictures of {dataset!r}", send_to)
 
 
 def answer(found: SegmentationSet, spec: str, stage_folder: Path, parameters: Mapping[str, Any]) -> Answers:

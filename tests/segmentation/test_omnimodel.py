@@ -25,11 +25,12 @@ from segmentation.segmentation_fixture import photo, written_set
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini import purchases
+from nbhelpers.image_models.geometry import RATIOS, padded
 from nbhelpers.image_models.ledger import replay, spent
 from nbhelpers.metrics.overlap import dice
 from nbhelpers.runs import parameters
 from nbhelpers.segmentation import evaluation, omnimodel
-from nbhelpers.segmentation.answers import RATIOS, Answers, padded
+from nbhelpers.segmentation.answers import Answers
 from nbhelpers.segmentation.datasets import SegmentationSet
 
 PARAMETERS = {

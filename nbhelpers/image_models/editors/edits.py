@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-# What an answer is. Whether a picture that came is `edited` or `unchanged` is for whoever measures it to say.
-KINDS = ("edited", "unchanged", "refused", "text_only", "draft_only", "broken")
+from nbhelpers.errors import UserError
+from nbhelpers.runs.parameters import Declaration, fault, suggest
+
+# What an answer is. Whether a picture that came is `edited` or `unchanged` is for whoever measures it to say;
+# `no_answer`: nobody was asked (an editor that is withdrawn), or no picture was brought.
+KINDS = ("edited", "unchanged", "refused", "text_only", "draft_only", "broken", "no_answer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,3 +62,19 @@ class Editor(Protocol):
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """An answer for each request, by `edit_id`; what `folder` holds already is not asked for again."""
         ...
+
+
+def settings_of(editor: str, given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
+    """An editor's settings over the defaults of `known` (each a type and a default); all that is wrong is one error."""
+    where = f"editors, {editor}"
+    faults = []
+    for name, value in given.items():
+        if name == "provider":
+            continue
+        if name not in known:
+            faults.append(UserError(f"unknown setting {name!r}", where, suggest(name, known)))
+        elif wrong := fault(name, value, Declaration(name, "", *known[name], "", ""), where):
+            faults.append(wrong)
+    if faults:
+        raise UserError.of(faults)
+    return {name: given.get(name, default) for name, (_, default) in known.items()}

@@ -1,6 +1,5 @@
 """Google's Gemini image models: each image paid for once, within a budget, and kept as it came.
 
-- `key`: the API key, from the environment alone
 - `prices`, `prices.yaml`: what an image costs and what a model takes; the dated list
 - `client`: one request to the service, the class of what the SDK raises, and whether the model is there
 - `outcomes`: what a reply or an error is, as data (here a 429 is told from a quota of the day)

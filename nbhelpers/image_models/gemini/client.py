@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import importlib
 import logging
-import os
 import re
 import threading
 import time
@@ -14,13 +13,12 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from google import genai
 from google.genai import errors, types
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.key import api_key
+from nbhelpers.image_models.access import api_key, endpoint
 from nbhelpers.image_models.gemini.outcomes import Outcome, from_reply, from_status, text_of
 from nbhelpers.image_models.gemini.prices import instead
 from nbhelpers.image_models.redaction import redact
@@ -115,26 +113,13 @@ class Request:
         return 0.95 < shape < 1.05 and 0.8 < width * height / side**2 < 1.25
 
 
-def check_endpoint() -> None:
-    """Raise a `UserError` when `GOOGLE_GEMINI_BASE_URL` is set to something that is no web address."""
-    url = os.environ.get("GOOGLE_GEMINI_BASE_URL", "").strip()
-    try:
-        parts = urlsplit(url or "https://x")
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable:
-        do = "give a whole URL, such as https://example.org, or unset it"
-        raise UserError("the endpoint is no web address", "GOOGLE_GEMINI_BASE_URL", do)
-
-
 def make_client(api_version: str, deadline_s: float) -> genai.Client:
     """A client for the endpoint of the environment (`GOOGLE_GEMINI_BASE_URL`, or Google's own).
 
     Keep a reference to it: the SDK closes the connection of a client that is collected. Its own retries are off, the
     hidden one of its aiohttp path too: they pass over what the service asks for, and may buy an image twice.
     """
-    check_endpoint()
+    endpoint()
     for name in ("google_genai", "httpx2", "httpcore2", "httpx", "httpcore", "aiohttp"):
         # What they tell below a warning holds headers and status lines as the service sent them.
         logging.getLogger(name).setLevel(logging.ERROR)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.image_models.gemini import batch, client
-from nbhelpers.image_models.gemini.key import api_key
+from nbhelpers.image_models.access import api_key
 from nbhelpers.image_models.gemini.online import Run, run_in_thread
 from nbhelpers.image_models.gemini.prices import standing
 from nbhelpers.image_models.gemini.purchases import (

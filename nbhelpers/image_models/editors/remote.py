@@ -1,0 +1,1 @@
+"""Editors that are services, asked over the network and paid."""
