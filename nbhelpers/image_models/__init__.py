@@ -6,6 +6,12 @@
 - `originals`: the images that came, kept byte for byte
 - `geometry`: pictures put into a shape that models draw, and what came put back
 - `c2pa`: whether a file carries a signed note of where it comes from
+- `outcomes`, `prices`: what a reply or an error is, as data; usage turned into US dollars
+- `purchases`: what is wanted and what is here, budget, images and outcomes noted
+- `online`: one service asked: so many requests in flight, waits, retries and stops
+- `buying`: several services at the same time, one ledger and one budget
+- `services/`: OpenAI, Ark (Seedream), Black Forest Labs (FLUX)
+- `local_pipeline`: pipelines of diffusers, on this machine
 - `gemini/`: Google's image models, online and in batches
 - `editors/`: pictures changed as an instruction says, by any of these models and by methods without one
 

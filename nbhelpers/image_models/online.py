@@ -38,6 +38,10 @@ class Service(Protocol):
     price: Price
     terms: Terms
 
+    def side(self, wanted: int) -> int:
+        """Pixels of the square that can be asked for, where `wanted` are wanted."""
+        ...
+
     def check(self) -> None:
         """A `UserError` before anything is paid: no key, no usable endpoint, a model that is known to be gone."""
         ...

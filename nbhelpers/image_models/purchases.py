@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.ledger import Entry, Ledger, dollars, mode_of
+from nbhelpers.image_models.ledger import FILE, Entry, Ledger, dollars, image_key, mode_of, replay, spent
 from nbhelpers.image_models.originals import (
     arrivals,
     describe,
@@ -61,6 +64,23 @@ class Plan:
     wanted: list[Row] = field(default_factory=list)
 
 
+def rows_of(design: pd.DataFrame, model: str, version: str, configuration: Mapping[str, Any]) -> list[Row]:
+    """The design's rows with their ledger keys.
+
+    Images of one and the same prompt are told apart by how many of it came before, so that a longer or reordered design
+    still finds each image that was bought. The seed is sent with the request, but nothing shows that it is honoured.
+    """
+    seen: Counter[str] = Counter()
+    rows = []
+    for image_id, prompt in zip(design["image_id"], design["prompt"], strict=True):
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise UserError(f"image {image_id!r} has no prompt", "prompt design", "write one")
+        key = image_key(model, version, prompt, configuration, seen[prompt])
+        seen[prompt] += 1
+        rows.append(Row(str(image_id), prompt, key, int(key[:7], 16)))
+    return rows
+
+
 def plan_rows(rows: list[Row], entries: Mapping[str, Entry], folder: Path, attempts: int) -> Plan:
     """Sort rows into here, given up and wanted; an image counts as here when its file has the size in the ledger."""
     plan = Plan(rows)
@@ -85,6 +105,24 @@ def facts_of(row: Row, model: str) -> dict[str, str]:
 def estimate(rows: list[Row], price: Price, dearest: float = 0.0) -> float:
     """US dollars that rows may cost (`Price.reserve`), each no less than `dearest`."""
     return sum(max(price.reserve(row.prompt, row.side), dearest) for row in rows)
+
+
+def plan_facts(rows: list[Row], folder: Path, price: Price, attempts: int) -> dict[str, Any]:
+    """What rows would cost, as a plan tells it: counts, prices, the folder's spending; nothing is sent or written."""
+    entries, events, _ = replay(folder / FILE)
+    plan = plan_rows(rows, entries, folder, attempts)
+    wanted = [row for row in plan.wanted if not in_jobs(entries.get(row.key))]
+    return {
+        "images": len(rows),
+        "here": len(plan.here),
+        "given_up": len(plan.given_up),
+        "in_batch_jobs": len(plan.wanted) - len(wanted),
+        "still_wanted": len(wanted),
+        "usd_per_image": price.usd_per_image,
+        "price_list": price.date or "your own price",
+        "estimate_usd": round(estimate(wanted, price), 4),
+        "spent_usd": round(spent(entries.values(), events), 4),
+    }
 
 
 def refused(entry: Entry) -> int:

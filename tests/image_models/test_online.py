@@ -26,10 +26,10 @@ from nbhelpers.image_models import online
 from nbhelpers.image_models.buying import run_in_thread
 from nbhelpers.image_models.gemini.online import GeminiService
 from nbhelpers.image_models.gemini.prices import price_of
-from nbhelpers.image_models.gemini.settings import rows_of
 from nbhelpers.image_models.ledger import Ledger, dearest, passed_over, replay, spent
 from nbhelpers.image_models.online import DOUBTS, LOST_LIMIT
 from nbhelpers.image_models.outcomes import OUTCOMES
+from nbhelpers.image_models.purchases import rows_of
 from nbhelpers.runs.files import DiskRefused
 
 pytestmark = pytest.mark.usefixtures("key")
@@ -454,7 +454,8 @@ def test_rows_that_wait_to_be_asked_again_do_not_hold_up_a_stop(serve, tmp_path,
     made.settings.backoff_s = 40.0
     ledger, service = Ledger(tmp_path), GeminiService(made.settings.request, made.settings.price, made.settings)
     purse = online.Purse(ledger, made.settings.budget_usd)
-    run = online.Run(ledger, rows_of(design(9), service.request), tmp_path, service, purse)
+    rows = rows_of(design(9), PAPER, "v1beta", service.request.configuration)
+    run = online.Run(ledger, rows, tmp_path, service, purse)
     monkeypatch.setattr(signal, "getsignal", lambda number: signal.default_int_handler)
     threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT)).start()
     started = time.monotonic()

@@ -64,17 +64,22 @@ class Editor(Protocol):
         ...
 
 
-def settings_of(editor: str, given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]]) -> dict[str, Any]:
-    """An editor's settings over the defaults of `known` (each a type and a default); all that is wrong is one error."""
-    where = f"editors, {editor}"
+def settings_of(
+    name: str, given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]], parameter: str = "editors"
+) -> dict[str, Any]:
+    """The settings of `name` over the defaults of `known` (each a type and a default); all that is wrong is one error.
+
+    `parameter` is what they stand in. A `provider` among them is no setting.
+    """
+    where = f"{parameter}, {name}"
     faults = []
-    for name, value in given.items():
-        if name == "provider":
+    for key, value in given.items():
+        if key == "provider":
             continue
-        if name not in known:
-            faults.append(UserError(f"unknown setting {name!r}", where, suggest(name, known)))
-        elif wrong := fault(name, value, Declaration(name, "", *known[name], "", ""), where):
+        if key not in known:
+            faults.append(UserError(f"unknown setting {key!r}", where, suggest(key, known)))
+        elif wrong := fault(key, value, Declaration(key, "", *known[key], "", ""), where):
             faults.append(wrong)
     if faults:
         raise UserError.of(faults)
-    return {name: given.get(name, default) for name, (_, default) in known.items()}
+    return {key: given.get(key, default) for key, (_, default) in known.items()}

@@ -16,10 +16,10 @@ from nbhelpers.image_models.buying import buy as buy_rows
 from nbhelpers.image_models.buying import opened
 from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest, settings_of
 from nbhelpers.image_models.geometry import Pixels, squared, unsquared
-from nbhelpers.image_models.ledger import FILE, NOT_YET, Entry, image_key, replay, spent
-from nbhelpers.image_models.purchases import Row, estimate, plan_rows
+from nbhelpers.image_models.ledger import NOT_YET, Entry, image_key
+from nbhelpers.image_models.purchases import Row, plan_facts
 from nbhelpers.image_models.services.asked import standing
-from nbhelpers.image_models.services.registry import TERMS, make_service, options_of
+from nbhelpers.image_models.services.registry import deciding, make_service, options_of
 from nbhelpers.images.files import decode
 from nbhelpers.runs.files import inside
 
@@ -46,7 +46,7 @@ class ServiceEditor:
         Equal requests of one call are told apart by how many came before, as replicates.
         """
         seen: Counter[str] = Counter()
-        decides = {name: value for name, value in self.own.items() if name not in (*TERMS, "price_usd", "model")}
+        decides = deciding(self.own)
         rows = []
         for request in requests:
             canvas = squared(request.image, self.own["size"])
@@ -65,19 +65,8 @@ class ServiceEditor:
 
     def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
         """What is here, given up and still to be paid, and for how much at most; see `registry.plan_all`."""
-        entries, events, _ = replay(Path(folder) / FILE)
-        plan = plan_rows(self.rows(requests), entries, Path(folder), self.asked.terms.attempts)
-        price = self.asked.price
-        return {
-            "model": self.asked.model,
-            "here": len(plan.here),
-            "given_up": len(plan.given_up),
-            "still_wanted": len(plan.wanted),
-            "usd_per_image": price.usd_per_image,
-            "estimate_usd": round(estimate(plan.wanted, price), 4),
-            "spent_usd": round(spent(entries.values(), events), 4),
-            "price_list": price.date or "your own price",
-        }
+        facts = plan_facts(self.rows(requests), Path(folder), self.asked.price, self.asked.terms.attempts)
+        return {"model": self.asked.model, **facts}
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """The answers within `budget_usd`; see `buy`, which asks several editors at the same time."""

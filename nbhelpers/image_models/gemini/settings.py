@@ -1,20 +1,16 @@
-"""The `gemini_*` parameters, checked, and the rows that a design wants of Gemini."""
+"""The `gemini_*` parameters, checked."""
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini.client import Request
 from nbhelpers.image_models.gemini.prices import check_options, price_of
-from nbhelpers.image_models.ledger import image_key
 from nbhelpers.image_models.prices import Price
-from nbhelpers.image_models.purchases import Row, Terms
+from nbhelpers.image_models.purchases import Terms
 
 MODES = ("online", "batch")
 
@@ -58,20 +54,3 @@ class Settings(Terms):
                 do = "give a positive number" if name in positive else "give zero or more"
                 raise UserError(f"gemini_{name} = {value}", "parameters", do)
         return settings
-
-
-def rows_of(design: pd.DataFrame, request: Request) -> list[Row]:
-    """The design's rows with their ledger keys.
-
-    Images of one and the same prompt are told apart by how many of it came before, so that a longer or reordered design
-    still finds each image that was bought. The seed is sent with the request, but nothing shows that it is honoured.
-    """
-    seen: Counter[str] = Counter()
-    rows = []
-    for image_id, prompt in zip(design["image_id"], design["prompt"], strict=True):
-        if not isinstance(prompt, str) or not prompt.strip():
-            raise UserError(f"image {image_id!r} has no prompt", "prompt design", "write one")
-        key = image_key(request.model, request.api_version, prompt, request.configuration, seen[prompt])
-        seen[prompt] += 1
-        rows.append(Row(str(image_id), prompt, key, int(key[:7], 16)))
-    return rows

@@ -67,3 +67,8 @@ def make_service(service: str, own: Mapping[str, Any]) -> Service:
     price = price_of(service, model, own["price_usd"], options.get("quality"))
     made: Service = kind(model, price, terms, options)
     return made
+
+
+def deciding(own: Mapping[str, Any]) -> dict[str, Any]:
+    """Of a service's settings those that decide what an answer is, beside the model."""
+    return {name: value for name, value in own.items() if name not in (*TERMS, "price_usd", "model")}
