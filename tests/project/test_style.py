@@ -83,7 +83,7 @@ def test_arms_of_a_run_differ_without_colour() -> None:
 
 
 def cells(page: str) -> list[str]:
-    return [unescape(cell) for cell in re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", page, re.DOTALL)]
+    return [unescape(cell) for cell in re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", page, re.DOTALL)]
 
 
 def test_a_table_is_shown_in_words_with_three_decimals_and_its_text_escaped() -> None:
