@@ -38,10 +38,28 @@ NAMES = {
     "auroc": "AUROC",
     "aupr": "AUPR",
     "brier": "Brier score",
+    "iou": "IoU",
+    "in_lungs": "in lungs",
+    "gradient_whole": "gradient, whole film",
+    "file_size": "file size",
 }
 # Columns of tables that hold such names, or those of arms and data sets.
-_NAMING = ("dataset", "data set", "arm", "network", "source", "trained_on", "map", "metric", "subgroup", "attribute")
-_HEADINGS = {"dataset": "data set", "image_id": "image", "n": "films", "ari_umap": "ARI UMAP", "ari_features": "ARI"}
+_NAMING = (
+    *("dataset", "data set", "arm", "network", "source", "trained_on", "map", "metric", "subgroup", "attribute"),
+    *("baseline", "score"),
+)
+_HEADINGS = {
+    **{
+        "dataset": "data set",
+        "image_id": "image",
+        "n": "films",
+        "ari_umap": "ARI UMAP",
+        "ari_features": "ARI features",
+    },
+    **{"synthetic_auroc": "AUROC, synthetic", "synthetic_val_auroc": "AUROC, synthetic validation"},
+    **{"ci_low": "95 % from", "ci_high": "to"},
+}
+_INTERVAL = re.compile(r"[-+]?[\d.]+ \([-+]?[\d.]+ to [-+]?[\d.]+\)")
 # Markers and lines of arms, so that they differ without colour too.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
@@ -142,7 +160,11 @@ def _heading(column: object, known: Mapping[str, str]) -> str:
 def _cell(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
-    return f"{value:.3f}" if isinstance(value, (float, np.floating)) else str(value)
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.3f}"
+    text = str(value)
+    # A value and its interval stay on one line.
+    return text.replace(" ", "\N{NO-BREAK SPACE}") if _INTERVAL.fullmatch(text) else text
 
 
 def negatives(sets: Iterable[Any]) -> str:
