@@ -109,7 +109,7 @@ def listed_of(service: str, model: str, path: Path = PRICES) -> dict[str, Any]:
 def price_of(
     service: str, model: str, own_usd: float | None = None, quality: str | None = None, path: Path = PRICES
 ) -> Price:
-    """Price of an image of `model`; the user's own (`own_usd`, at 1024 x 1024 pixels) goes before the list.
+    """Price of an image of `model`; the user's own (`own_usd`) goes before the list, as it is.
 
     A `UserError` where neither knows one: what costs an unknown sum is not bought.
     """
@@ -119,9 +119,8 @@ def price_of(
         do = f"{near}; or set price_usd to the price of one image"
         raise UserError(f"no price is known for model {model!r}", str(path), do)
     rates = {kind: float(usd) / 1e6 for kind, usd in listed.get("rates", {}).items()}
-    aside, by_area = float(listed.get("aside", 0.0)), bool(listed.get("by_area", "tokens" in listed))
     if own_usd is not None:
-        return Price(own_usd, None, {}, aside=aside, by_area=by_area)
+        return Price(own_usd)
     tokens = listed.get("tokens", {})
     if quality is not None and tokens and quality not in tokens:
         what = f"no price is known for quality {quality!r} of model {model!r}"
@@ -129,6 +128,7 @@ def price_of(
     # Without a quality the service chooses: what is set aside is the dearest.
     count = (tokens.get(quality) if quality else max(tokens.values())) if tokens else None
     usd = float(listed["usd"]) if count is None else count * rates["image"]
+    aside, by_area = float(listed.get("aside", 0.0)), bool(listed.get("by_area", tokens))
     return Price(usd, count, rates, date=str(prices["date"]), aside=aside, by_area=by_area)
 
 
