@@ -1,4 +1,4 @@
-"""Who may be asked, and with what: API keys and endpoints from the environment alone, and where patients' films may go."""
+"""Who may be asked: API keys and endpoints, from the environment alone, and where patients' films may go."""
 
 from __future__ import annotations
 

@@ -11,9 +11,9 @@ import pandas as pd
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.access import api_key, endpoint
-from nbhelpers.image_models.gemini.outcomes import OUTCOMES
-from nbhelpers.image_models.gemini.purchases import check_budget
 from nbhelpers.image_models.ledger import FILE, NOT_YET, dollars, replay
+from nbhelpers.image_models.outcomes import OUTCOMES
+from nbhelpers.image_models.purchases import check_budget
 from nbhelpers.prompting.drawing import make_source, sources_of
 
 

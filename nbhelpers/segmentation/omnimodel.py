@@ -12,15 +12,14 @@ import cv2
 import numpy as np
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini import client
 from nbhelpers.image_models import access
-from nbhelpers.image_models.access import api_key
-from nbhelpers.image_models.gemini.online import Run, run_in_thread
-from nbhelpers.image_models.gemini.purchases import Row, Settings, adopt, check_budget, estimate, plan_rows, settle
+from nbhelpers.image_models.buying import buy, opened
+from nbhelpers.image_models.gemini.client import Request
+from nbhelpers.image_models.gemini.online import GeminiService
+from nbhelpers.image_models.gemini.settings import Settings
 from nbhelpers.image_models.geometry import RATIOS, padded, unpadded
-from nbhelpers.image_models.ledger import Entry, Ledger, image_key
-from nbhelpers.image_models.originals import forget_arrivals
-from nbhelpers.image_models.redaction import gate
+from nbhelpers.image_models.ledger import Entry, image_key
+from nbhelpers.image_models.purchases import Row
 from nbhelpers.images.files import read_image
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.progress import progress
@@ -99,7 +98,7 @@ def _ask(
     """
     settings = Settings.of({**parameters, "gemini_mode": "online"})
     prompt = JSON_PROMPT.format(found.target) if as_text else parameters.get("mask_prompt") or PROMPTS[found.target]
-    rows: dict[client.Request, list[Row]] = {}
+    rows: dict[Request, list[Row]] = {}
     for case in found.part("test"):
         canvas, ratio = (found.image(case), "1:1") if as_text else padded(found.image(case))
         image = cv2.imencode(".png", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1].tobytes()
@@ -108,20 +107,9 @@ def _ask(
         key = image_key(asked.model, asked.api_version, prompt, configuration, 0)
         rows.setdefault(asked, []).append(Row(case["case"], prompt, key, int(key[:7], 16), image))
     every = [row for part in rows.values() for row in part]
-    with gate(), Ledger(folder) as ledger:
-        settle(ledger, settings)
-        adopt(ledger, every, folder)
-        plan = plan_rows(every, ledger.entries, folder, settings.attempts)
-        if plan.wanted:
-            check_budget(len(plan.wanted), estimate(plan.wanted, settings), ledger.spent(), settings.budget_usd)
-            api_key()
-            service = client.make_client(settings.request.api_version, settings.deadline_s)
-            client.check_model(service, settings.request.model, settings.deadline_s, settings.backoff_s)
-            wanted = {row.key for row in plan.wanted}
-            for asked, part in rows.items():
-                left = [row for row in part if row.key in wanted]
-                run_in_thread(Run(ledger, left, folder, replace(settings, request=asked), proven=bool(plan.here)))
-        forget_arrivals(folder)
+    orders = [(GeminiService(asked, settings.price, settings), part) for asked, part in rows.items()]
+    with opened(folder, every) as ledger:
+        buy(ledger, orders, folder, settings.budget_usd, "gemini_budget_usd")
         entries = {row.image_id: (ledger.entry(row.key), row.state) for row in every}
     late = [name for name, (entry, state) in entries.items() if not entry.ok and not state.startswith("given up")]
     if late and not parameters.get("gemini_partial"):

@@ -58,6 +58,8 @@ def make_editors(spec: Mapping[str, Mapping[str, Any] | None], parameters: Mappi
                 settings = {key: parameters[key] for key in ("device", "seed") if key in parameters} | settings
             try:
                 made.append(getattr(importlib.import_module(module), maker)(str(name), settings))
+                if made[-1].service:
+                    made[-1].budget_usd = parameters.get("editing_budget_usd", 0.0)
             except UserError as error:
                 faults += [UserError(part.what, part.where or where, part.do) for part in error.parts or (error,)]
             except ModuleNotFoundError as error:

@@ -8,25 +8,14 @@ from typing import Any
 
 import pandas as pd
 
-from nbhelpers.image_models.gemini import batch, client
-from nbhelpers.image_models.access import api_key
-from nbhelpers.image_models.gemini.online import Run, run_in_thread
+from nbhelpers.image_models.buying import buy, opened
+from nbhelpers.image_models.gemini import batch
+from nbhelpers.image_models.gemini.online import GeminiService
 from nbhelpers.image_models.gemini.prices import standing
-from nbhelpers.image_models.gemini.purchases import (
-    Row,
-    Settings,
-    adopt,
-    check_budget,
-    estimate,
-    in_jobs,
-    plan_rows,
-    refused,
-    rows_of,
-    settle,
-)
-from nbhelpers.image_models.ledger import Ledger, passed_over, replay, spent
-from nbhelpers.image_models.originals import file_is_whole, forget_arrivals
-from nbhelpers.image_models.redaction import gate
+from nbhelpers.image_models.gemini.settings import Settings, rows_of
+from nbhelpers.image_models.ledger import Ledger, replay, spent
+from nbhelpers.image_models.originals import file_is_whole
+from nbhelpers.image_models.purchases import Row, estimate, in_jobs, plan_rows, refused
 
 
 class GeminiSource:
@@ -62,7 +51,7 @@ class GeminiSource:
             "still_wanted": len(wanted),
             "usd_per_image": settings.price.usd_per_image,
             "price_list": settings.price.date or "your own price",
-            "estimate_usd": round(estimate(wanted, settings), 4),
+            "estimate_usd": round(estimate(wanted, settings.price), 4),
             "spent_usd": round(used, 4),
             "budget_usd": settings.budget_usd,
         }
@@ -80,26 +69,17 @@ class GeminiSource:
         for all), or a disk that takes no more.
         """
         settings, folder = self.settings, Path(folder)
-        with gate(), Ledger(folder) as ledger:
-            if said := passed_over(ledger.path, ledger.bad):
-                print(said)
-            rows = rows_of(design, settings.request)
-            settle(ledger, settings)
-            adopt(ledger, rows, folder)
+        rows = rows_of(design, settings.request)
+        with opened(folder, rows) as ledger:
             plan = plan_rows(rows, ledger.entries, folder, settings.attempts)
             if plan.wanted and (said := standing(self.model)):
                 print(said)
             if settings.mode == "batch" or batch.announced(ledger):
                 batch.run(ledger, plan, folder, settings)
-                plan = plan_rows(rows, ledger.entries, folder, settings.attempts)
-            plan.wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
-            if settings.mode == "online" and plan.wanted:
-                check_budget(len(plan.wanted), estimate(plan.wanted, settings), ledger.spent(), settings.budget_usd)
-                api_key()
-                service = client.make_client(settings.request.api_version, settings.deadline_s)
-                client.check_model(service, self.model, settings.deadline_s, settings.backoff_s)
-                run_in_thread(Run(ledger, plan.wanted, folder, settings, proven=bool(plan.here)))
-            forget_arrivals(folder)
+            if settings.mode == "online":
+                service = GeminiService(settings.request, settings.price, settings)
+                single = [row for row in rows if not in_jobs(ledger.entry(row.key))]
+                buy(ledger, [(service, single)], folder, settings.budget_usd, "gemini_budget_usd")
             table = table_of(rows, ledger, folder, settings)
             print(*notes(table, settings), sep="\n", end="\n" if len(table) else "")
             return table

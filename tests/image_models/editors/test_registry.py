@@ -35,7 +35,9 @@ class Service:
 
 def test_patients_pictures_go_to_no_service_that_is_not_named():
     wanted = [request("a"), request("b", patient=False)]
-    with pytest.raises(UserError, match=r"1 pictures of patients would go to bfl.*send_patient_films_to: \[gemini, bfl\]"):
+    with pytest.raises(
+        UserError, match=r"1 pictures of patients would go to bfl.*send_patient_films_to: \[gemini, bfl\]"
+    ):
         registry.check_sending([Service()], wanted, ["gemini"])
     registry.check_sending([Service()], wanted, ["bfl"])
     registry.check_sending([Service()], wanted[1:], [])
