@@ -57,14 +57,13 @@ class Anatomy:
         whole = {_key(one): one for pair in pairs if pair[1] is not None for one in pair if one is not None}
         if not whole:
             return [float("nan")] * len(pairs)
-        seen = [resize_gray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), self.transform.size) for one in whole.values()]
+        gray = [np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for one in whole.values()]
+        seen = [resize_gray(one, self.transform.size) for one in gray]
         found = features.embed(
             self.network, np.stack(seen), self.transform, self.device, desc="embedding", cache=self.cache
         )
         unit = dict(zip(whole, found / np.linalg.norm(found, axis=1, keepdims=True), strict=True))
-        return [
-            float("nan") if b is None else float(np.clip(unit[_key(a)] @ unit[_key(b)], -1, 1)) for a, b in pairs
-        ]
+        return [float("nan") if b is None else float(np.clip(unit[_key(a)] @ unit[_key(b)], -1, 1)) for a, b in pairs]
 
     def kept(self, pairs: Sequence[tuple[Picture, Pixels | None]]) -> dict[str, list[float]]:
         """`lung_dice` (of chest films alone) and `embedding_similarity` of each picture and its answer."""
@@ -107,6 +106,6 @@ def load_anatomy(parameters: Mapping[str, Any], folder: Path) -> Anatomy:
 
 def _film(rng: np.random.Generator) -> tuple[Pixels, NDArray[np.bool_]]:
     label = ("normal", "pneumonia")[int(rng.integers(2))]
-    numbers = rng.integers(2**31, size=2).tolist()
-    film = draw_film({"label": label, "age_group": "adult"}, *numbers, "roentgen", 2 * _SIDE)
+    pair_seed, seed = (int(number) for number in rng.integers(2**31, size=2))
+    film = draw_film({"label": label, "age_group": "adult"}, pair_seed, seed, "roentgen", 2 * _SIDE)
     return rgb(film.image), film.lungs

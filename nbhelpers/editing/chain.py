@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from nbhelpers.editing import measures
 from nbhelpers.editing.anatomy import Anatomy
-from nbhelpers.editing.pictures import Patient, composed, rgb
+from nbhelpers.editing.pictures import Patient, composed, rgb, some_patient
 from nbhelpers.editing.tasks import read_tasks
 from nbhelpers.image_models.editors import registry
 from nbhelpers.image_models.editors.edits import Editor, EditRequest
@@ -63,16 +63,21 @@ def run_chains(
     pairs: list[tuple[Pixels, Pixels]] = []
     for place in range(int(parameters["editing_chains"])):
         rng = np.random.default_rng([int(parameters["seed"]), 8, place])
-        numbers = rng.integers(2**31, size=2).tolist()
-        films, masks = states(Patient(*numbers, int(parameters["editing_size"]), {"age_group": "adult"}))
+        size = int(parameters["editing_size"])
+        ours, theirs = (some_patient(rng, size, {"age_group": "adult"}) for _ in range(2))
+        (films, masks), other = states(ours), theirs.film()
         outside = ~measures.grown(np.logical_or.reduce(masks))
         for editor in progress(asked, desc="five edits in a row", total=len(asked), unit="editor"):
             now = rgb(films[0])
             taken = [now]
             for step, (name, _) in enumerate(CHAIN, start=1):
-                known, edit_id = {"target": rgb(films[step])}, f"chain_{place:03d}_step_{step}"
+                edit_id = f"chain_{place:03d}_step_{step}"
+                known = {"target": rgb(films[step]), "donor": rgb(other), "donor_mask": masks[step - 1]}
                 request = EditRequest(edit_id, now, tasks[name].instruction, masks[step - 1], False, known)
-                answer = registry.edit_all([editor], [request], folder, budget_usd=budget)[editor.name, edit_id]
+                if editor.service:
+                    answer = registry.edit_all([editor], [request], folder, budget_usd=budget)[editor.name, edit_id]
+                else:
+                    answer = editor.edit_all([request], folder)[edit_id]
                 now = now if answer.image is None else answer.image
                 taken.append(now)
                 pairs.append((taken[0], now))

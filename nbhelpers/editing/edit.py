@@ -55,7 +55,12 @@ def save_pictures(pictures: Sequence[Picture], folder: Path) -> pd.DataFrame:
     rows = []
     for picture in pictures:
         name = edit_id(picture)
-        row = {"edit_id": name, "task": picture.task, "kind": picture.kind, "image_id": picture.image_id}
+        row: dict[str, Any] = {
+            "edit_id": name,
+            "task": picture.task,
+            "kind": picture.kind,
+            "image_id": picture.image_id,
+        }
         row |= {"simulated": picture.simulated, "instruction": picture.instruction, "path": f"pictures/{name}.png"}
         write_png(folder / row["path"], picture.image)
         mask = None if picture.mask is None else picture.mask.astype(np.uint8) * np.uint8(255)

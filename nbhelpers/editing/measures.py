@@ -118,9 +118,10 @@ def _ecc(gray: Floats, moved: Floats, start: NDArray[np.float32], outside: Mask)
         kept = cv2.resize(outside.astype(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_NEAREST)
         affine[:, 2] /= factor
         try:
-            affine = cv2.findTransformECC(small[0], small[1], affine, cv2.MOTION_AFFINE, _STEPS, kept, 5)[1]
+            found = cv2.findTransformECC(small[0], small[1], affine, cv2.MOTION_AFFINE, _STEPS, kept, 5)[1]
         except cv2.error:
             return None
+        affine = np.asarray(found, dtype=np.float32)
         affine[:, 2] *= factor
     return affine
 
@@ -153,13 +154,14 @@ def _fitted(image: Pixels, answer: Pixels, affine: NDArray[np.float32], outside:
 
 
 def changed_region(image: Pixels, aligned: Alignment) -> Mask:
-    """Where an aligned answer differs: blurred absolute difference over its median and spread, opened; bool `(h, w)`.
+    """Where an aligned answer differs: size of the blurred difference over its median and spread, opened; bool `(h, w)`.
 
     The threshold is the median plus 4 scaled median absolute deviations, and never below 3 grey levels.
     """
     scale = max(image.shape[:2]) / 512
-    difference = np.abs(aligned.image - image.astype(np.float32)).mean(axis=2) * aligned.valid
-    blurred = cv2.GaussianBlur(difference, (0, 0), 2.0 * scale)
+    difference = (aligned.image - image.astype(np.float32)) * aligned.valid[..., None]
+    # With its sign: what a codec or a resampling leaves beside sharp edges cancels, what was put there does not.
+    blurred = np.abs(cv2.GaussianBlur(difference, (0, 0), 2.0 * scale)).mean(axis=2)
     middle = float(np.median(blurred[aligned.valid])) if aligned.valid.any() else 0.0
     spread = 1.4826 * float(np.median(np.abs(blurred[aligned.valid] - middle))) if aligned.valid.any() else 0.0
     found = (blurred > max(middle + _SPREADS * spread, _FLOOR)).astype(np.uint8)

@@ -29,10 +29,8 @@ from nbhelpers.simulator.overlays import choose_field, draw_overlays
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 
-# A plain detector: no JPEG, no local equalisation, no frame; each of these would carry a change over the whole film.
-_PLAIN = replace(
-    PHYSICS["roentgen"], compress=0.0, frames=0.0, captions=0.0, markers=0.0, collimation=0.0, watermark=False
-)
+# A plain detector: JPEG, local equalisation and edge enhancement would carry a change far from where it is.
+_PLAIN = replace(PHYSICS["roentgen"], compress=0.0, sharpen=(0.0, (0.0, 0.0)), captions=0.0, markers=0.0)
 _OVERLAYS = {"lettering": replace(_PLAIN, captions=1.0, markers=1.0), "watermark": replace(_PLAIN, watermark=True)}
 _DEVICES = {"pacemaker": {"pacemaker"}, "lines": {"central_line", "ecg_leads", "nasogastric_tube"}}
 _LEAST = 3  # grey levels by which a pixel belongs to the change
@@ -121,14 +119,19 @@ def rgb(gray: Pixels) -> Pixels:
     return np.repeat(gray[..., None], 3, axis=2)
 
 
+def some_patient(rng: np.random.Generator, size: int, attributes: Mapping[str, str]) -> Patient:
+    """A patient of the next two numbers of a generator."""
+    pair_seed, seed = (int(number) for number in rng.integers(2**31, size=2))
+    return Patient(pair_seed, seed, size, attributes)
+
+
 def simulated_pictures(tasks: Sequence[Task], number: int, size: int, seed: int) -> list[Picture]:
     """`number` simulated patients under each task, with true target and exact mask; the same patients for all tasks."""
     found = []
     for task in tasks:
         for place in range(number):
             ours, theirs = (
-                Patient(*rng.integers(2**31, size=2).tolist(), size, _attributes(task))
-                for rng in (np.random.default_rng([seed, 6, place]), np.random.default_rng([seed, 7, place]))
+                some_patient(np.random.default_rng([seed, part, place]), size, _attributes(task)) for part in (6, 7)
             )
             found.append(_simulated(task, ours, theirs, f"patient_{place:03d}"))
     return found
@@ -139,7 +142,7 @@ def _attributes(task: Task) -> dict[str, str]:
 
 
 def _simulated(task: Task, ours: Patient, theirs: Patient, image_id: str) -> Picture:
-    facts = {"simulated": True, "chest_film": True, "lesion": task.simulated == "consolidation"}
+    facts: dict[str, Any] = {"simulated": True, "chest_film": True, "lesion": task.simulated == "consolidation"}
     if task.simulated == "nothing":
         film = rgb(ours.film(("pacemaker", "lettering")))
         return Picture(
@@ -157,14 +160,16 @@ def _simulated(task: Task, ours: Patient, theirs: Patient, image_id: str) -> Pic
 
 
 def own_pictures(table: Path, known: Mapping[str, Task]) -> list[Picture]:
-    """The pictures of a CSV `path,prompt[,mask][,target][,kind][,patient][,chest_film]`; all that is wrong is one error.
+    """The pictures of a CSV `path,prompt[,mask][,target][,kind][,patient][,chest_film]`; all faults are one error.
 
     Paths count from the table's folder and cannot leave it. `prompt` is a task's name or an instruction in words,
     `kind` one of `tasks.KINDS` (`replace` where neither says). `patient: no` says that the picture is no patient's,
     who is assumed otherwise; `chest_film: yes` lets lungs be compared. Mask and target have the picture's size.
     """
     listed = read_listed(table, ("path", "prompt"), "editing_pictures")
-    stems = {line: re.sub(r"[^A-Za-z0-9_-]+", "_", Path(path).stem).strip("_-") for line, path in listed["path"].items()}
+    stems = {
+        line: re.sub(r"[^A-Za-z0-9_-]+", "_", Path(path).stem).strip("_-") for line, path in listed["path"].items()
+    }
     twice = {stem for stem in stems.values() if list(stems.values()).count(stem) > 1 or not stem}
     names = {line: f"{stem}_{line}" if stem in twice else stem for line, stem in stems.items()}
     found, faults = [], []
@@ -189,17 +194,20 @@ def _own(row: Mapping[str, str], table: Path, where: str, name: str, known: Mapp
     if task is None and re.fullmatch(r"\w+_\w+", row["prompt"]):  # a name, and none that is known
         raise UserError(f"unknown task {row['prompt']!r}", where, suggest(row["prompt"], known))
     flags = {one: _flag(row.get(one), one, where) for one in ("patient", "chest_film")}
-    image = _read(inside(table.parent, row["path"]), where)
-    target = _read(inside(table.parent, row["target"]), where) if "target" in row else None
+    image = _read(inside(table.parent, row["path"]))
+    if not SMALLEST <= min(image.shape[:2]) <= max(image.shape[:2]) <= LARGEST:
+        size = f"{image.shape[1]} x {image.shape[0]}"
+        raise UserError(f"a picture of {size} pixels", where, f"use {SMALLEST} to {LARGEST} pixels a side")
+    target = _read(inside(table.parent, row["target"])) if "target" in row else None
     mask = np.zeros(image.shape[:2], bool) if kind == "keep" else None
     if "mask" in row and kind != "keep":
         mask = read_gray(inside(table.parent, row["mask"])) > 127
-        if mask.any() == mask.all():
-            raise UserError("the mask covers nothing, or all", where, "make what is to change white and the rest black")
     for what, other in (("mask", mask), ("target", target)):
         if other is not None and other.shape[:2] != image.shape[:2]:
             sizes = f"{other.shape[1]} x {other.shape[0]} for a picture of {image.shape[1]} x {image.shape[0]}"
             raise UserError(f"the {what} is {sizes}", where, "give both the same size")
+    if mask is not None and kind != "keep" and mask.any() == mask.all():
+        raise UserError("the mask covers nothing, or all", where, "make what is to change white and the rest black")
     if kind == "keep":
         target = image
     instruction, named = (task.instruction, task.name) if task else (row["prompt"], "own")
@@ -215,11 +223,8 @@ def _flag(cell: str | None, name: str, where: str) -> bool | None:
     return None if cell is None else _TRUE[cell.lower()]
 
 
-def _read(path: Path, where: str) -> Pixels:
+def _read(path: Path) -> Pixels:
     image = read_image(path, LARGEST**2)
-    if not SMALLEST <= min(image.size) <= max(image.size) <= LARGEST:
-        size = f"{image.width} x {image.height}"
-        raise UserError(f"a picture of {size} pixels", where, f"use {SMALLEST} to {LARGEST} pixels a side")
     if image.mode in ("RGB", "CMYK", "YCbCr"):
         return np.asarray(image.convert("RGB"), dtype=np.uint8)
     if image.mode in ("RGBA", "P", "PA"):
@@ -229,7 +234,7 @@ def _read(path: Path, where: str) -> Pixels:
 
 
 def load_pictures(parameters: Mapping[str, Any]) -> list[Picture]:
-    """The pictures that `editing_tasks` and `editing_pictures` ask for: simulated ones, or those of the user's table."""
+    """The pictures that `editing_tasks` and `editing_pictures` ask for: simulated, or those of the user's table."""
     known, simulated = wanted_tasks(parameters["editing_tasks"])
     wanted = parameters["editing_pictures"]
     if isinstance(wanted, str):

@@ -55,7 +55,7 @@ def overall_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFr
         part = _of(table, kind)
         part = part[part["editor"] == editor]
         values = part[list(MEASURES)].to_numpy(dtype=float)
-        several = part["image_id"].nunique() > 1
+        several = len(set(part["image_id"])) > 1
         spread = bootstrap_means(values, part["image_id"], n_resamples, seed) if several else None
         row: dict[str, Any] = {"editor": editor, "kind": kind, "n": len(part), "pictures": part["image_id"].nunique()}
         row["n_came"] = int(part["answer_kind"].isin(CAME).sum())
@@ -78,14 +78,25 @@ def differences_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.Da
     table, rows = with_errors(edits), []
     editors = list(dict.fromkeys(edits["editor"]))
     for kind, name in product(_kinds(edits), COMPARED):
-        wide = _of(table, kind).pivot(index=["task", "image_id"], columns="editor", values=name)
+        wide = _of(table, kind).pivot_table(
+            index=["task", "image_id"], columns="editor", values=name, aggfunc="first", dropna=False
+        )
         for a, b in combinations(editors, 2):
             gap = (wide[a] - wide[b]).dropna()
             images = gap.index.get_level_values("image_id")
-            row = {"kind": kind, "measure": name, "a": a, "b": b, "n": len(gap), "pictures": images.nunique()}
+            row: dict[str, Any] = {
+                "kind": kind,
+                "measure": name,
+                "a": a,
+                "b": b,
+                "n": len(gap),
+                "pictures": images.nunique(),
+            }
             ends = (np.nan, np.nan)
-            if images.nunique() > 1:
-                ends = percentile_interval(bootstrap_means(gap.to_numpy()[:, None], images.to_series(), n_resamples, seed))
+            if row["pictures"] > 1:
+                ends = percentile_interval(
+                    bootstrap_means(gap.to_numpy()[:, None], images.to_series(), n_resamples, seed)
+                )
             row |= {"difference": gap.mean(), "ci_low": ends[0], "ci_high": ends[1]}
             rows.append(row | {"p": _exchange_p(gap.groupby(images).sum().to_numpy(), seed)})
     found = pd.DataFrame(rows)
@@ -116,23 +127,24 @@ def _first(column: pd.Series) -> str:
 
 def asked(planned: pd.DataFrame) -> pd.DataFrame:
     """What is asked of each editor, and what it may cost."""
-    money = [
-        "none" if pd.isna(cost) else f"{cost:.2f} USD at most" for cost in planned["estimate_usd"].astype(float)
-    ]
+    money = ["none" if pd.isna(cost) else f"{cost:.2f} USD at most" for cost in planned["estimate_usd"].astype(float)]
     return planned[["editor", "provider", "model", "edits"]].assign(cost=money)
 
 
 def answers(table: pd.DataFrame) -> pd.DataFrame:
     """Answers by kind, as a reader sees them."""
-    return table.assign(answer_kind=table["answer_kind"].str.replace("_", " ")).rename(columns={"answer_kind": "answer"})
+    return table.assign(answer_kind=table["answer_kind"].str.replace("_", " ")).rename(
+        columns={"answer_kind": "answer"}
+    )
 
 
 def _counted(table: pd.DataFrame, name: str, digits: int) -> list[str]:
     """The mean with its interval; how many it is of, where not of all."""
     cells = []
     for row in table.to_dict("records"):
-        told = interval(*(row[f"{name}{end}"] for end in ("", "_low", "_high")), digits=digits) if row[f"{name}_n"] else ""
-        cells.append(told + (f", n = {row[f'{name}_n']}" if told and row[f"{name}_n"] < row["n"] else ""))
+        of = int(row[f"{name}_n"])
+        told = interval(row[name], row[f"{name}_low"], row[f"{name}_high"], digits) if of else ""
+        cells.append(told + (f", n = {of}" if 0 < of < row["n"] else ""))
     return cells
 
 
@@ -160,7 +172,7 @@ def anatomy(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _told(table: pd.DataFrame, titles: dict[str, tuple[str, int]]) -> pd.DataFrame:
-    facts = {"task": table["kind"], "editor": table["editor"]}
+    facts: dict[str, Any] = {"task": table["kind"], "editor": table["editor"]}
     facts["pictures that came"] = [f"{came} of {n}" for came, n in table[["n_came", "n"]].to_numpy()]
     return pd.DataFrame(facts | {title: _counted(table, name, digits) for name, (title, digits) in titles.items()})
 
@@ -190,8 +202,12 @@ def chain_end(chain: pd.DataFrame) -> pd.DataFrame:
     last = chain[chain["step"] == chain["step"].max()]
     names = ["error", "error_outside", "brightness", "sharpness", "zoom", "shift_px", "embedding_similarity"]
     found = last.groupby("editor", sort=False)[names].mean().round(3).reset_index()
-    came = chain.groupby("editor", sort=False)["answer_kind"].agg(lambda kinds: f"{kinds.isin(CAME).sum()} of {len(kinds)}")
-    return found.assign(**{"pictures that came": found["editor"].map(came)}).rename(columns=lambda name: name.replace("_", " "))
+    came = chain.groupby("editor", sort=False)["answer_kind"].agg(
+        lambda kinds: f"{kinds.isin(CAME).sum()} of {len(kinds)}"
+    )
+    return found.assign(**{"pictures that came": found["editor"].map(came)}).rename(
+        columns=lambda name: name.replace("_", " ")
+    )
 
 
 def checks(edits: pd.DataFrame, editors: Sequence[str]) -> list[str]:

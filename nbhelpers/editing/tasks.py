@@ -45,8 +45,7 @@ def read_tasks(path: Path = PACKAGED) -> dict[str, Task]:
             faults.append(UserError(f"unknown entry {unknown[0]!r}", where, suggest(unknown[0], names)))
         else:
             faults += _faults(task := Task(str(name), **given), where)
-            told = {"{side}": task.side, "{lobe}": task.lobe}
-            text = re.sub("|".join(map(re.escape, told)), lambda part: told[part.group()], task.instruction.strip())
+            text = task.instruction.strip().replace("{side}", task.side).replace("{lobe}", task.lobe)
             found[task.name] = Task(task.name, task.kind, text, task.simulated, task.side, task.lobe)
     if faults:
         raise UserError.of(faults)
@@ -79,7 +78,11 @@ def wanted_tasks(named: Sequence[str] | str) -> tuple[dict[str, Task], list[Task
         known = read_tasks(user_path(named))
         return known, [task for task in known.values() if task.simulated]
     known = read_tasks()
-    faults = [UserError(f"unknown task {name!r}", "editing_tasks", suggest(name, known)) for name in named if name not in known]
+    faults = [
+        UserError(f"unknown task {name!r}", "editing_tasks", suggest(name, known))
+        for name in named
+        if name not in known
+    ]
     if len(set(named)) < len(named):
         faults.append(UserError(f"editing_tasks = {list(named)!r}", "editing_tasks", "name each once"))
     do = "name it in the column prompt of a table of own pictures, which editing_pictures names"

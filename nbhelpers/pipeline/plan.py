@@ -20,7 +20,7 @@ from nbhelpers.runs.stage import notebook_name, outputs_root, user_path
 
 # How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
 NOT_IN_RESULTS = {
-    *("run", "device", "workers", "threads", "roentgen_batch", "send_patient_films_to"),
+    *("run", "device", "workers", "threads", "roentgen_batch", "send_patient_films_to", "editing_budget_usd"),
     *("gemini_mode", "gemini_price_usd", "gemini_concurrency", "gemini_requests_per_minute", "gemini_deadline_s"),
     *("gemini_patience_s", "gemini_poll_s", "gemini_batch_images", "gemini_batch_hours"),
 }
@@ -120,7 +120,10 @@ class Plan:
         named = [
             self.values[name]
             for name, declaration in parameters.declared(notebook).items()
-            if declaration.annotation in ("str", "str | None") and self.values[name] and self._matters(name)
+            if re.search(r"\bstr\b", declaration.annotation)
+            and isinstance(self.values[name], str)
+            and self.values[name]
+            and self._matters(name)
         ]
         return {path for path in map(user_path, named) if path.is_file()}
 

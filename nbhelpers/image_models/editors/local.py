@@ -103,7 +103,8 @@ class Poisson(_Local):
             raise _Unable("no mask is given")
         donor = _moved(request.known["donor"], theirs if theirs is not None else mask, mask)
         wide, source = (
-            cv2.copyMakeBorder(one, *[_MARGIN] * 4, cv2.BORDER_REFLECT_101) for one in (request.image, donor)
+            cv2.copyMakeBorder(one, _MARGIN, _MARGIN, _MARGIN, _MARGIN, cv2.BORDER_REFLECT_101)
+            for one in (request.image, donor)
         )
         hole = np.pad(mask.astype(np.uint8) * np.uint8(255), _MARGIN)
         left, top, width, height = cv2.boundingRect(hole)
@@ -133,17 +134,19 @@ class Careless(_Local):
     def edit(self, request: EditRequest) -> Pixels:
         """The input with the change mirrored to the other side, enlarged, brightened and compressed."""
         image = request.image.astype(np.float32)
-        if "target" in request.known:
-            image += (request.known["target"].astype(np.float32) - image)[:, ::-1]
+        if "target" in request.known and request.mask is not None:
+            change = (request.known["target"].astype(np.float32) - image) * request.mask[..., None]
+            image += change[:, ::-1]
         elif request.mask is not None and request.mask.any():
             mirrored = request.mask[:, ::-1].astype(np.uint8)
             image = cv2.inpaint(request.image, mirrored, _RADIUS, cv2.INPAINT_TELEA).astype(np.float32)
         height, width = image.shape[:2]
         move = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), 0, CARELESS["zoom"])
-        image = cv2.warpAffine(image, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        bright = np.clip(np.rint(image * CARELESS["gain"] + CARELESS["offset"]), 0, 255).astype(np.uint8)
+        moved = cv2.warpAffine(image, move, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        bright = np.clip(np.rint(moved * CARELESS["gain"] + CARELESS["offset"]), 0, 255).astype(np.uint8)
         coded = cv2.imencode(".jpg", bright[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(CARELESS["quality"])])[1]
-        return np.ascontiguousarray(cv2.imdecode(coded, cv2.IMREAD_COLOR)[..., ::-1])
+        back = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), dtype=np.uint8)
+        return np.ascontiguousarray(back[..., ::-1])
 
 
 def _mask(request: EditRequest) -> NDArray[np.bool_]:
