@@ -102,6 +102,7 @@ def edit_all(
     estimate over the budget), and at the end while answers are missing that a later run may still bring.
     """
     _check_ids(requests)
+    folder = Path(folder)
     answers: dict[tuple[str, str], EditAnswer] = {}
     paid = [editor for editor in editors if editor.service]
     if paid:
