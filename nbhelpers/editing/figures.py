@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from nbhelpers.editing.chain import CHAIN
 from nbhelpers.editing.edit import Answers, edit_id
 from nbhelpers.editing.pictures import Picture
 from nbhelpers.editing.tables import CAME
@@ -166,7 +167,7 @@ def chain(table: pd.DataFrame) -> Figure:
     figure, axes = panels(2, 3, 4.6, list(titles.values()), sharex=True)
     editors = list(dict.fromkeys(table["editor"]))
     colours = arm_colours(editors)
-    places: list[Axes] = list(axes.flat)
+    places: Any = axes.flat  # whose types know no Axes
     for panel, name in zip(places, titles, strict=True):
         for number, editor in enumerate(editors):
             means = table[table["editor"] == editor].groupby("step")[name].mean()
@@ -185,9 +186,9 @@ def chain(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def chain_pictures(shown: Mapping[str, Sequence[Pixels]], tasks: Sequence[str]) -> Figure:
+def chain_pictures(shown: Mapping[str, Sequence[Pixels]]) -> Figure:
     """The film at the start of a chain and after each of its edits, a row an editor."""
-    titles = ["start", *(name.replace("_", "\n", 2).replace("_", " ") for name in tasks)]
+    titles = ["start", *(name.replace("_", "\n", 2).replace("_", " ") for name, _ in CHAIN)]
     side = (PAGE_WIDTH - 0.9) / len(titles)
     figure, axes = plt.subplots(len(shown), len(titles), figsize=(PAGE_WIDTH, 0.9 + side * len(shown)), squeeze=False)
     for line, (editor, images) in zip(axes, shown.items(), strict=True):

@@ -125,6 +125,14 @@ def _first(column: pd.Series) -> str:
     return next((text for text in column if isinstance(text, str) and text), "")
 
 
+def pictures_asked(listed: pd.DataFrame) -> pd.DataFrame:
+    """How many pictures each task has, and what editors are told."""
+    shown = listed.assign(task=listed["task"].str.replace("_", " "))
+    return (
+        shown.groupby(["task", "kind", "simulated", "instruction"], sort=False).size().rename("pictures").reset_index()
+    )
+
+
 def asked(planned: pd.DataFrame) -> pd.DataFrame:
     """What is asked of each editor, and what it may cost."""
     money = ["none" if pd.isna(cost) else f"{cost:.2f} USD at most" for cost in planned["estimate_usd"].astype(float)]

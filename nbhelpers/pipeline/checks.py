@@ -33,7 +33,8 @@ def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
         for kind, name, known in named
         if name not in known
     ]
-    return faults + _faults_of((models.check_backbone, values[name]) for name in ("backbone", "diversity_backbone"))
+    networks = ("backbone", "diversity_backbone", "editing_backbone")
+    return faults + _faults_of((models.check_backbone, values[name]) for name in networks)
 
 
 def _faults_of(checks: Iterable[tuple[Any, ...]]) -> list[UserError]:

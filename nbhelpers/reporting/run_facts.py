@@ -170,6 +170,11 @@ class RunFacts:
             return "simulated"
         return "own films" if dataset == "folder" else "real films"
 
+    def edits_simulated(self) -> str:
+        """Whether the pictures of notebook 06 are `simulated`, `in part simulated`, or not (empty)."""
+        simulated = self.editing["pictures"]["simulated"]
+        return "simulated" if simulated.all() else "in part simulated" if simulated.any() else ""
+
     def simulated_datasets(self) -> list[str]:
         """Names of the data sets that no patient stands behind."""
         table = self.table("datasets")

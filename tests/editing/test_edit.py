@@ -119,7 +119,7 @@ def test_what_is_sent_can_be_edited_elsewhere_and_brought_back(found, tmp_path):
 
 
 def test_a_second_run_has_the_same_answers(found, tmp_path):
-    pictures, editors, answers, table, folder = found
+    pictures, editors, answers, _, folder = found
     again = edit.ask_all(editors, pictures, folder, known.PARAMETERS)
     assert all((again[key].image == answers[key].image).all() for key in answers)
     assert [answer.path for answer in again.values()] == [answer.path for answer in answers.values()]

@@ -99,5 +99,5 @@ def test_the_chain_starts_where_nothing_has_drifted():
     figure = figures.chain(table)
     starts = {axis.get_title("left")[4:]: axis.get_lines()[0].get_ydata()[0] for axis in figure.axes[:5]}
     assert starts["zoom"] == starts["sharpness (start: 1)"] == 1 and starts["brightness (grey levels)"] == 0
-    shown = figures.chain_pictures({"a": [np.zeros((8, 8, 3), np.uint8)] * 6}, list("12345"))
+    shown = figures.chain_pictures({"a": [np.zeros((8, 8, 3), np.uint8)] * 6})
     assert len(shown.axes) == 6

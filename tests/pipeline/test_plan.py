@@ -57,7 +57,12 @@ TRAINING = {f"03_training/{arm}" for arm in ARMS}
         ({"images_per_class": 10}, {"01_prompting"}),
         ({"simulator_size": 128}, {"01_prompting"}),
         ({"epochs": 1}, TRAINING),
-        ({"n_resamples": 100}, {"04_external_validation", "05_interpretability", "07_segmentation"}),
+        (
+            {"n_resamples": 100},
+            {"04_external_validation", "05_interpretability", "06_image_editing", "07_segmentation"},
+        ),
+        ({"editing_size": 256}, {"06_image_editing"}),
+        ({"editing_budget_usd": 7.0}, set()),
         ({"specialist_epochs": 1}, {"07_segmentation"}),
         ({"extra_seeds": 2}, {"04_external_validation"}),
         ({"training_seed": 7}, set()),
@@ -189,6 +194,7 @@ def test_further_seeds_are_networks_of_their_own_that_the_validation_alone_waits
 def test_a_file_asks_for_stages_by_what_it_names(tmp_path: Path) -> None:
     asked = {
         "run: a\narms: {}\nsegmentation_data: [simulated_lungs]\n": ["07_segmentation/run.json"],
+        "run: c\narms: {}\neditors: {nothing: , careless: }\n": ["06_image_editing/run.json"],
         "run: b\narms: {one: {source: simulator, crop: none}}\n": [
             *("01_prompting/run.json", "02_cropping/run.json", "03_training/one/run.json"),
             *("04_external_validation/run.json", "05_interpretability/run.json"),
@@ -228,35 +234,6 @@ def test_the_snakefile_trains_each_seed_of_an_arm_as_a_job_of_its_own(
     told = done.stdout + done.stderr
     assert [told.count(f"--arm {name}\n") for name in ("raw", "raw/seed_4")] == [1, 1], told
     assert "notebooks/03_training_raw/seed_4.ipynb" in told and "seed_5" not in told
-
-
-def test_a_result_made_by_hand_with_another_value_is_found_and_says_which(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({"run": "mine", "arms": ARMS, "epochs": 2}, sort_keys=False))
-    plan = Plan(path)
-
-    def made(stage: str, **values: Any) -> None:
-        notebook = parameters.NOTEBOOKS / f"{stage.split('/')[0]}.ipynb"
-        record = {name: plan.values[name] for name in parameters.declared(notebook)} | values
-        (plan.folder / stage).mkdir(parents=True, exist_ok=True)
-        (plan.folder / stage / "run.json").write_text(json.dumps({"parameters": record}))
-
-    made("01_prompting", workers=7, device="cpu", arms={"other_name": ARMS["raw"], "r": ARMS["roentgen_v2"]})
-    made("02_cropping")
-    made("03_training/raw", arm="raw", epochs=4)
-    made("03_training/raw/seed_3", arm="raw", training_seed=3)
-    made("03_training/cropped", arm="cropped", arms={"cropped": ARMS["cropped"]})
-    made("03_training/roentgen_v2", arm="roentgen_v2", arms=ARMS | {"roentgen_v2": ARMS["raw"]})
-    made("03_training/gone", arm="gone", epochs=9)
-    made("04_external_validation", n_resamples=50)
-    assert plan.made_otherwise() == {
-        "03_training/raw/run.json": {"epochs": (4, 2)},
-        "03_training/roentgen_v2/run.json": {"arms": (ARMS["raw"], ARMS["roentgen_v2"])},
-        "04_external_validation/run.json": {"n_resamples": (50, plan.values["n_resamples"])},
-    }
 
 
 @pytest.mark.slow
