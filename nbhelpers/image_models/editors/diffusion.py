@@ -25,7 +25,7 @@ from nbhelpers.runs.progress import progress
 
 SETTINGS: dict[str, tuple[Any, Any]] = {
     "model": (str, ""),
-    "steps": (PositiveInt, 28),
+    "steps": (PositiveInt | None, None),  # None, of all these: the pipeline's own
     "guidance": (NonNegativeFloat | None, None),
     "strength": (Annotated[float, Ge(0), Le(1)] | None, None),
     "size": (Annotated[int, Ge(16), MultipleOf(16)] | None, None),
