@@ -22,8 +22,8 @@ from nbhelpers.runs.files import REFUSALS, DiskRefused, write_bytes
 from nbhelpers.runs.stage import OWNER, duration, notebook_name, outputs_root
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a terminal, a system or a cluster sends to end a job
-# Progress bars are written to standard error, which nbconvert paints as if it were an error.
-_QUIET = '[data-mime-type="application/vnd.jupyter.stderr"] { background: none !important; color: #777; }'
+# What is written to standard error is a warning here; nbconvert paints it as if it were an error.
+_QUIET = '[data-mime-type="application/vnd.jupyter.stderr"] { background: none !important; color: #595959; }'
 _BAR = re.compile(r"\d+%\||\d+(it|\w+) ?\[\d+:\d+")
 _NOTHING_YET = re.compile(r" 0%\||\b0[a-z]+ \[")
 
@@ -75,14 +75,14 @@ def heeding(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
 class ProgressLines:
     """A text file that passes on the progress bars written to it, a line each, behind a label; the rest is dropped.
 
-    Warnings are dropped too: they stay in the executed notebook, where they have their cell.
+    Prints and warnings are dropped too: they stay in the executed notebook, where they have their cell.
     """
 
     def __init__(self, label: str) -> None:
         self._label, self._rest = label, ""
 
     def write(self, text: str) -> int:
-        """Take what a kernel wrote to its standard error."""
+        """Take what a kernel wrote."""
         *lines, self._rest = re.split(r"[\r\n]+", self._rest + text)
         for line in lines:
             self._show(line)
@@ -131,7 +131,7 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
 
     values = parameters.load(parameter_file)
     source = parameters.NOTEBOOKS / f"{stage}.ipynb"
-    chosen = {name: values[name] for name in parameters.declared(source)}
+    chosen = {name: values[name] for name in parameters.declared(source) if name != parameters.FILE}
     if arm is not None:
         chosen["arm"], chosen["training_seed"] = parse_name(arm)
     label = notebook_name(stage, arm)
@@ -156,7 +156,8 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
                 ),  # papermill formats them
                 parameters=chosen,
                 progress_bar=False,
-                stderr_file=ProgressLines(label),
+                stdout_file=ProgressLines(label),
+                stderr_file=ProgressLines(label),  # bars of other libraries
                 cwd=parameters.ROOT,
                 autosave_cell_every=60,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],

@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from nbhelpers.networks import checkpoints
-from nbhelpers.runs import parameters
+from nbhelpers.runs import parameters, reviews
 from nbhelpers.runs.files import read_json, sha256_file
 from nbhelpers.runs.stage import notebook_name, outputs_root, user_path
 
 # How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
 NOT_IN_RESULTS = {
-    *("run", "device", "workers", "threads", "roentgen_batch", "send_patient_films_to"),
+    *("run", parameters.FILE, "device", "workers", "threads", "roentgen_batch", "send_patient_films_to"),
     *("gemini_mode", "gemini_price_usd", "gemini_concurrency", "gemini_requests_per_minute", "gemini_deadline_s"),
     *("gemini_patience_s", "gemini_poll_s", "gemini_batch_images", "gemini_batch_hours"),
 }
@@ -114,13 +114,15 @@ class Plan:
             cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
             source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
             found = {notebook} | library_files(source) | self._user_files(notebook)
+            if stage == "02_cropping" and (self.folder / reviews.FILE).is_file():
+                found.add(self.folder / reviews.FILE)
         return self._as_inputs(found)
 
     def _user_files(self, notebook: Path) -> set[Path]:
         named = [
             self.values[name]
             for name, declaration in parameters.declared(notebook).items()
-            if declaration.annotation in ("str", "str | None") and self.values[name] and self._matters(name)
+            if declaration.annotation in ("str", "str | None") and self._matters(name) and self.values[name]
         ]
         return {path for path in map(user_path, named) if path.is_file()}
 

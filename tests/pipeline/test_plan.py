@@ -240,7 +240,7 @@ def test_a_result_made_by_hand_with_another_value_is_found_and_says_which(
 
     def made(stage: str, **values: Any) -> None:
         notebook = parameters.NOTEBOOKS / f"{stage.split('/')[0]}.ipynb"
-        record = {name: plan.values[name] for name in parameters.declared(notebook)} | values
+        record = {name: plan.values[name] for name in parameters.declared(notebook) if name in plan.values} | values
         (plan.folder / stage).mkdir(parents=True, exist_ok=True)
         (plan.folder / stage / "run.json").write_text(json.dumps({"parameters": record}))
 

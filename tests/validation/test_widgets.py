@@ -1,0 +1,62 @@
+"""A threshold turned: counts, rates, and predictive values at any prevalence."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+import ipywidgets
+import pandas as pd
+import pytest
+
+from nbhelpers.runs import front_end
+from nbhelpers.validation import widgets
+
+# Of ten films four have pneumonia; at 0.5 three of them are found, and one normal film is called.
+LABELS = [1, 1, 1, 1, 0, 0, 0, 0, 0, 0]
+SCORES = [0.9, 0.8, 0.7, 0.3, 0.6, 0.4, 0.2, 0.1, 0.1, 0.0]
+PREDICTIONS = pd.DataFrame({"arm": "a", "dataset": "d", "label": LABELS, "score": SCORES})
+FROZEN = pd.DataFrame({"arm": ["a"], "threshold": [0.5]})
+SETS: Any = {"d": SimpleNamespace(title="Some films")}
+
+
+def test_at_a_threshold_films_are_counted_and_predictive_values_follow_bayes() -> None:
+    found = widgets.decided(PREDICTIONS, 0.5, 0.1)
+    assert [found[name] for name in ("tp", "fn", "fp", "tn")] == [3, 1, 1, 5]
+    assert found["ppv"] == pytest.approx(3 / 4) and found["npv"] == pytest.approx(5 / 6)
+    # Of 1,000 patients 100 ill: 75 are found, and a sixth of the 900 well ones, 150, is called too.
+    assert found["ppv_elsewhere"] == pytest.approx(75 / 225)
+    assert found["npv_elsewhere"] == pytest.approx(750 / 775)
+
+
+def test_without_a_screen_it_is_the_frozen_threshold_of_each_arm_and_set() -> None:
+    table = widgets.threshold(PREDICTIONS, FROZEN, SETS, {"a": "Arm A"})
+    assert isinstance(table, pd.DataFrame)
+    assert table[["arm", "dataset", "threshold", "tp"]].to_numpy().tolist() == [["a", "d", 0.5, 3]]
+
+
+def test_an_arm_without_a_frozen_threshold_is_shown_at_a_half() -> None:
+    assert widgets.frozen_points(PREDICTIONS, FROZEN.iloc[:0])["threshold"].tolist() == [0.5]
+
+
+def test_at_the_screen_the_slider_changes_the_second_row_and_the_button_takes_it_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(front_end, "live", lambda: True)
+    shown = widgets.threshold(PREDICTIONS, FROZEN, SETS, {"a": "Arm A"})
+    assert isinstance(shown, ipywidgets.VBox)
+    _, turning, own, told = shown.children
+    slider, button = turning.children
+
+    def turned() -> pd.Series:
+        (table,) = pd.read_html(__import__("io").StringIO(told.value), index_col=0)
+        assert table.loc["frozen", "threshold"] == 0.5
+        return table.loc["turned"]
+
+    assert turned()["true +"] == 3
+    slider.value = 0.25
+    assert turned()["true +"] == 4 and turned()["sensitivity"] == 1
+    own.value = 0.4
+    assert turned()["PPV at 40.0%"] == pytest.approx(4 / 6, abs=1e-3)
+    button.click()
+    assert slider.value == 0.5 and turned()["true +"] == 3
