@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from nbhelpers.cropping.crop import left_out
 from nbhelpers.cropping.methods import METHODS, crop_box
@@ -20,6 +21,7 @@ from nbhelpers.images.masks import Box
 from nbhelpers.images.widgets import LINE, Pixels, choice, picture, row, slider, watch, whole, words
 from nbhelpers.runs import front_end
 from nbhelpers.runs.files import inside
+from nbhelpers.style import readable
 
 SIDES = ("left", "top", "right", "bottom")
 MOST = 0.45  # a margin's share of the image, at most
@@ -89,14 +91,14 @@ def crops(
     return widgets.VBox([row(source, method, at), row(before, after, turned)])
 
 
-def exclusions(cropped: pd.DataFrame, folder_in: Path, raw: pd.DataFrame) -> widgets.Widget | pd.DataFrame:
+def exclusions(cropped: pd.DataFrame, folder_in: Path, raw: pd.DataFrame) -> widgets.Widget | Styler:
     """The images that were left out, by reason, one at a time; as a table where nobody is at the screen.
 
-    Parameters are those of `figures.figure_exclusions`. Where nothing was left out, it is the empty table.
+    Parameters are those of `figures.figure_exclusions`. Where nothing was left out, it says so.
     """
     out = left_out(cropped)
     if out.empty or not front_end.live():
-        return out
+        return readable(out, nothing="nothing was left out")
     files = out.merge(raw[["source", "image_id", "path"]], on=["source", "image_id"], how="left")
     counts = files["reason"].value_counts()
     reason = choice("reason", [(f"{name.replace('_', ' ')} ({n})", name) for name, n in counts.items()])

@@ -8,6 +8,7 @@ from html import escape
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from nbhelpers.films.film_set import FilmSet
 from nbhelpers.images.widgets import Pixels, choice, filtered, filters, picture, row, slider, watch, whole, words
@@ -17,6 +18,7 @@ from nbhelpers.interpretability.grad_cam import Maps, resize_maps
 from nbhelpers.interpretability.sampling import sample_films
 from nbhelpers.networks.trained import Network
 from nbhelpers.runs import front_end
+from nbhelpers.style import readable
 
 SUBGROUPS = ("view", "sex", "years")
 
@@ -61,7 +63,7 @@ def browse(
     examples: Sequence[Examples],
     threshold: float | None = None,
     crop: str = "none",
-) -> widgets.Widget | pd.DataFrame:
+) -> widgets.Widget | Styler:
     """Films by cell of the confusion table, score and subgroup, each with every arm's map under one opacity slider.
 
     Maps are on the one scale of figure 4 (`examples`), and are computed when a film is looked at. Without `threshold`
@@ -70,7 +72,8 @@ def browse(
     arms = {name: network for name, network in networks.items() if network.fine_tuned}
     cuts = {name: threshold if threshold is not None else frozen_threshold(metrics, name) or 0.5 for name in arms}
     if not front_end.live():
-        return counts(predictions, cuts)
+        titles = {name: one.title for name, one in {**networks, **sets}.items()}
+        return readable(counts(predictions, cuts), titles)
     scale = max((float(one.max()) for shown in examples for one in shown.maps.values() if one.size), default=1.0) or 1.0
     dataset = choice("films", [(found.title, name) for name, found in sets.items()])
     arm = choice("as called by", [(network.title, name) for name, network in arms.items()])

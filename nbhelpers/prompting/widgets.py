@@ -11,6 +11,7 @@ import ipywidgets as widgets
 import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from nbhelpers.errors import UserError
 from nbhelpers.images.contact_sheet import grid, show, tile_or_blank
@@ -18,6 +19,7 @@ from nbhelpers.images.widgets import choice, filtered, filters, picture, row, wa
 from nbhelpers.prompting.prompts import AGES, LEVELS, LOCATIONS, Templates, write_prompt
 from nbhelpers.runs import front_end, reviews
 from nbhelpers.simulator.film import draw_film
+from nbhelpers.style import readable
 
 VIEWS = {"PA, erect": ("PA", "erect"), "AP, erect": ("AP", "erect"), "AP, supine": ("AP", "supine")}
 REASONS = (
@@ -103,7 +105,7 @@ def decisions(images: pd.DataFrame, run_folder: Path) -> pd.DataFrame:
     return found[["source", "image_id", "label", "decision", "reviewer", "reason"]]
 
 
-def review(images: pd.DataFrame, stage_folder: Path) -> widgets.Widget | Figure | pd.DataFrame:
+def review(images: pd.DataFrame, stage_folder: Path) -> widgets.Widget | Styler:
     """Drawn images, filtered by attribute, one at a time, to keep or reject under one's name.
 
     Decisions go to the run's `reviews.csv`, which notebook 02 reads. Where nobody is at the screen: the decisions.
@@ -111,7 +113,7 @@ def review(images: pd.DataFrame, stage_folder: Path) -> widgets.Widget | Figure 
     """
     run_folder = stage_folder.parent
     if not front_end.live():
-        return decisions(images, run_folder)
+        return readable(decisions(images, run_folder), nothing="no image was reviewed")
     drawn = images[images["status"] == "ok"]
     sources = choice("source", list(drawn["source"].unique()))
     menus = filters(drawn, FILTERS)

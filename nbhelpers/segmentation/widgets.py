@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import ipywidgets as widgets
 import numpy as np
 import pandas as pd
+from pandas.io.formats.style import Styler
 from skimage.segmentation import find_boundaries
 
 from nbhelpers.images.masks import Mask
@@ -15,8 +16,10 @@ from nbhelpers.runs import front_end
 from nbhelpers.segmentation.answers import NO_MASK, Answers
 from nbhelpers.segmentation.datasets import SegmentationSet
 from nbhelpers.segmentation.evaluation import wide
+from nbhelpers.style import readable
 
 # Of the colour-blind-safe palette, brightest first: the truth and each model.
+SHOWN = 12  # cases of the table, where nobody is at the screen
 COLOURS = ("#ECE133", "#56B4E9", "#DE8F05", "#CC78BC", "#029E73", "#FBAFE4")
 
 
@@ -51,14 +54,15 @@ def cases(
     threshold: int,
     names: Mapping[str, str],
     model_names: Mapping[str, str],
-) -> widgets.Widget | pd.DataFrame:
+) -> widgets.Widget | Styler:
     """A case at a time, the hardest for the specialist first: outlines to switch on, and a wipe to a model's answer.
 
-    Parameters are those of `figures.worst_and_best`. Where nobody is at the screen: `dice_table`.
+    Parameters are those of `figures.worst_and_best`. Where nobody is at the screen: the
+    first of `dice_table`.
     """
     table = dice_table(scores, threshold, names)
     if not front_end.live():
-        return table.round(3)
+        return readable(table.head(SHOWN), model_names)
     dataset, case = choice("set", [(title, name) for name, title in names.items()]), choice("case", [])
     model = choice("answer", [(title, name) for name, title in model_names.items()])
     model.value = "omnimodel" if "omnimodel" in model_names else model.value

@@ -8,12 +8,16 @@ from typing import Any
 
 import ipywidgets as widgets
 import pandas as pd
+from pandas.io.formats.style import Styler
 
 from nbhelpers.films.film_set import FilmSet
 from nbhelpers.images.widgets import choice, row, slider, watch
 from nbhelpers.metrics.decisions import RATES, at_prevalence, confusion, rates
 from nbhelpers.runs import front_end
+from nbhelpers.style import readable
 
+IN_WORDS = {"tp": "true +", "fn": "false −", "fp": "false +", "tn": "true −"}
+IN_WORDS |= {"ppv_elsewhere": "PPV at 10 %", "npv_elsewhere": "NPV at 10 %"}
 ELSEWHERE = 0.1  # the prevalence that PPV and NPV are also given at, unless another is chosen
 
 
@@ -40,7 +44,7 @@ def frozen_points(predictions: pd.DataFrame, thresholds: pd.DataFrame, prevalenc
 
 def threshold(
     predictions: pd.DataFrame, thresholds: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]
-) -> widgets.Widget | pd.DataFrame:
+) -> widgets.Widget | Styler:
     """A threshold to turn: confusion matrix and rates, at the set's prevalence and at one's own, beside the frozen one.
 
     It changes nothing: the frozen threshold was chosen without these films, and one that is chosen here was not. Where
@@ -48,7 +52,8 @@ def threshold(
     """
     frozen = frozen_points(predictions, thresholds).set_index(["arm", "dataset"])
     if not front_end.live():
-        return frozen.reset_index().round(3)
+        known = {**titles, **{name: found.title for name, found in sets.items()}}
+        return readable(frozen.reset_index().rename(columns=IN_WORDS), known)
     arm = choice("arm", [(titles[name], name) for name in predictions["arm"].unique()])
     dataset = choice("films", [(found.title, name) for name, found in sets.items()])
     turned = slider("threshold", 0.5, 0, 1, 0.005, readout_format=".3f")
@@ -76,7 +81,7 @@ def threshold(
 def table_of(rows: Mapping[str, Mapping[str, Any]], here: float, elsewhere: float) -> str:
     """Points as an HTML table: each its confusion matrix, its rates, PPV and NPV here and at another prevalence."""
     cell = '<td style="padding:2px 10px;text-align:right">'
-    heads = ("threshold", "true +", "false −", "false +", "true −", "sensitivity", "specificity")
+    heads = ("threshold", *list(IN_WORDS.values())[:4], "sensitivity", "specificity")
     heads += tuple(f"{name} at {share:.1%}" for share in (here, elsewhere) for name in ("PPV", "NPV"))
     lines = []
     for name, point in rows.items():

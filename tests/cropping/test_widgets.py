@@ -88,9 +88,8 @@ def raw(drawn: Any) -> pd.DataFrame:
 
 
 def test_without_a_screen_each_image_that_was_left_out_is_listed_once_with_who_and_why(drawn: Any) -> None:
-    table = widgets.exclusions(CROPPED, drawn[1], raw(drawn))
-    assert isinstance(table, pd.DataFrame)
-    assert table["image_id"].tolist() == ["0", "2"] and table["detail"][0] == "A. Reader: two hearts"
+    table = widgets.exclusions(CROPPED, drawn[1], raw(drawn)).data
+    assert table["image"].tolist() == ["0", "2"] and table["detail"][0] == "A. Reader: two hearts"
 
 
 @pytest.mark.usefixtures("live")
@@ -106,4 +105,5 @@ def test_at_the_screen_they_are_turned_by_reason(drawn: Any) -> None:
 
 @pytest.mark.usefixtures("live")
 def test_where_nothing_was_left_out_there_is_nothing_to_turn(drawn: Any) -> None:
-    assert widgets.exclusions(CROPPED[CROPPED["status"] == "ok"], drawn[1], raw(drawn)).empty
+    told = widgets.exclusions(CROPPED[CROPPED["status"] == "ok"], drawn[1], raw(drawn))
+    assert "nothing was left out" in told.to_html()

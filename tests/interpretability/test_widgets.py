@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from interpretability import interpretability_fixture as toy
+from pandas.io.formats.style import Styler
 
 from nbhelpers.interpretability import chosen_films, widgets
 from nbhelpers.networks import models
@@ -38,8 +39,8 @@ def test_each_film_is_in_the_cell_of_its_label_and_call() -> None:
 
 
 def test_without_a_screen_films_of_each_cell_are_counted_at_each_arms_own_threshold(given: tuple[Any, ...]) -> None:
-    table = widgets.browse(*given)
-    assert isinstance(table, pd.DataFrame)
+    assert isinstance(widgets.browse(*given), Styler)
+    table = widgets.counts(given[0], {"one": 0.6, "two": 0.5})
     assert table[["arm", "threshold"]].to_numpy().tolist() == [["one", 0.6], ["two", 0.5]]
     assert table[list(widgets.CELLS)].sum(axis=1).tolist() == [12, 12]
     assert table["true positive"].tolist() == [2, 3]  # f9 and f11 over 0.6; f1, f3 and f5 over 0.5

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from pandas.io.formats.style import Styler
 
 from nbhelpers.images.files import write_png
 from nbhelpers.prompting import prompts, widgets
@@ -86,7 +87,8 @@ def images(tmp_path: Path) -> tuple[pd.DataFrame, Path]:
 
 def test_without_a_screen_the_decisions_so_far_are_listed(images: tuple[pd.DataFrame, Path]) -> None:
     reviews.decide(images[1].parent, "simulator", "001", "reject", "A. Reader", "two hearts")
-    table = widgets.review(*images)
+    assert isinstance(widgets.review(*images), Styler)
+    table = widgets.decisions(images[0], images[1].parent)
     assert table.to_numpy().tolist() == [["simulator", "001", "pneumonia", "reject", "A. Reader", "two hearts"]]
 
 

@@ -9,6 +9,7 @@ import ipywidgets
 import numpy as np
 import pandas as pd
 import pytest
+from pandas.io.formats.style import Styler
 
 from nbhelpers.images.files import write_png
 from nbhelpers.runs import front_end
@@ -42,8 +43,8 @@ def drawn(tmp_path: Path) -> tuple[Any, ...]:
 
 
 def test_without_a_screen_it_is_the_dice_of_each_model_the_hardest_case_first(drawn: tuple[Any, ...]) -> None:
-    table = widgets.cases(*drawn)
-    assert isinstance(table, pd.DataFrame)
+    assert isinstance(widgets.cases(*drawn), Styler)
+    table = widgets.dice_table(drawn[0], 127, NAMES)
     assert table[["dataset", "case", "specialist"]].to_numpy().tolist() == [["A set", "b", 0.4], ["A set", "a", 0.9]]
 
 

@@ -31,8 +31,7 @@ def test_at_a_threshold_films_are_counted_and_predictive_values_follow_bayes() -
 
 def test_without_a_screen_it_is_the_frozen_threshold_of_each_arm_and_set() -> None:
     table = widgets.threshold(PREDICTIONS, FROZEN, SETS, {"a": "Arm A"})
-    assert isinstance(table, pd.DataFrame)
-    assert table[["arm", "dataset", "threshold", "tp"]].to_numpy().tolist() == [["a", "d", 0.5, 3]]
+    assert table.data[["arm", "data set", "threshold"]].to_numpy().tolist() == [["Arm A", "Some films", "0.500"]]
 
 
 def test_an_arm_without_a_frozen_threshold_is_shown_at_a_half() -> None:

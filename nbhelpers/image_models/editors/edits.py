@@ -1,0 +1,60 @@
+"""One edit that is wanted, and what an editor answered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+# What an answer is. Whether a picture that came is `edited` or `unchanged` is for whoever measures it to say.
+KINDS = ("edited", "unchanged", "refused", "text_only", "draft_only", "broken")
+
+
+@dataclass(frozen=True, eq=False)
+class EditRequest:
+    """One edit, wanted of every editor alike."""
+
+    edit_id: str  # unique in a run, and part of file names: letters, digits, `_` and `-`
+    image: NDArray[np.uint8]  # (h, w, 3), RGB
+    instruction: str
+    mask: NDArray[np.bool_] | None = None  # (h, w): where to edit; a hint, which not every editor takes
+    patient: bool = True  # whether the picture is a patient's, and so goes to no service that is not named for it
+    # What only editors on this machine may read, by name: `target` (the true picture), `donor` and `donor_mask`.
+    known: Mapping[str, NDArray] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class EditAnswer:
+    """What an editor answered to one request."""
+
+    kind: str  # of `KINDS`
+    image: NDArray[np.uint8] | None = None  # (h, w, 3) as the request's, geometry undone; None where no picture came
+    path: str = ""  # the picture's file as it came, relative to the editors' folder; empty where none is kept
+    model: str = ""  # the id that answered
+    width: int | None = None  # pixels, as returned
+    height: int | None = None
+    width_asked: int | None = None  # pixels; None where no size can be asked for
+    height_asked: int | None = None
+    seconds: float | None = None  # from the request to the whole reply
+    cost_usd: float | None = None  # counted from what the reply tells, over all attempts; None where nothing is paid
+    detail: str = ""  # the reason, where the answer is no finished picture
+
+
+class Editor(Protocol):
+    """An editor by its name in the parameter file."""
+
+    name: str
+    provider: str
+    service: str  # the name that `send_patient_films_to` must hold; empty for an editor on this machine
+
+    def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
+        """What `edit_all` would ask for and may cost (US dollars); nothing is sent, paid, locked or written."""
+        ...
+
+    def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
+        """An answer for each request, by `edit_id`; what `folder` holds already is not asked for again."""
+        ...
