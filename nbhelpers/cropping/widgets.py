@@ -73,7 +73,7 @@ def crops(
     shares = [
         slider(name, share, 0, MOST, 0.01, readout_format=".2f") for name, share in zip(SIDES, margins, strict=True)
     ]
-    copied = widgets.Textarea(description="to copy", rows=4, layout=widgets.Layout(width="420px"))
+    copied = widgets.Textarea(description="to copy", rows=4, layout=widgets.Layout(width="520px"))
     (before, to_before), (after, to_after) = picture(), picture()
 
     def change() -> None:

@@ -56,7 +56,7 @@ def picture(title: str = "") -> tuple[widgets.VBox, Callable[[Pixels, str], None
 
 def row(*parts: widgets.Widget) -> widgets.HBox:
     """Widgets beside one another, on further lines where there is no room."""
-    return widgets.HBox(list(parts), layout=widgets.Layout(flex_flow="row wrap", align_items="flex-end"))
+    return widgets.HBox(list(parts), layout=widgets.Layout(flex_flow="row wrap", align_items="flex-start"))
 
 
 def slider(name: str, value: float, low: float, high: float, step: float, **more: Any) -> widgets.FloatSlider:

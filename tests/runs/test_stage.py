@@ -207,3 +207,27 @@ def test_relative_paths_of_parameters_count_from_the_projects_root(monkeypatch: 
 )
 def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_notebook_that_was_only_run_is_no_change_of_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outputs are left out by the filter that `make lab` sets."""
+
+    def git(*words: str) -> None:
+        author = ("-c", "user.name=a", "-c", "user.email=a@localhost")
+        subprocess.run(["git", "-C", str(tmp_path / "checkout"), *author, *words], check=True, capture_output=True)
+
+    (tmp_path / "checkout").mkdir()
+    notebook = tmp_path / "checkout" / "a.ipynb"
+    notebook.write_text("source\n")
+    (tmp_path / "checkout" / ".gitattributes").write_text("*.ipynb filter=strip\n")
+    git("init", "-q")
+    git("config", "filter.strip.clean", "head -n 1")
+    git("add", "-A")
+    git("commit", "-q", "-m", "first")
+    monkeypatch.setattr(parameters, "ROOT", tmp_path / "checkout")
+    notebook.write_text("source\noutputs\n")
+    assert "+changes" not in (git_commit() or "")
+    notebook.write_text("another source\noutputs\n")
+    assert (git_commit() or "").endswith("+changes")
