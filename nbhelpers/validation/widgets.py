@@ -14,10 +14,15 @@ from nbhelpers.films.film_set import FilmSet
 from nbhelpers.images.widgets import choice, row, slider, watch
 from nbhelpers.metrics.decisions import RATES, at_prevalence, confusion, rates
 from nbhelpers.runs import front_end
-from nbhelpers.style import readable
+from nbhelpers.style import named, readable
 
-IN_WORDS = {"tp": "true +", "fn": "false −", "fp": "false +", "tn": "true −"}
-IN_WORDS |= {"ppv_elsewhere": "PPV at 10 %", "npv_elsewhere": "NPV at 10 %"}
+# Rows are read as a confusion matrix is: what a film shows, and what it is called.
+IN_WORDS = {
+    "tp": "pneumonia, called so",
+    "fn": "pneumonia, missed",
+    "fp": "no pneumonia, called it",
+    "tn": "no pneumonia, not called it",
+}
 ELSEWHERE = 0.1  # the prevalence that PPV and NPV are also given at, unless another is chosen
 
 
@@ -53,20 +58,22 @@ def threshold(
     frozen = frozen_points(predictions, thresholds).set_index(["arm", "dataset"])
     if not front_end.live():
         known = {**titles, **{name: found.title for name, found in sets.items()}}
-        return readable(frozen.reset_index().rename(columns=IN_WORDS), known)
+        end = f" at {ELSEWHERE:.0%}"
+        elsewhere = {f"{name}_elsewhere": f"{name.upper()}{end}" for name in ("ppv", "npv")}
+        return readable(frozen.reset_index().rename(columns=IN_WORDS | elsewhere), known)
     arm = choice("arm", [(titles[name], name) for name in predictions["arm"].unique()])
     dataset = choice("films", [(found.title, name) for name, found in sets.items()])
-    turned = slider("threshold", 0.5, 0, 1, 0.005, readout_format=".3f")
+    turned = slider("threshold", 0.5, 0, 1, 0.001, readout_format=".3f")
     own = slider("prevalence elsewhere", ELSEWHERE, 0.005, 0.995, 0.005, readout_format=".3f")
-    reset = widgets.Button(description="back to the frozen one")
+    reset = widgets.Button(description="back to the frozen one", layout=widgets.Layout(width="auto"))
     told = widgets.HTML()
 
     def change() -> None:
         films = predictions[(predictions["arm"] == arm.value) & (predictions["dataset"] == dataset.value)]
         point = float(frozen.loc[(arm.value, dataset.value), "threshold"])
-        name = "frozen" if arm.value in set(thresholds["arm"]) else "0.5 (none is frozen)"
-        rows = {name: decided(films, point, own.value), "turned": decided(films, turned.value, own.value)}
-        told.value = table_of(rows, float(films["label"].mean()), own.value)
+        name = "frozen" if arm.value in set(thresholds["arm"]) else "none is frozen"
+        points = {name: decided(films, point, own.value), "turned": decided(films, turned.value, own.value)}
+        told.value = table_of(points, float(films["label"].mean()), own.value)
 
     def to_frozen(_: Any = None) -> None:
         turned.value = float(frozen.loc[(arm.value, dataset.value), "threshold"])
@@ -78,17 +85,24 @@ def threshold(
     return widgets.VBox([row(arm, dataset), row(turned, reset), own, told])
 
 
-def table_of(rows: Mapping[str, Mapping[str, Any]], here: float, elsewhere: float) -> str:
-    """Points as an HTML table: each its confusion matrix, its rates, PPV and NPV here and at another prevalence."""
-    cell = '<td style="padding:2px 10px;text-align:right">'
-    heads = ("threshold", *list(IN_WORDS.values())[:4], "sensitivity", "specificity")
-    heads += tuple(f"{name} at {share:.1%}" for share in (here, elsewhere) for name in ("PPV", "NPV"))
+def table_of(points: Mapping[str, Mapping[str, Any]], here: float, elsewhere: float) -> str:
+    """Points as an HTML table, a column each: confusion matrix, rates, PPV and NPV here and at another prevalence."""
+    words = {"threshold": "threshold", **IN_WORDS, **{name: named(name) for name in RATES}}
+    words |= {
+        f"{name}{end}": f"{named(name)} at a prevalence of {share:.1%}"
+        for name in ("ppv", "npv")
+        for end, share in (("", here), ("_elsewhere", elsewhere))
+    }
+    cell = 'style="padding:1px 14px;text-align:{};line-height:1.4"'
+    heads = "".join(f'<th scope="col" {cell.format("right")}>{escape(name)}</th>' for name in points)
     lines = []
-    for name, point in rows.items():
-        counts = [f"{point[key]:,}" for key in ("tp", "fn", "fp", "tn")]
-        values = [point[key] for key in (*RATES, "ppv_elsewhere", "npv_elsewhere")]
-        shares = ["none called" if value != value else f"{value:.3f}" for value in values]
-        line = "".join(f"{cell}{text}</td>" for text in (f"{point['threshold']:.3f}", *counts, *shares))
-        lines.append(f'<tr><th scope="row" style="text-align:left">{escape(name)}</th>{line}</tr>')
-    head = "".join(f'<th scope="col" style="padding:2px 10px;text-align:right">{text}</th>' for text in heads)
-    return f"<table><thead><tr><td></td>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    for key, text in words.items():
+        values = "".join(f"<td {cell.format('right')}>{_told(point[key])}</td>" for point in points.values())
+        lines.append(f'<tr><th scope="row" {cell.format("left")}>{text}</th>{values}</tr>')
+    return f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+
+
+def _told(value: float) -> str:
+    if isinstance(value, int):
+        return f"{value:,}"
+    return "none called so" if value != value else f"{value:.3f}"
