@@ -10,7 +10,17 @@ import pandas as pd
 import yaml
 
 from nbhelpers.metrics import Interval, wording
-from nbhelpers.reporting import flow, limitations, pages, parameter_rows, result_tables, run_facts, statements
+from nbhelpers.reporting import (
+    answers,
+    figure_cells,
+    flow,
+    limitations,
+    pages,
+    parameter_rows,
+    result_tables,
+    run_facts,
+    statements,
+)
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.parameters import sources_of
 from nbhelpers.runs.stage import duration, notebook_name
@@ -44,6 +54,7 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "run": facts.name,
         "heading": _heading(facts),
         "question": question.text if question else "",
+        "answers": [answer._asdict() for answer in answers.answers(facts)],
         "sources": _sources(facts),
         "datasets": _datasets(facts),
         "all_simulated": _all_simulated(facts),
@@ -291,7 +302,8 @@ def _alt(facts: RunFacts, name: str, caption: str) -> str:
     return " ".join(filter(None, told))
 
 
-def _figures(facts: RunFacts) -> list[dict[str, str]]:
+def _figures(facts: RunFacts) -> list[dict[str, Any]]:
+    made_in = figure_cells.cells(facts)
     return [
         {
             "name": name,
@@ -299,6 +311,7 @@ def _figures(facts: RunFacts) -> list[dict[str, str]]:
             "title": name.replace("figure_", "Figure ") if name.startswith("figure_") else "",
             "caption": caption,
             "badge": _badge(facts, name),
+            "cell": made_in.get(name),
         }
         for name, caption in _captions(facts).items()
         if _there(facts, f"figures/{name}.png") and (name != "figure_6" or facts.segmentation)

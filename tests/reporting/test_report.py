@@ -50,7 +50,8 @@ def test_an_arms_method_stands_beside_its_source_and_crop(run: Path) -> None:
 
 def test_what_is_simulated_comes_before_the_first_result(run: Path) -> None:
     told = text(page(run))
-    assert told.index("Part of this run is simulated") < told.index("What was simulated") < told.index("0.800")
+    assert told.index("Part of this run is simulated") < told.index("raw (simulated) 0.700")
+    assert "0.800" not in told[: told.index("Part of this run is simulated")]
 
 
 def test_a_wholly_simulated_run_says_so_and_a_real_one_does_not(run: Path) -> None:
