@@ -80,6 +80,7 @@ def cases(
 
     def list_cases(_: object = None) -> None:
         case.options = table.loc[table["dataset"] == names[dataset.value], "case"].tolist()
+        case.value = case.options[0]  # which a menu that was empty does not choose by itself
 
     def change() -> None:
         if case.value is None:

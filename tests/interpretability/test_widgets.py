@@ -17,7 +17,7 @@ from nbhelpers.networks import models
 from nbhelpers.networks.trained import Network
 from nbhelpers.runs import front_end
 
-METRICS = pd.DataFrame({"arm": ["one"], "threshold": [0.6]})
+METRICS = pd.DataFrame({"arm": ["one"], "threshold": [0.7]})
 
 
 @pytest.fixture
@@ -40,10 +40,10 @@ def test_each_film_is_in_the_cell_of_its_label_and_call() -> None:
 
 def test_without_a_screen_films_of_each_cell_are_counted_at_each_arms_own_threshold(given: tuple[Any, ...]) -> None:
     assert isinstance(widgets.browse(*given), Styler)
-    table = widgets.counts(given[0], {"one": 0.6, "two": 0.5})
-    assert table[["arm", "threshold"]].to_numpy().tolist() == [["one", 0.6], ["two", 0.5]]
+    table = widgets.counts(given[0], {"one": 0.7, "two": 0.5})
+    assert table[["arm", "threshold"]].to_numpy().tolist() == [["one", 0.7], ["two", 0.5]]
     assert table[list(widgets.CELLS)].sum(axis=1).tolist() == [12, 12]
-    assert table["true positive"].tolist() == [2, 3]  # f9 and f11 over 0.6; f1, f3 and f5 over 0.5
+    assert table["true positive"].tolist() == [2, 3]  # f9 and f11 over 0.7; f1, f3 and f5 over 0.5
 
 
 @pytest.mark.parametrize(("age", "told"), [(0, "00-19"), (39.9, "20-39"), (71, "60-79"), (np.nan, None)])
