@@ -101,7 +101,7 @@ def exclusions(cropped: pd.DataFrame, folder_in: Path, raw: pd.DataFrame) -> wid
         return readable(out, nothing="nothing was left out")
     files = out.merge(raw[["source", "image_id", "path"]], on=["source", "image_id"], how="left")
     counts = files["reason"].value_counts()
-    reason = choice("reason", [(f"{name.replace('_', ' ')} ({n})", name) for name, n in counts.items()])
+    reason = choice("reason", [(f"{str(name).replace('_', ' ')} ({n})", name) for name, n in counts.items()])
     at, told, (shown, to) = whole("image", 0, 0, int(counts.iloc[0]) - 1), widgets.HTML(), picture()
 
     def change() -> None:

@@ -33,7 +33,7 @@ REASONS = (
 FILTERS = ("label", "sex", "age_group", "view", "position", "habitus", "exposure", "pattern", "side", "lobe", "extent")
 
 
-def pair(attributes: Mapping[str, Any], templates: Templates, seed: int, size: int = 256) -> dict[str, Any]:
+def pair(attributes: Mapping[Any, Any], templates: Templates, seed: int, size: int = 256) -> dict[str, Any]:
     """A pneumonia and its normal twin: by label the prompt and the simulated image, uint8 `(size, size)`.
 
     `attributes` are those of a row of the design; `seed` is the patient and the opacities.
@@ -51,7 +51,7 @@ def ask(design: pd.DataFrame, templates: Templates, size: int = 256) -> widgets.
 
     It begins with the design's first pair; where nobody is at the screen, that pair is a figure.
     """
-    first = design.iloc[0].to_dict() | {
+    first: dict[Any, Any] = design.iloc[0].to_dict() | {
         f"wording_{label}": design.loc[design["label"] == label, "finding_template"].iloc[0]
         for label in ("pneumonia", "normal")
     }

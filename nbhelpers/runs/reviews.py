@@ -54,5 +54,7 @@ def decide(run_folder: Path, source: str, image_id: str, decision: str, reviewer
 def rejected(table: pd.DataFrame, source: str) -> dict[str, str]:
     """Who rejected an image of a source and why, by identifier: `A. Reader: two hearts`; one rejection is enough."""
     out = table[(table["source"] == source) & (table["decision"] == "reject")]
-    told = out["reviewer"] + ": " + out["reason"]
-    return told.groupby(out["image_id"]).agg("; ".join).to_dict()
+    told: dict[str, list[str]] = {}
+    for image_id, reviewer, reason in zip(out["image_id"], out["reviewer"], out["reason"], strict=True):
+        told.setdefault(str(image_id), []).append(f"{reviewer}: {reason}")
+    return {image_id: "; ".join(all_) for image_id, all_ in told.items()}
