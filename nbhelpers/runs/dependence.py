@@ -12,7 +12,7 @@ from nbhelpers.runs.files import read_json
 
 # How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
 NOT_IN_RESULTS = {
-    *("run", "device", "workers", "threads", "roentgen_batch", "send_patient_films_to"),
+    *("run", parameters.FILE, "device", "workers", "threads", "roentgen_batch", "send_patient_films_to"),
     *("gemini_mode", "gemini_price_usd", "gemini_concurrency", "gemini_requests_per_minute", "gemini_deadline_s"),
     *("gemini_patience_s", "gemini_poll_s", "gemini_batch_images", "gemini_batch_hours"),
 }
