@@ -14,7 +14,7 @@ from image_models.services_fixture import services  # noqa: F401
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-FIRST = ("test_smoke", "test_jupyter", "test_train")
+FIRST = ("test_smoke", "test_lab", "test_jupyter", "test_train")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks import checkpoints
 from nbhelpers.runs import parameters
-from nbhelpers.runs.stage import outputs_root
-
-FEWEST_FILMS = 4  # of a data set: clustering needs as many
+from nbhelpers.runs.stage import gathered, outputs_root
 
 
 def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
@@ -33,6 +31,7 @@ def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
         for kind, name, known in named
         if name not in known
     ]
+<<<<<<< HEAD
     networks = ("backbone", "diversity_backbone", "editing_backbone")
     return faults + _faults_of((models.check_backbone, values[name]) for name in networks)
 
@@ -46,6 +45,9 @@ def _faults_of(checks: Iterable[tuple[Any, ...]]) -> list[UserError]:
         except UserError as fault:
             faults.append(fault)
     return faults
+=======
+    return faults + gathered((models.check_backbone, values[name]) for name in ("backbone", "diversity_backbone"))
+>>>>>>> origin/main
 
 
 def check_network(values: Mapping[str, Any], prefix: str = "") -> None:
@@ -59,20 +61,6 @@ def check_network(values: Mapping[str, Any], prefix: str = "") -> None:
     if not prefix and {arm.get("method") for arm in values["arms"].values()} & {"probe", "pairs"}:
         made = {name.replace("blocks", "names"): values[f"probe_{name}"] for name in ("blocks", "pooling", "sizes")}
         models.build_probe(backbone, values["init"], channels, made, max(made["sizes"]))
-
-
-def check_films(name: str, values: Mapping[str, Any], folder: Path) -> None:
-    """Find a data set, with films of both classes and enough of them; the simulated hospital is drawn, not found."""
-    from nbhelpers.films import registry
-
-    if name == "simulated_hospital":
-        return
-    labels = registry.load(name, values, folder).kept()["label"]
-    if len(labels) < FEWEST_FILMS or labels.nunique() < 2:
-        found = f"{len(labels)} films that are there, {int(labels.sum())} of them with pneumonia"
-        raise UserError(
-            f"data set {name!r} has {found}", "datasets", f"{FEWEST_FILMS} films and both classes are needed"
-        )
 
 
 def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
@@ -104,12 +92,13 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
     sources = dict.fromkeys(one for arm in values["arms"].values() for one in parameters.sources_of(arm))
     own = values.get("checkpoints") or {}
     films = values["datasets"] if "04_external_validation" in parameters.stages(values) else []
-    faults += wrong_names + _faults_of(
+    faults += [fault for fault in [parameters.same_run(where, values["run"])] if fault]
+    faults += wrong_names + gathered(
         (
             (methods.check_margins, values["crop_margins"]),
             *((checkpoints.folders, [], {name: given}, folder) for name, given in own.items()),
             *((drawing.make_source, name, values) for name in sources if name in drawing.SOURCES),
-            *((check_films, name, values, folder) for name in films if name in registry.LOADERS),
+            *((registry.check_set, name, values, folder) for name in films if name in registry.LOADERS),
             *((check_network, values, prefix) for prefix in ("", "diversity_") if values["arms"] and not wrong_names),
             *edit.wanted(values),
             *masks.wanted(values, folder),

@@ -45,6 +45,16 @@ _image_columns = {
 SCHEMAS: dict[str, pa.DataFrameSchema] = {
     # 01_prompting/<source>/images.csv: one row is one wanted image.
     "images": pa.DataFrameSchema(_image_columns, unique=["image_id"]),
+    # reviews.csv: one row is one reviewer's decision on one image.
+    "reviews": pa.DataFrameSchema(
+        {
+            **dict.fromkeys(("source", "image_id", "reviewer"), _text),
+            "decision": pa.Column(str, pa.Check.isin(("keep", "reject"))),
+            "reason": _optional_text,
+            "time": _optional_text,
+        },
+        unique=["source", "image_id", "reviewer"],
+    ),
     # 02_cropping/<source>/images.csv: one row is one image under one crop.
     "cropped": pa.DataFrameSchema(
         {

@@ -14,7 +14,7 @@ import yaml
 
 from nbhelpers.pipeline import command
 from nbhelpers.pipeline.plan import Plan, library_files
-from nbhelpers.runs import parameters
+from nbhelpers.runs import parameters, reviews
 
 PACKAGE = parameters.ROOT / "nbhelpers"
 ARMS = {
@@ -259,3 +259,27 @@ def test_snakemake_plans_a_run_whose_paths_hold_what_it_would_read_as_its_own(tm
         (odd / "films.csv").write_text("path,label\na.png,1\n")
         assert Plan(path).trigger("04_external_validation") != before, "a change of such a file would not be seen"
     assert done.returncode == 0 and "external_validation" in done.stdout + done.stderr, done.stderr
+
+
+def test_reviewers_decisions_put_the_cropping_out_of_date_and_nothing_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"run": "mine", "arms": ARMS}))
+    plan = Plan(path)
+    before = plan.code("02_cropping")
+    (tmp_path / "mine").mkdir()
+    reviews.decide(plan.folder, "simulator", "1", "reject", "A. Reader", "two hearts")
+    assert set(plan.code("02_cropping")) - set(before) == {"reviews.csv"}
+    assert "reviews.csv" not in plan.code("01_prompting") + plan.code("03_training")
+
+
+def test_a_notebooks_own_parameter_file_is_no_part_of_an_experiment(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"run": "mine", "arms": ARMS}))
+    plan = Plan(path)
+    assert parameters.FILE not in plan.values
+    assert all(
+        parameters.FILE not in plan.trigger(stage, "raw" if "03" in stage else None) for stage in parameters.STAGES
+    )
