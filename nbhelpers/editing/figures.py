@@ -134,6 +134,7 @@ def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
     titles = {"error_inside": "inside the mask", "error_outside": "outside"}
     titles |= {"error_outside_aligned": "outside, aligned"}
     editors = list(dict.fromkeys(overall["editor"]))
+    overall = overall[overall["task"] == "all"]
     kinds = [kind for kind in dict.fromkeys(overall["kind"]) if kind != "all"]
     figure, axes = panels(1, 3, 1.5 + 0.24 * len(editors) * max(len(kinds) / 2, 1), list(titles.values()), sharey=True)
     colours = arm_colours(kinds)

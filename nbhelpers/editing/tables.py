@@ -35,29 +35,33 @@ def with_errors(edits: pd.DataFrame) -> pd.DataFrame:
     return edits.assign(**outside, error_inside_all=whole)
 
 
-def _kinds(edits: pd.DataFrame) -> list[str]:
+def _groups(edits: pd.DataFrame) -> list[tuple[str, str]]:
+    """Kind and task of what is averaged: each task, each kind over its tasks, and everything."""
+    tasks = list(dict.fromkeys(zip(edits["kind"], edits["task"], strict=True)))
     kinds = list(dict.fromkeys(edits["kind"]))
-    return [*kinds, "all"] if len(kinds) > 1 else kinds
+    return [*tasks, *((kind, "all") for kind in kinds), ("all", "all")]
 
 
-def _of(edits: pd.DataFrame, kind: str) -> pd.DataFrame:
-    return edits if kind == "all" else edits[edits["kind"] == kind]
+def _of(edits: pd.DataFrame, kind: str, task: str = "all") -> pd.DataFrame:
+    part = edits if kind == "all" else edits[edits["kind"] == kind]
+    return part if task == "all" else part[part["task"] == task]
 
 
 def overall_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFrame:
-    """Means of each editor's edits by kind of task, and over all, with 95 % bootstrap intervals over pictures.
+    """Means of each editor's edits by task, by kind of task (`task` is `all`) and over everything, with 95 % bootstrap
+    intervals over pictures.
 
     `n` edits were asked for, `n_came` came as a picture; each measure is the mean of those of which it is known, whose
     number is `<measure>_n`. `cost_usd` is the sum. A single picture has no interval.
     """
     table, rows = with_errors(edits), []
-    for kind, editor in product(_kinds(edits), dict.fromkeys(edits["editor"])):
-        part = _of(table, kind)
+    for (kind, task), editor in product(_groups(edits), dict.fromkeys(edits["editor"])):
+        part = _of(table, kind, task)
         part = part[part["editor"] == editor]
         values = part[list(MEASURES)].to_numpy(dtype=float)
-        several = len(set(part["image_id"])) > 1
-        spread = bootstrap_means(values, part["image_id"], n_resamples, seed) if several else None
-        row: dict[str, Any] = {"editor": editor, "kind": kind, "n": len(part), "pictures": part["image_id"].nunique()}
+        pictures = len(set(part["image_id"]))
+        spread = bootstrap_means(values, part["image_id"], n_resamples, seed) if pictures > 1 else None
+        row: dict[str, Any] = {"editor": editor, "kind": kind, "task": task, "n": len(part), "pictures": pictures}
         row["n_came"] = int(part["answer_kind"].isin(CAME).sum())
         row["cost_usd"] = part["cost_usd"].sum(min_count=1)
         for column, name in enumerate(MEASURES):
@@ -77,7 +81,7 @@ def differences_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.Da
     """
     table, rows = with_errors(edits), []
     editors = list(dict.fromkeys(edits["editor"]))
-    for kind, name in product(_kinds(edits), COMPARED):
+    for kind, name in product([*dict.fromkeys(edits["kind"]), "all"], COMPARED):
         wide = _of(table, kind).pivot_table(
             index=["task", "image_id"], columns="editor", values=name, aggfunc="first", dropna=False
         )
@@ -156,24 +160,31 @@ def _counted(table: pd.DataFrame, name: str, digits: int) -> list[str]:
     return cells
 
 
+def by_task(table: pd.DataFrame, name: str = "error_inside", digits: int = 1) -> pd.DataFrame:
+    """One measure, a row a task and a column an editor; tasks of which it is not known are left out."""
+    shown = table[table["task"] != "all"]
+    shown = shown.assign(told=_counted(shown, name, digits), task=shown["task"].str.replace("_", " "))
+    wide = shown.pivot_table(index="task", columns="editor", values="told", aggfunc="first", sort=False)
+    return wide[(wide != "").any(axis=1)].rename_axis(columns=None).reset_index()
+
+
 def inside(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether the right thing was done where it was asked for."""
-    shown = table[table["kind"] != "keep"]
+    """Whether the right thing was done where it was asked for, by kind of task."""
     titles = {"error_inside": ("error inside", 1), "error_inside_all": ("missing as untouched", 1)}
     titles |= {"lesion_change": ("share of the lesion's change", 2), "change_iou": ("IoU of the change", 2)}
-    return _told(shown, titles)
+    return _told(table[(table["kind"] != "keep") & (table["task"] == "all")], titles)
 
 
 def outside(table: pd.DataFrame) -> pd.DataFrame:
-    """What happened where nothing was asked for."""
+    """What happened where nothing was asked for, by kind of task."""
     titles = {"error_outside": ("error outside", 1), "error_outside_aligned": ("after alignment", 1)}
-    titles |= {"ssim_outside": ("SSIM outside", 3), "share_outside": ("of the change outside", 2)}
-    return _told(table, titles)
+    titles |= {"ssim_outside": ("SSIM outside", 3), "share_outside": ("share of the change outside", 2)}
+    return _told(table[table["task"] == "all"], titles)
 
 
 def anatomy(table: pd.DataFrame) -> pd.DataFrame:
     """Whether the patient is the same, what it took and what it cost; over all kinds of tasks."""
-    shown = table[table["kind"] == table["kind"].iloc[-1]]
+    shown = table[table["kind"] == "all"]
     titles = {"lung_dice": ("Dice of the lungs", 3), "embedding_similarity": ("cosine of the embedding", 3)}
     found = _told(shown, titles | {"seconds": ("seconds", 2)})
     return found.assign(cost=["none" if pd.isna(cost) else f"{cost:.2f} USD" for cost in shown["cost_usd"]])

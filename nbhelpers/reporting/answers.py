@@ -128,7 +128,7 @@ def _looks(facts: RunFacts) -> Iterator[Answer]:
 
 def _edits(facts: RunFacts) -> Iterator[Answer]:
     table = facts.editing.get("overall", pd.DataFrame())
-    rows = _rows(table[table["kind"] == table["kind"].iloc[-1]]) if len(table) else []
+    rows = _rows(table[table["kind"] == "all"]) if len(table) else []
     told = [
         f"{named(row['editor'])} {row['error_inside_all']:.1f} inside, {row['error_outside']:.1f} outside"
         for row in rows
@@ -139,7 +139,7 @@ def _edits(facts: RunFacts) -> Iterator[Answer]:
         simulated = " on simulated films" if facts.edits_simulated() == "simulated" else ""
         question = f"Do the editors change what they were asked to change{simulated}, and nothing else?"
         text = f"Mean error in grey levels, where the edit belongs and elsewhere: {listed(told, 'editors')}."
-        yield Answer(question, text, "06_image_editing/overall.csv", f"kind={rows[0]['kind']}", "figure_5")
+        yield Answer(question, text, "06_image_editing/overall.csv", "kind=all", "figure_5")
 
 
 def _masks(facts: RunFacts) -> Iterator[Answer]:

@@ -258,7 +258,7 @@ def _editing(facts: RunFacts) -> list[dict[str, Any]]:
     table = facts.editing.get("overall")
     if table is None or table.empty:
         return []
-    rows = table[table["kind"] == table["kind"].iloc[-1]].to_dict("records")
+    rows = table[table["kind"] == "all"].to_dict("records")
     digits = {"error_inside": 1, "error_outside": 1, "error_outside_aligned": 1, "change_iou": 2}
     return [
         {"editor": row["editor"].replace("_", " "), "came": f"{row['n_came']:.0f} of {row['n']:.0f}"}

@@ -82,7 +82,7 @@ def test_answers_are_bars_whose_lengths_are_counts():
 
 def test_measures_stand_where_the_table_says():
     rows = [
-        {"editor": editor, "kind": kind}
+        {"editor": editor, "kind": kind, "task": "all"}
         | {f"{name}{end}": value + shift for name in ("error_inside", "error_outside", "error_outside_aligned")
            for end, shift in (("", 0), ("_low", -1), ("_high", 1))}
         for editor, value in (("a", 5.0), ("b", 9.0))

@@ -40,15 +40,13 @@ def test_means_are_of_what_came_and_say_of_how_many_and_what_is_missing_counts_a
     lost = [0, 1, 2]
     table.loc[lost, ["error_inside", "psnr_outside", "psnr_outside_aligned", "ssim_outside"]] = np.nan
     table.loc[lost, "answer_kind"] = ["refused", "text_only", "broken"]
-    overall = tables.overall_table(table, 200, 0).set_index(["editor", "kind"])
-    row = overall.loc[("a", "all")]
+    overall = tables.overall_table(table, 200, 0)
+    row = overall[(overall["editor"] == "a") & (overall["kind"] == "all")].iloc[0]
     assert (row["n"], row["n_came"], row["error_inside_n"], row["error_inside_all_n"]) == (12, 9, 9, 12)
     assert row["error_inside"] == pytest.approx(10, abs=0.2)
     assert row["error_inside_all"] == pytest.approx((9 * 10 + 3 * 50) / 12, abs=0.2)
     assert row["cost_usd"] == pytest.approx(1.2)
-    assert (
-        "n = 9" in tables.inside(overall.reset_index()).set_index(["editor", "task"]).loc[("a", "all"), "error inside"]
-    )
+    assert "n = 9" in tables.inside(overall).set_index(["editor", "task"]).loc[("a", "all"), "error inside"]
 
 
 def test_intervals_hold_the_mean_and_a_single_picture_has_none():
@@ -92,6 +90,16 @@ def test_answers_are_counted_by_kind_with_a_reason():
     assert counted["edits"].sum() == len(table)
     refused = counted[counted["answer_kind"] == "refused"].iloc[0]
     assert (refused["editor"], refused["edits"], refused["reason"]) == ("a", 3, "IMAGE_SAFETY")
+
+
+def test_means_are_by_task_by_kind_and_over_all():
+    table = edits(a=10.0)
+    table.loc[table["task"] == "b", "error_inside"] += 20
+    overall = tables.overall_table(pd.concat([table, table.assign(task="c")]), 100, 0).set_index(["kind", "task"])
+    assert list(overall.index[:4]) == [("remove", "a"), ("add", "b"), ("remove", "c"), ("add", "c")]
+    assert overall.loc[("add", "all"), "error_inside"] == pytest.approx(30, abs=0.2)
+    assert overall.loc[("all", "all"), "error_inside"] == pytest.approx(20, abs=0.2)
+    assert tables.by_task(overall.reset_index())["task"].tolist() == ["a", "b", "c"]
 
 
 def test_what_a_reader_sees_has_a_row_an_editor_and_no_nan():
