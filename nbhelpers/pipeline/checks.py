@@ -31,23 +31,8 @@ def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
         for kind, name, known in named
         if name not in known
     ]
-<<<<<<< HEAD
     networks = ("backbone", "diversity_backbone", "editing_backbone")
-    return faults + _faults_of((models.check_backbone, values[name]) for name in networks)
-
-
-def _faults_of(checks: Iterable[tuple[Any, ...]]) -> list[UserError]:
-    """Call each check with its arguments, and gather what they raise."""
-    faults = []
-    for check, *arguments in checks:
-        try:
-            check(*arguments)
-        except UserError as fault:
-            faults.append(fault)
-    return faults
-=======
-    return faults + gathered((models.check_backbone, values[name]) for name in ("backbone", "diversity_backbone"))
->>>>>>> origin/main
+    return faults + gathered((models.check_backbone, values[name]) for name in networks)
 
 
 def check_network(values: Mapping[str, Any], prefix: str = "") -> None:
