@@ -9,13 +9,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import yaml
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.access import DEADLINE_S, SERVICES
 from nbhelpers.image_models.ledger import NOT_YET
 from nbhelpers.pipeline.jobs import supervise
 from nbhelpers.pipeline.notebooks import say
@@ -137,6 +139,18 @@ def may_still_come(folder: Path) -> bool:
     return False
 
 
+def longest_request(values: Mapping[str, Any]) -> float:
+    """Seconds that a paid request in flight may still take when a run is stopped; 0 where nothing is paid."""
+    asked = values["image_models"] | {
+        name: given or {}
+        for name, given in values["editors"].items()
+        if (given or {}).get("provider", name) in SERVICES
+    }
+    waits = [float(given.get("deadline_s", DEADLINE_S)) for given in asked.values()]
+    gemini = "gemini" in str(values["arms"]) or values["omnimodel"].startswith("gemini")
+    return max([values["gemini_deadline_s"] * gemini, *waits])
+
+
 def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
     """Call Snakemake on one target, in a process of its own; returns its exit code."""
     values = parameters.load(parameter_file)
@@ -154,6 +168,6 @@ def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
         *local,
         *options,
     ]
-    patience = PATIENCE_S + values["gemini_deadline_s"] * ("gemini" in str(values["arms"]))
+    patience = PATIENCE_S + longest_request(values)
     os.environ.pop("SNAKEMAKE_PROFILE", None)  # of another project; this one's is named by an option
     return supervise([sys.executable, "-m", "nbhelpers", "snakemake", *arguments], values["run"], patience, elsewhere)

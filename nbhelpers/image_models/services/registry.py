@@ -10,6 +10,7 @@ from annotated_types import Ge, Le, MultipleOf
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.access import DEADLINE_S
 from nbhelpers.image_models.online import Service
 from nbhelpers.image_models.purchases import Terms
 from nbhelpers.image_models.services.asked import price_of
@@ -24,7 +25,7 @@ TERMS: dict[str, tuple[Any, Any]] = {
     "concurrency": (PositiveInt, 4),
     "requests_per_minute": (NonNegativeInt, 0),
     "attempts": (PositiveInt, 3),
-    "deadline_s": (PositiveFloat, 180.0),
+    "deadline_s": (PositiveFloat, DEADLINE_S),
     "patience_s": (PositiveFloat, 900.0),
 }
 COMMON: dict[str, tuple[Any, Any]] = {
