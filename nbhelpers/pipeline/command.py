@@ -141,12 +141,9 @@ def may_still_come(folder: Path) -> bool:
 
 def longest_request(values: Mapping[str, Any]) -> float:
     """Seconds that a paid request in flight may still take when a run is stopped; 0 where nothing is paid."""
-    asked = values["image_models"] | {
-        name: given or {}
-        for name, given in values["editors"].items()
-        if (given or {}).get("provider", name) in SERVICES
-    }
-    waits = [float(given.get("deadline_s", DEADLINE_S)) for given in asked.values()]
+    editors = {name: given or {} for name, given in values["editors"].items()}
+    paid = {name: given for name, given in editors.items() if given.get("provider", name) in SERVICES}
+    waits = [float(given.get("deadline_s", DEADLINE_S)) for given in (paid | values["image_models"]).values()]
     gemini = "gemini" in str(values["arms"]) or values["omnimodel"].startswith("gemini")
     return max([values["gemini_deadline_s"] * gemini, *waits])
 
