@@ -240,5 +240,6 @@ def measure(
 
 
 def is_unchanged(row: Mapping[str, float]) -> bool:
-    """Whether an answer shows no change that stands out, wherever it was aligned to."""
-    return row["changed_share"] < _SPECK
+    """Whether an answer is the input but for its coding: no change stands out, and none of place, size or gain."""
+    still = row["shift_px"] < 1 and abs(row["zoom"] - 1) < 0.005 and abs(row["gain"] - 1) < 0.02
+    return row["changed_share"] < _SPECK and still

@@ -90,7 +90,7 @@ def test_careless_is_caught_by_zoom_gain_side_and_what_it_left_undone(found, med
     assert wrong_side["psnr_outside_aligned"].max() < 36, "a change on the wrong side stays after alignment"
     assert careless["lesion_change"].abs().max() < 0.3
     assert medians("careless", "error_inside", kind="remove") > 0.8 * medians("nothing", "error_inside", kind="remove")
-    assert (careless["answer_kind"] == "edited").sum() >= len(careless) - 3
+    assert (careless["answer_kind"] == "edited").all()
 
 
 def test_an_answer_without_a_picture_keeps_its_row_and_its_reason(found):

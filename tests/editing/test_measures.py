@@ -93,6 +93,14 @@ def test_a_picture_that_was_only_coded_again_is_unchanged(thing, same):
     assert not measures.is_unchanged(measures.measure(image, same(target), mask, target))
 
 
+@pytest.mark.parametrize(
+    "moved", [lambda image: known.zoomed(image, 1.02), known.brighter, lambda image: np.roll(image, 3, axis=0)]
+)
+def test_a_picture_that_is_moved_or_brighter_is_not_unchanged(moved):
+    image, _, mask = known.pair("pacemaker")
+    assert not measures.is_unchanged(measures.measure(image, moved(image), mask))
+
+
 def test_without_a_mask_or_target_what_cannot_be_known_is_empty():
     image, target, _ = known.pair()
     row = measures.measure(image, known.jpeg(target))
