@@ -14,6 +14,7 @@ import pandas as pd
 from nbhelpers.editing import measures
 from nbhelpers.editing.anatomy import Anatomy
 from nbhelpers.editing.pictures import Picture, check_pictures, load_pictures
+from nbhelpers.errors import UserError
 from nbhelpers.image_models.editors import registry
 from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
 from nbhelpers.images.files import write_png
@@ -37,13 +38,19 @@ def wanted(parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Checks of editors, tasks and pictures that are asked for, each a function and its arguments."""
     if not parameters["editors"]:
         return []
-    return [(check_pictures, parameters), (_check_sending, parameters)]
+    made = (registry.make_editors, parameters["editors"], parameters)
+    return [made, (check_pictures, parameters), (_check_sending, parameters)]
 
 
 def _check_sending(parameters: Mapping[str, Any]) -> None:
-    editors = registry.make_editors(parameters["editors"], parameters)
-    own = isinstance(parameters["editing_pictures"], str)
-    requests = [request_of(one) for one in load_pictures(parameters)] if own else []
+    """Whose pictures would go where; simulated ones may go anywhere, and what is wrong besides others tell."""
+    if not isinstance(parameters["editing_pictures"], str):
+        return
+    try:
+        editors = registry.make_editors(parameters["editors"], parameters)
+        requests = [request_of(picture) for picture in load_pictures(parameters)]
+    except UserError:
+        return
     registry.check_sending(editors, requests, parameters["send_patient_films_to"])
 
 
