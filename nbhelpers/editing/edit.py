@@ -19,6 +19,7 @@ from nbhelpers.image_models.editors import registry
 from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
 from nbhelpers.images.files import write_png
 from nbhelpers.runs.progress import progress
+from nbhelpers.runs.stage import gathered
 
 Answers = dict[tuple[str, str], EditAnswer]
 
@@ -40,6 +41,15 @@ def wanted(parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
         return []
     made = (registry.make_editors, parameters["editors"], parameters)
     return [made, (check_pictures, parameters), (_check_sending, parameters)]
+
+
+def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
+    """Everything of `wanted` is there, and an editor is named."""
+    faults = gathered(wanted(parameters))
+    if not parameters["editors"]:
+        faults = [UserError("no editor is named", "editors", "e.g. {nothing: , inpainting: }")]
+    if faults:
+        raise UserError.of(faults)
 
 
 def _check_sending(parameters: Mapping[str, Any]) -> None:

@@ -106,7 +106,7 @@ class Plan:
             self.values[name]
             for name, declaration in parameters.declared(notebook).items()
             if re.search(r"\bstr\b", declaration.annotation)
-            and isinstance(self.values[name], str)
+            and isinstance(self.values.get(name), str)
             and self.values[name]
             and matters(name, self.values)
         ]
