@@ -1,4 +1,4 @@
-"""How all figures look: their style, colours and titles, and the mark of what is simulated."""
+"""How all figures and tables look: their style, colours and titles, and the mark of what is simulated."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ from typing import Any
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from pandas.io.formats.style import Styler
 
 PAGE_WIDTH = 7.2  # inches: the text width of an A4 or letter page
 UNTRAINED_COLOUR = "#777777"
@@ -36,7 +38,28 @@ NAMES = {
     "auroc": "AUROC",
     "aupr": "AUPR",
     "brier": "Brier score",
+    "iou": "IoU",
+    "in_lungs": "in lungs",
+    "gradient_whole": "gradient, whole film",
+    "file_size": "file size",
 }
+# Columns of tables that hold such names, or those of arms and data sets.
+_NAMING = (
+    *("dataset", "data set", "arm", "network", "source", "trained_on", "map", "metric", "subgroup", "attribute"),
+    *("baseline", "score"),
+)
+_HEADINGS = {
+    **{
+        "dataset": "data set",
+        "image_id": "image",
+        "n": "films",
+        "ari_umap": "ARI UMAP",
+        "ari_features": "ARI features",
+    },
+    **{"synthetic_auroc": "AUROC, synthetic", "synthetic_val_auroc": "AUROC, synthetic validation"},
+    **{"ci_low": "95 % from", "ci_high": "to"},
+}
+_INTERVAL = re.compile(r"[-+]?[\d.]+ \([-+]?[\d.]+ to [-+]?[\d.]+\)")
 # Markers and lines of arms, so that they differ without colour too.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 LINES: tuple[Any, ...] = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)))
@@ -102,6 +125,46 @@ def marked(title: str, simulated: bool) -> str:
 def arm_titles(arms: Mapping[str, Any]) -> dict[str, str]:
     """Title of each arm by name; `arms` holds what has a `description`, as `networks.trained` gives it."""
     return {name: marked(named(name), arm.description.simulated) for name, arm in arms.items()}
+
+
+def titles_of(*things: Mapping[str, Any]) -> dict[str, str]:
+    """What figures and tables call arms, networks, samples or data sets, by name: each one's own `title`."""
+    return {name: one.title for group in things for name, one in group.items()}
+
+
+def readable(table: pd.DataFrame, titles: Mapping[str, str] | None = None, nothing: str = "none") -> Styler:
+    """A table as a notebook shows it: headings and names in words, three decimals, no row numbers, text escaped.
+
+    `titles` are those of arms and data sets by name, for columns and headings that hold names; `nothing` is what an
+    empty table says in its place.
+    """
+    if table.empty:
+        return pd.DataFrame({"": [nothing]}).style.hide().hide(axis="columns")
+    if not isinstance(table.index, pd.RangeIndex):
+        table = table.reset_index()
+    known = NAMES | dict(titles or {})
+    shown = table.astype(object).where(table.notna(), "")
+    for column in shown:
+        values = shown[column].map(_cell)
+        shown[column] = values.map(lambda value: known.get(value, value)) if column in _NAMING else values
+    shown.columns = pd.Index([_heading(column, known) for column in table.columns])
+    align: list[Any] = [{"selector": "th, td", "props": "text-align: left; white-space: normal"}]
+    return shown.style.hide().format(escape="html").set_table_styles(align)
+
+
+def _heading(column: object, known: Mapping[str, str]) -> str:
+    words = [str(part) for part in (column if isinstance(column, tuple) else (column,)) if part != ""]
+    return ", ".join(known.get(word) or _HEADINGS.get(word) or word.replace("_", " ") for word in words)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, (float, np.floating)):
+        return f"{value:.3f}"
+    text = str(value)
+    # A value and its interval stay on one line.
+    return text.replace(" ", "\N{NO-BREAK SPACE}") if _INTERVAL.fullmatch(text) else text
 
 
 def negatives(sets: Iterable[Any]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,11 +17,6 @@ from nbhelpers.networks.features import embed
 from nbhelpers.networks.trained import Network
 from nbhelpers.runs.devices import Device
 from nbhelpers.runs.progress import progress
-
-
-def titles(things: Mapping[str, Any]) -> dict[str, str]:
-    """What figures call networks, samples or data sets, by name."""
-    return {name: thing.title for name, thing in things.items()}
 
 
 def take_films(

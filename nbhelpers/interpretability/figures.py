@@ -56,7 +56,7 @@ def draw_clusters(
             grouped.set_title(f"{_of_seeds(row, 'accuracy', 'acc.')}\n{_of_seeds(row, 'ari', 'ARI')}", fontsize=8)
             if column == 0:
                 truth.set_ylabel(f"{set_titles[dataset]}\ntrue label\nUMAP 2", fontsize=8)
-                share = f"(majority: {row['majority']:.2f})"
+                share = f"(majority: {row['majority']:.3f})"
                 grouped.set_ylabel(f"K-means, nearest label\n{share}\nUMAP 2", fontsize=8)
             if number == len(datasets) - 1:
                 grouped.set_xlabel("UMAP 1", fontsize=8)
@@ -69,7 +69,7 @@ def draw_clusters(
 
 
 def _of_seeds(row: Mapping[Hashable, Any], name: str, short: str) -> str:
-    return f"{short} {interval(row[name], row[f'{name}_low'], row[f'{name}_high'], digits=2)}"
+    return f"{short} {interval(row[name], row[f'{name}_low'], row[f'{name}_high'])}"
 
 
 def _scatter(axes: Axes, films: pd.DataFrame, name: str) -> None:
@@ -122,7 +122,7 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
                 title = in_lines(shown.titles[name]) if column else "original"
                 heading = f"{title}\n" if row == 0 else ""
                 here.set_title(
-                    heading + (f"p = {film[f'score_{name}']:.2f}" if column else short(film["image_id"], 16)),
+                    heading + (f"p = {film[f'score_{name}']:.3f}" if column else short(film["image_id"], 16)),
                     fontsize=8,
                 )
             cell = f"{film['cell']} of\n{in_lines(first)}\n(n = {film['n_cell']:,})"

@@ -35,7 +35,7 @@ class Network:
         """What figures call it."""
         if self.fine_tuned:
             return marked(named(self.name), self.description.simulated)
-        return f"not fine-tuned, {_STARTS.get(self.description.init, 'given weights')}"
+        return f"before training, {_STARTS.get(self.description.init, 'given weights')}"
 
     @property
     def size(self) -> int:

@@ -22,6 +22,7 @@ from nbhelpers.pipeline.jobs import SNAKEFILE, Asked, supervise
 from nbhelpers.pipeline.notebooks import say
 from nbhelpers.pipeline.plan import Plan
 from nbhelpers.runs import home, parameters
+from nbhelpers.runs.dependence import made_otherwise
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root
 
@@ -102,7 +103,7 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         report = folder / "index.html"
         say(values["run"], f"{parameter_file} -> {folder}")
         before = report.stat().st_mtime_ns if report.is_file() else None
-        stale = Plan(frozen).made_otherwise()
+        stale = made_otherwise(folder, values)
         for path, differing in stale.items():
             told = ", ".join(f"{name} {was} (now {now})" for name, (was, now) in differing.items())
             say(values["run"], f"{path.removesuffix('/run.json')} was made with {told}: it is run again")

@@ -8,34 +8,17 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from nbhelpers.networks import checkpoints
 from nbhelpers.runs import parameters
-from nbhelpers.runs.files import read_json, sha256_file
+from nbhelpers.runs.dependence import NOT_IN_RESULTS, canonical, depends_on, matters
+from nbhelpers.runs.files import sha256_file
 from nbhelpers.runs.stage import notebook_name, outputs_root, user_path
 
-# How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
-NOT_IN_RESULTS = {
-    *("run", "device", "workers", "threads", "roentgen_batch", "send_patient_films_to"),
-    *("gemini_mode", "gemini_price_usd", "gemini_concurrency", "gemini_requests_per_minute", "gemini_deadline_s"),
-    *("gemini_patience_s", "gemini_poll_s", "gemini_batch_images", "gemini_batch_hours"),
-}
 _WILDCARD = re.compile(r"\{\s*\w+")  # what Snakemake takes for a name to fill in
-# Parameters that matter only to an arm's source or to a data set, by the beginning of their name.
-ONLY_FOR = {
-    "simulator_": {"simulator", "simulator_roentgen"},
-    "gemini_": {"gemini"},
-    "roentgen_": {"roentgen_v2"},
-    "folder_table": {"folder"},
-    "hospital_": {"simulated_hospital"},
-    "rsna_cohort": {"rsna"},
-    "rsna_patients": {"rsna", "rsna_full"},
-    "folder_films": {"folder"},
-}
 
 
 class Plan:
@@ -120,15 +103,9 @@ class Plan:
         named = [
             self.values[name]
             for name, declaration in parameters.declared(notebook).items()
-            if declaration.annotation in ("str", "str | None") and self.values[name] and self._matters(name)
+            if declaration.annotation in ("str", "str | None") and self.values[name] and matters(name, self.values)
         ]
         return {path for path in map(user_path, named) if path.is_file()}
-
-    def _matters(self, name: str) -> bool:
-        used = set(self.sources) | set(self.values["datasets"]) | {str(self.values["omnimodel"]).partition("_")[0]}
-        return name not in NOT_IN_RESULTS and all(
-            used & owners for beginning, owners in ONLY_FOR.items() if name.startswith(beginning)
-        )
 
     def trigger(self, stage: str, network: str | None = None) -> str:
         """The parameters that a stage's result depends on, as text: when it changes, Snakemake runs the stage again.
@@ -138,61 +115,15 @@ class Plan:
         if stage == "report":
             return canonical({name: value for name, value in self.values.items() if name not in NOT_IN_RESULTS})
         files = self._user_files(parameters.NOTEBOOKS / f"{stage}.ipynb")
-        chosen = self._depends_on(stage, network, self.values)
+        chosen = depends_on(stage, network, self.values)
         if "checkpoints" in chosen:
             files |= {user_path(folder) / file for folder in self._checkpoints.values() for file in checkpoints.FILES}
         unnamed = self._unnamed(files)
         return canonical(chosen | ({"files": unnamed} if unnamed else {}))
 
-    def _depends_on(self, stage: str, network: str | None, values: Mapping[str, Any]) -> dict[str, Any]:
-        arm, seed = (None, None) if network is None else checkpoints.parse_name(network)
-        declared = parameters.declared(parameters.NOTEBOOKS / f"{stage}.ipynb")
-        chosen = {name: values[name] for name in declared if self._matters(name)}
-        if "arms" in chosen:
-            chosen["arms"] = self._arms_of(stage, arm, values["arms"])
-        if arm is not None:
-            chosen["arm"], chosen["training_seed"] = arm, seed
-        return chosen
-
-    @staticmethod
-    def _arms_of(stage: str, arm: str | None, arms: Mapping[str, Mapping[str, str]]) -> Any:
-        if arm is not None:
-            return arms.get(arm)
-        if stage == "01_prompting":
-            return sorted({entry["source"] for entry in arms.values()})
-        if stage == "02_cropping":
-            return sorted({(one, entry["crop"]) for entry in arms.values() for one in parameters.sources_of(entry)})
-        return arms
-
-    def made_otherwise(self) -> dict[str, dict[str, tuple[Any, Any]]]:
-        """Results that were made with other parameters than the file's, as a notebook run by hand makes them.
-
-        Returns
-        -------
-        dict
-            For each such `run.json`, by its path in the run's folder: parameter name to (what it was made with, what
-            the file says). Snakemake knows the values of its own calls alone.
-        """
-        found = {}
-        for path in sorted([*self.folder.glob("0*/run.json"), *self.folder.glob("03_training/*/**/run.json")]):
-            stage, *network = path.parent.relative_to(self.folder).parts
-            name = "/".join(network) or None
-            if stage not in parameters.STAGES or (network and network[0] not in self.values["arms"]):
-                continue
-            made = self.values | read_json(path)["parameters"]
-            before, now = (json.loads(canonical(self._depends_on(stage, name, of))) for of in (made, self.values))
-            if differing := {key: (before[key], now[key]) for key in now if before[key] != now[key]}:
-                found[path.relative_to(self.folder).as_posix()] = differing
-        return found
-
     def arms_trigger(self) -> str:
         """What the arms' own tables depend on besides their images."""
         return canonical({"arms": self.values["arms"]})
-
-
-def canonical(values: Mapping[str, Any]) -> str:
-    """A mapping as text that is the same whatever the order of its names; an arm's place among the arms is kept."""
-    return json.dumps({name: values[name] for name in sorted(values)}, ensure_ascii=False)
 
 
 def library_files(source: str) -> set[Path]:

@@ -17,7 +17,7 @@ from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.style import named
 
-NOTHING = "Not written by this run.\n"
+NOTHING = "Not part of this run.\n"
 OPEN = (
     "Owner of the models and a contact.",
     "Licence under which the weights may be used.",

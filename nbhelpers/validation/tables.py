@@ -106,7 +106,7 @@ def calibration(found: pd.DataFrame) -> pd.DataFrame:
     for row in found.to_dict("records"):
         share = row["resamples_dropped"]
         left_out = f"; {share:.1%} of resamples have none" if share > 0 else ""
-        cells.append(_cell(row, "no finite value", "no interval", digits=2) + left_out)
+        cells.append(_cell(row, "no finite value", "no interval") + left_out)
     return _wide(found, ["dataset", "arm", "probabilities"], "metric", cells)
 
 
@@ -128,12 +128,12 @@ def _wide(table: pd.DataFrame, by: list[str], columns: str, cells: list[str]) ->
     return told.rename_axis(columns=None).reset_index()
 
 
-def _cell(row: Mapping[Hashable, Any], without_value: str, without_interval: str, digits: int = 3) -> str:
+def _cell(row: Mapping[Hashable, Any], without_value: str, without_interval: str) -> str:
     """A value with its interval, or in words why it lacks one or both."""
     value, low, high = (float(row[name]) for name in _INTERVAL)
     if np.isnan(value):
         return without_value
-    return interval(value, low, high, digits) + (f" ({without_interval})" if np.isnan(low) else "")
+    return interval(value, low, high) + (f" ({without_interval})" if np.isnan(low) else "")
 
 
 def seeds(spread: pd.DataFrame, sets: Mapping[str, FilmSet]) -> pd.DataFrame:

@@ -21,7 +21,6 @@ def test_a_p_value_has_three_decimals_and_its_floor_is_told() -> None:
 def test_an_interval_is_its_value_with_both_ends() -> None:
     assert interval(0.8124, 0.79, 0.8336) == str(Interval(0.8124, 0.79, 0.8336)) == "0.812 (0.790 to 0.834)"
     assert interval(0.8124) == interval(0.8124, nan, nan) == "0.812"
-    assert interval(1.2345, 1, 2, digits=2) == "1.23 (1.00 to 2.00)"
     assert interval(nan) == "not estimated"
 
 

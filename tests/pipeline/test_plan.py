@@ -230,35 +230,6 @@ def test_the_snakefile_trains_each_seed_of_an_arm_as_a_job_of_its_own(
     assert "notebooks/03_training_raw/seed_4.ipynb" in told and "seed_5" not in told
 
 
-def test_a_result_made_by_hand_with_another_value_is_found_and_says_which(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
-    path = tmp_path / "mine.yaml"
-    path.write_text(yaml.safe_dump({"run": "mine", "arms": ARMS, "epochs": 2}, sort_keys=False))
-    plan = Plan(path)
-
-    def made(stage: str, **values: Any) -> None:
-        notebook = parameters.NOTEBOOKS / f"{stage.split('/')[0]}.ipynb"
-        record = {name: plan.values[name] for name in parameters.declared(notebook)} | values
-        (plan.folder / stage).mkdir(parents=True, exist_ok=True)
-        (plan.folder / stage / "run.json").write_text(json.dumps({"parameters": record}))
-
-    made("01_prompting", workers=7, device="cpu", arms={"other_name": ARMS["raw"], "r": ARMS["roentgen_v2"]})
-    made("02_cropping")
-    made("03_training/raw", arm="raw", epochs=4)
-    made("03_training/raw/seed_3", arm="raw", training_seed=3)
-    made("03_training/cropped", arm="cropped", arms={"cropped": ARMS["cropped"]})
-    made("03_training/roentgen_v2", arm="roentgen_v2", arms=ARMS | {"roentgen_v2": ARMS["raw"]})
-    made("03_training/gone", arm="gone", epochs=9)
-    made("04_external_validation", n_resamples=50)
-    assert plan.made_otherwise() == {
-        "03_training/raw/run.json": {"epochs": (4, 2)},
-        "03_training/roentgen_v2/run.json": {"arms": (ARMS["raw"], ARMS["roentgen_v2"])},
-        "04_external_validation/run.json": {"n_resamples": (50, plan.values["n_resamples"])},
-    }
-
-
 @pytest.mark.slow
 def test_snakemake_plans_a_run_whose_paths_hold_what_it_would_read_as_its_own(tmp_path: Path) -> None:
     odd = tmp_path / "{arm} # films: 1"

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import re
+from html import unescape
 from types import SimpleNamespace
 
 import matplotlib as mpl
+import pandas as pd
 import pytest
 from matplotlib.colors import to_rgb
 
@@ -77,3 +80,36 @@ def test_names_of_films_are_short_where_there_is_little_room() -> None:
 def test_arms_of_a_run_differ_without_colour() -> None:
     looks = style.arm_looks([f"arm {i}" for i in range(8)]).values()
     assert len({look["marker"] for look in looks}) == len({str(look["linestyle"]) for look in looks}) == 8
+
+
+def cells(page: str) -> list[str]:
+    return [unescape(cell) for cell in re.findall(r"<t[hd]\b[^>]*>(.*?)</t[hd]>", page, re.DOTALL)]
+
+
+def test_a_table_is_shown_in_words_with_three_decimals_and_its_text_escaped() -> None:
+    table = pd.DataFrame(
+        {
+            "dataset": ["folder_a"],
+            "arm": ["roentgen_v2"],
+            "n_patients": pd.array([None], dtype="Int64"),
+            "auroc": [0.81249],
+            "difference": ["-0.010 (-0.020 to +0.001)"],
+            "simulated": [True],
+            "film_name": ["<b>x</b>"],
+        }
+    )
+    page = style.readable(table, {"folder_a": "Ward A"}).to_html()
+    whole = "-0.010 (-0.020 to +0.001)".replace(" ", "\N{NO-BREAK SPACE}")
+    assert cells(page)[:7] == ["data set", "arm", "n patients", "AUROC", "difference", "simulated", "film name"]
+    assert cells(page)[7:] == ["Ward A", "RoentGen-v2", "", "0.812", whole, "yes", "<b>x</b>"]
+    assert "<b>" not in page and "&lt;b&gt;" in page
+
+
+def test_a_table_with_names_as_its_index_or_over_two_rows_of_headings_keeps_them() -> None:
+    table = pd.DataFrame({("simulator", "normal"): [0.5]}, index=pd.Index(["sex"], name="attribute"))
+    assert cells(style.readable(table).to_html()) == ["attribute", "simulator, normal", "sex", "0.500"]
+
+
+def test_an_empty_table_says_so_in_words() -> None:
+    page = style.readable(pd.DataFrame(columns=["dataset", "reason"]), nothing="no film was left out").to_html()
+    assert "no film was left out" in page and "reason" not in page

@@ -65,7 +65,7 @@ def test_what_the_run_cannot_know_is_listed_as_open(run: Path) -> None:
 def test_sections_without_results_say_so(tmp_path: Path) -> None:
     text = model_card.write(run_fixture.write(tmp_path / "demo", with_validation=False)).read_text()
     for heading in ("Results", "Evaluation data", "Subgroups"):
-        assert "Not written by this run." in section(text, heading)
+        assert "Not part of this run." in section(text, heading)
 
 
 def test_text_from_the_run_does_not_become_markup(run: Path) -> None:
