@@ -18,6 +18,7 @@ import yaml
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.ledger import NOT_YET
+from nbhelpers.pipeline import sweep
 from nbhelpers.pipeline.jobs import SNAKEFILE, Asked, supervise
 from nbhelpers.pipeline.notebooks import say
 from nbhelpers.pipeline.plan import Plan
@@ -80,7 +81,7 @@ def only_run(folder: Path) -> Iterator[None]:
 
 def run(parameter_file: Path | str, options: list[str]) -> int:
     """Check an experiment, bring its run up to date through Snakemake, and name the report; returns the exit code."""
-    parameters.read_yaml(parameter_file)
+    given = parameters.read_yaml(parameter_file)
     os.environ.pop("SNAKEMAKE_PROFILE", None)  # of another project; this one's is named by an option
     asked = what_is_asked(options)
     # In a process of its own: what it imports would stay in memory beside every notebook.
@@ -88,7 +89,7 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
     checked = subprocess.run([sys.executable, "-m", "nbhelpers", "check", str(parameter_file), *elsewhere])
     if checked.returncode:
         return checked.returncode
-    values = parameters.load(parameter_file)
+    values = sweep.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
     with only_run(folder):
         home.settle(outputs_root())
@@ -101,7 +102,8 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         known = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(parameters.ROOT), *([known] if known else [])])
         report = folder / "index.html"
-        say(values["run"], f"{parameter_file} -> {folder}")
+        trainings = f", {sweep.size(values)} trainings" if "sweep" in given else ""
+        say(values["run"], f"{parameter_file} -> {folder}{trainings}")
         before = report.stat().st_mtime_ns if report.is_file() else None
         stale = made_otherwise(folder, values)
         for path, differing in stale.items():

@@ -70,7 +70,8 @@ class Failures(logging.Filter):
         logs = [one for name in ("aux_logs", "log") for one in getattr(record, name, None) or ()]
         if found := _SUBMITTED.search(message):
             number, log = found.groups()
-            say("cluster", f"job {number}: {Path(log).parent.relative_to(Path(log).parents[2])}, log {log}")
+            what = log.rpartition("slurm_logs/")[2].rpartition("/")[0]
+            say("cluster", f"job {number}: {what.removeprefix('rule_').strip('_')}; log {log}")
         elif message.startswith("Trying to restart job"):
             say("cluster", "it is tried once more")
         elif record.levelno >= logging.ERROR and (log := next((one for one in logs if Path(one).suffix == ".log"), "")):
@@ -81,7 +82,7 @@ class Failures(logging.Filter):
 
 
 def cluster_cause(log: Path) -> str:
-    """One line for a job that failed on a cluster: what its notebook, or else the cluster, said last of it in its log."""
+    """One line for a job that failed on a cluster: what its notebook, or else the cluster, said last in its log."""
     try:
         lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
     except OSError:  # a shared file system may show it late
@@ -206,8 +207,7 @@ def supervise(command: Sequence[str], label: str, patience: float, elsewhere: bo
         _tell(left, signal.SIGKILL)
         process.wait()
     at_once = len(seen) > 1 or bool([one for one in left if elsewhere or one.pid != process.pid])
-    if elsewhere:
-        how = "at once; the cluster may still run its jobs" if at_once else "its jobs are cancelled; what is done is kept"
-    else:
-        how = "at once; images in flight may be lost" if at_once else "what is done is kept"
+    lost = "the cluster may still run its jobs" if elsewhere else "images in flight may be lost"
+    kept = "its jobs are cancelled; what is done is kept" if elsewhere else "what is done is kept"
+    how = f"at once; {lost}" if at_once else kept
     raise Stopped(seen[0], f"stopped by {name}, {how}")

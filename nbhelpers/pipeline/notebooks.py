@@ -249,8 +249,8 @@ def write_html(notebook: Path) -> Path:
 def watch_owner(elsewhere: bool = False) -> None:
     """End this process, with its kernel, when the pipeline that started it is gone.
 
-    A pipeline killed outright cannot end its notebooks, and one left behind would write into the next run's files. Where
-    the jobs run `elsewhere`, this process is interrupted, for it to cancel them.
+    A pipeline killed outright cannot end its notebooks, and one left behind would write into the next run's files.
+    Where the jobs run `elsewhere`, this process is interrupted, for it to cancel them.
     """
     import socket
 

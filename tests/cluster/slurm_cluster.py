@@ -1,7 +1,8 @@
 """A real Slurm of two nodes on this machine, for as long as a test takes.
 
-Debian's daemons, with their own munge key, ports and folders. Only `slurm.conf` and `gres.conf` of `/etc/slurm` lie outside:
-the Snakemake plugin hands no other place on to its jobs. A file that is there is never touched; ours go when the cluster ends.
+Debian's daemons, with their own munge key, ports and folders. Only `slurm.conf` and `gres.conf` of `/etc/slurm` lie
+outside: the Snakemake plugin hands no other place on to its jobs. A file that is there is never touched; ours go when
+the cluster ends.
 """
 
 from __future__ import annotations
@@ -54,7 +55,7 @@ NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={n2} CPUs=2 RealMemory=8
 PartitionName=main Nodes=n1,n2 Default=YES MaxTime=INFINITE State=UP
 SlurmdTimeout=10
 JobRequeue=1
-MinJobAge=600
+MinJobAge=7200
 """
 
 
