@@ -69,7 +69,10 @@ def check_network(values: Mapping[str, Any], backbone: str, methods: Collection[
     models.check_fits(model, preprocessing.Transform(size, channels), backbone)
     if {"probe", "pairs"} & set(methods):
         made = {name.replace("blocks", "names"): values[f"probe_{name}"] for name in ("blocks", "pooling", "sizes")}
-        models.build_probe(backbone, values["init"], channels, made, max(made["sizes"]))
+        try:
+            models.build_probe(backbone, values["init"], channels, made, max(made["sizes"]))
+        except UserError as fault:
+            raise UserError(fault.what, f"{fault.where} of {backbone}", fault.do) from None
 
 
 def check_numbers(values: Mapping[str, Any], where: str) -> list[UserError]:

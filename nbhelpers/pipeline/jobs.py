@@ -28,7 +28,7 @@ LET_GO_S = 4  # what Snakemake may take to end once its jobs have
 # What Snakemake says after a job's own message, of every failure.
 _REPEATS = re.compile(r"Exiting because a job|(WorkflowError:\s+)?At least one job did not|Error in (rule|group) ")
 _EXIT = re.compile(r"returned non-zero exit status (\d+)|died with <Signals\.(\w+)")
-_SUBMITTED = re.compile(r"has been submitted with .*?jobid '?(\d+)'? \(log: (.+)\)")
+_SUBMITTED = re.compile(r"ubmitted .*jobid '?([\w-]+)'?(?: \(log: (.+)\))?\.$")
 _BY_NOTEBOOK = {1, 2, *(128 + number for number in STOPPING)}  # exit codes of a command that has said why
 
 
@@ -66,30 +66,30 @@ class Failures(logging.Filter):
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Print what the record tells of a failure that nothing has told yet, or of the cluster."""
-        message = record.getMessage()
+        message, failed = record.getMessage(), record.levelno >= logging.ERROR
         logs = [one for name in ("aux_logs", "log") for one in getattr(record, name, None) or ()]
+        log = next((Path(one) for one in logs if one.endswith(".log")), None)
+        number = getattr(record, "external_jobid", None) or (log and log.stem)
         if found := _SUBMITTED.search(message):
-            number, log = found.groups()
-            what = log.rpartition("slurm_logs/")[2].rpartition("/")[0]
-            say("cluster", f"job {number}: {what.removeprefix('rule_').strip('_')}; log {log}")
+            number, place = found.group(1), found.group(2) or ""
+            what = place.rpartition("slurm_logs/")[2].rpartition("/")[0].removeprefix("rule_").strip("_")
+            say("cluster", f"job {number}" + (f": {what}; log {place}" if place else ""))
         elif message.startswith("Trying to restart job"):
             say("cluster", "it is tried once more")
-        elif record.levelno >= logging.ERROR and (log := next((one for one in logs if Path(one).suffix == ".log"), "")):
-            print(f"error: {cluster_cause(Path(log))}", file=sys.stderr, flush=True)
-        elif record.levelno >= logging.ERROR and (text := cause(message)):
+        elif failed and (text := cluster_cause(number, log) if number else cause(message)):
             print(f"error: {text}", file=sys.stderr, flush=True)
         return True
 
 
-def cluster_cause(log: Path) -> str:
+def cluster_cause(number: str, log: Path | None) -> str:
     """One line for a job that failed on a cluster: what its notebook, or else the cluster, said last in its log."""
     try:
-        lines = [line.strip() for line in log.read_text(encoding="utf-8", errors="replace").splitlines()]
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log else []
     except OSError:  # a shared file system may show it late
         lines = []
-    said = [line.partition("error: ")[2] for line in lines if line.startswith(("error: ", "slurmstepd"))]
-    what = said[-1] if said else "it ended without a word"
-    return f"job {log.stem} of the cluster failed: {what.strip('* ')}; log {log}"
+    said = [line.partition("error: ")[2].strip("* ") for line in lines if line.startswith(("error: ", "slurmstepd"))]
+    what = f"job {number} of the cluster failed"
+    return what + (f": {said[-1]}" if said else "") + (f"; log {log}" if log else "; the cluster may know why")
 
 
 def cause(message: str) -> str:
