@@ -70,7 +70,8 @@ def browse(
     an arm's frozen one of `metrics` decides, else 0.5. Where nobody is at the screen: `counts`.
     """
     arms = {name: network for name, network in networks.items() if network.fine_tuned}
-    cuts = {name: threshold if threshold is not None else frozen_threshold(metrics, name) or 0.5 for name in arms}
+    given = {name: frozen_threshold(metrics, name) if threshold is None else threshold for name in arms}
+    cuts = {name: 0.5 if cut is None else cut for name, cut in given.items()}
     if not front_end.live():
         titles = {name: one.title for name, one in {**networks, **sets}.items()}
         return readable(counts(predictions, cuts), titles)
