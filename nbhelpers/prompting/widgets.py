@@ -61,6 +61,7 @@ def ask(design: pd.DataFrame, templates: Templates, size: int = 256) -> widgets.
         figure, axes = grid(1, 2, title_room=1.5)
         for axis, (label, (prompt, image)) in zip(axes[0], made.items(), strict=True):
             show(axis, image)
+            axis.set_anchor("S")  # all room above the image is the prompt's
             axis.set_title(textwrap.fill(f"{label} (simulated). {prompt}", 66), fontsize=7, loc="left")
         plt.close(figure)  # it is shown as what the cell gives, and once is enough
         return figure
