@@ -31,7 +31,8 @@ def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
         for kind, name, known in named
         if name not in known
     ]
-    return faults + gathered((models.check_backbone, values[name]) for name in ("backbone", "diversity_backbone"))
+    networks = ("backbone", "diversity_backbone", "editing_backbone")
+    return faults + gathered((models.check_backbone, values[name]) for name in networks)
 
 
 def check_network(values: Mapping[str, Any], prefix: str = "") -> None:
@@ -63,6 +64,7 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
         For all that would stop the run later, perhaps after hours or money.
     """
     from nbhelpers.cropping import methods
+    from nbhelpers.editing import edit
     from nbhelpers.films import registry
     from nbhelpers.prompting import drawing
     from nbhelpers.runs.devices import pick_device
@@ -83,6 +85,7 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
             *((drawing.make_source, name, values) for name in sources if name in drawing.SOURCES),
             *((registry.check_set, name, values, folder) for name in films if name in registry.LOADERS),
             *((check_network, values, prefix) for prefix in ("", "diversity_") if values["arms"] and not wrong_names),
+            *edit.wanted(values),
             *masks.wanted(values, folder),
             *((pick_device, name) for name in [values["device"]] if here and parameters.DEVICE.fullmatch(name)),
         )

@@ -105,7 +105,10 @@ class Plan:
         named = [
             self.values[name]
             for name, declaration in parameters.declared(notebook).items()
-            if declaration.annotation in ("str", "str | None") and matters(name, self.values) and self.values[name]
+            if re.search(r"\bstr\b", declaration.annotation)
+            and isinstance(self.values[name], str)
+            and self.values[name]
+            and matters(name, self.values)
         ]
         return {path for path in map(user_path, named) if path.is_file()}
 

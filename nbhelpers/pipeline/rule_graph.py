@@ -19,7 +19,7 @@ from nbhelpers.style import PAGE_WIDTH
 NAME = "pipeline"  # of the figure
 _NODE = re.compile(r'^\s*(\d+)\s*\[label\s*=\s*"([^"]*)"', re.MULTILINE)
 _EDGE = re.compile(r"^\s*(\d+)\s*->\s*(\d+)", re.MULTILINE)
-_BOX, _GAP = 0.62, 0.28  # inches: how high a rule stands, and what lies between two
+_BOX, _GAP = 0.36, 0.26  # inches: how high a rule stands, and what lies between two
 
 
 def draw(parameter_file: Path | str) -> bool:
@@ -50,8 +50,8 @@ def read(dot: str) -> nx.DiGraph:
 
 
 def figure_rules(graph: nx.DiGraph) -> Figure:
-    """The rules from top to bottom, each below all that it waits for."""
-    layers = list(nx.topological_generations(graph))
+    """The rules from top to bottom, each below all that it waits for, as near as can be to what waits for it."""
+    layers = list(nx.topological_generations(graph.reverse()))[::-1]
     height = len(layers) * (_BOX + _GAP)
     places = {
         rule: (PAGE_WIDTH * (column + 1) / (len(layer) + 1), height - (row + 0.5) * (_BOX + _GAP))
@@ -65,7 +65,7 @@ def figure_rules(graph: nx.DiGraph) -> Figure:
     for a, b in graph.edges:
         (x0, y0), (x1, y1) = places[a], places[b]
         arrow = {"arrowstyle": "-|>", "color": "#444444", "shrinkA": 0, "shrinkB": 0, "linewidth": 0.9}
-        axes.annotate("", (x1, y1 + _BOX / 2.6), (x0, y0 - _BOX / 2.6), arrowprops=arrow)
+        axes.annotate("", (x1, y1 + _BOX / 2), (x0, y0 - _BOX / 2), arrowprops=arrow)
     for rule, (x, y) in places.items():
         box = {"boxstyle": "round,pad=0.5", "facecolor": "#eef3f7", "edgecolor": "#15324a", "linewidth": 1.0}
         axes.text(x, y, rule.replace("_", " "), ha="center", va="center", fontsize=9, bbox=box)

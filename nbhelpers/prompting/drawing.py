@@ -53,6 +53,10 @@ SOURCES = {
     "simulator_roentgen": "nbhelpers.prompting.sources.simulator:SimulatorSource",
     "folder": "nbhelpers.prompting.sources.folder:FolderSource",
     "gemini": "nbhelpers.prompting.sources.gemini:GeminiSource",
+    "openai": "nbhelpers.prompting.sources.services:ServiceSource",
+    "ark": "nbhelpers.prompting.sources.services:ServiceSource",
+    "bfl": "nbhelpers.prompting.sources.services:ServiceSource",
+    "diffusers": "nbhelpers.prompting.sources.roentgen:DiffusersPipeline",
     "roentgen_v2": "nbhelpers.prompting.sources.roentgen:roentgen_source",
 }
 

@@ -31,7 +31,11 @@ class Answer(NamedTuple):
 
 def answers(facts: RunFacts) -> list[Answer]:
     """All questions that the run's tables answer, by data set; none where a stage has not run."""
-    return [found for ask in (_works, _beats, _differ, _threshold, _clusters, _looks, _masks) for found in ask(facts)]
+    return [
+        found
+        for ask in (_works, _beats, _differ, _threshold, _clusters, _looks, _edits, _masks)
+        for found in ask(facts)
+    ]
 
 
 def _by_set(facts: RunFacts, table: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -120,6 +124,22 @@ def _looks(facts: RunFacts) -> Iterator[Answer]:
         question = f"Does Grad-CAM lie on the lesions of {facts.title(dataset)}?"
         where = _evidence("saliency", dataset, "metric=energy", "saliency")
         yield Answer(question, f"Share of it inside: {listed(told, 'arms')}.", *where)
+
+
+def _edits(facts: RunFacts) -> Iterator[Answer]:
+    table = facts.editing.get("overall", pd.DataFrame())
+    rows = _rows(table[table["kind"] == "all"]) if len(table) else []
+    told = [
+        f"{named(row['editor'])} {row['error_inside_all']:.1f} inside, {row['error_outside']:.1f} outside"
+        for row in rows
+        if row["n_came"]
+    ]
+    told += [f"{named(row['editor'])} gave no picture" for row in rows if not row["n_came"]]
+    if told:
+        simulated = " on simulated films" if facts.edits_simulated() == "simulated" else ""
+        question = f"Do the editors change what they were asked to change{simulated}, and nothing else?"
+        text = f"Mean error in grey levels, where the edit belongs and elsewhere: {listed(told, 'editors')}."
+        yield Answer(question, text, "06_image_editing/overall.csv", "kind=all", "figure_5")
 
 
 def _masks(facts: RunFacts) -> Iterator[Answer]:

@@ -24,10 +24,10 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 STAGES = (
     *("01_prompting", "02_cropping", "03_training", "04_external_validation", "05_interpretability"),
-    "07_segmentation",
+    *("06_image_editing", "07_segmentation"),
 )
 # Stages that run only where a file names this parameter, whatever the notebook's own default.
-ASKED_BY = {"07_segmentation": "segmentation_data"}
+ASKED_BY = {"06_image_editing": "editors", "07_segmentation": "segmentation_data"}
 
 # A notebook's own parameter, for work by hand: the parameter file whose values it takes.
 FILE = "params_file"

@@ -29,7 +29,7 @@ def wanted(parameters: Mapping[str, Any], run_folder: Path) -> list[tuple[Any, .
         (specialists.check_route, parameters["specialist"], "specialist"),
         *((specialists.check_route, third, "third_model") for third in [third] if third),
         (specialists.check_route, drawer, "omnimodel", omnimodel.ROUTES),
-        *((omnimodel.check_sending, drawer, name, parameters["send_patient_films_to"]) for name in sets),
+        *((omnimodel.check_sending, drawer, name, parameters["send_patient_films_to"], parameters) for name in sets),
     ]
 
 

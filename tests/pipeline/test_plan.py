@@ -57,7 +57,12 @@ TRAINING = {f"03_training/{arm}" for arm in ARMS}
         ({"images_per_class": 10}, {"01_prompting"}),
         ({"simulator_size": 128}, {"01_prompting"}),
         ({"epochs": 1}, TRAINING),
-        ({"n_resamples": 100}, {"04_external_validation", "05_interpretability", "07_segmentation"}),
+        (
+            {"n_resamples": 100},
+            {"04_external_validation", "05_interpretability", "06_image_editing", "07_segmentation"},
+        ),
+        ({"editing_size": 256}, {"06_image_editing"}),
+        ({"editing_budget_usd": 7.0}, set()),
         ({"specialist_epochs": 1}, {"07_segmentation"}),
         ({"extra_seeds": 2}, {"04_external_validation"}),
         ({"training_seed": 7}, set()),
@@ -189,6 +194,7 @@ def test_further_seeds_are_networks_of_their_own_that_the_validation_alone_waits
 def test_a_file_asks_for_stages_by_what_it_names(tmp_path: Path) -> None:
     asked = {
         "run: a\narms: {}\nsegmentation_data: [simulated_lungs]\n": ["07_segmentation/run.json"],
+        "run: c\narms: {}\neditors: {nothing: , careless: }\n": ["06_image_editing/run.json"],
         "run: b\narms: {one: {source: simulator, crop: none}}\n": [
             *("01_prompting/run.json", "02_cropping/run.json", "03_training/one/run.json"),
             *("04_external_validation/run.json", "05_interpretability/run.json"),

@@ -15,7 +15,7 @@ import pytest
 from nbhelpers.runs import parameters
 
 NOTEBOOKS = [parameters.NOTEBOOKS / f"{stage}.ipynb" for stage in parameters.STAGES]
-FIGURES = ("figure_1", "figure_2", "figure_3", "figure_4", "figure_6")
+FIGURES = ("figure_1", "figure_2", "figure_3", "figure_4", "figure_5", "figure_6")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
