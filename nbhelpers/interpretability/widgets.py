@@ -20,7 +20,8 @@ from nbhelpers.networks.trained import Network
 from nbhelpers.runs import front_end
 from nbhelpers.style import readable
 
-SUBGROUPS = ("view", "sex", "years")
+SIDE = 250  # pixels of a film on the screen: three stand beside one another
+SUBGROUPS = ("view", "sex", "age in years")
 
 
 def cells(predictions: pd.DataFrame, arm: str, threshold: float) -> pd.DataFrame:
@@ -79,16 +80,15 @@ def browse(
     dataset = choice("films", [(found.title, name) for name, found in sets.items()])
     arm = choice("as called by", [(network.title, name) for name, network in arms.items()])
     cell = choice("which", list(CELLS))
-    predictions = (
-        predictions.assign(years=[decades(age) for age in predictions["age"]]) if "age" in predictions else predictions
-    )
+    ages = predictions["age"] if "age" in predictions else pd.Series(np.nan, index=predictions.index)
+    predictions = predictions.assign(**{SUBGROUPS[-1]: [decades(age) for age in ages]})
     menus = filters(predictions, SUBGROUPS)
     span = widgets.FloatRangeSlider(
         value=(0.0, 1.0), min=0, max=1, step=0.01, description="score", continuous_update=False
     )
     opacity, at, told = slider("opacity of the maps", 0.6, 0, 1, 0.05), whole("film", 0, 0, 0), widgets.HTML()
-    shown, to_film = picture()
-    maps = {name: picture() for name in arms}
+    shown, to_film = picture(SIDE)
+    maps = {name: picture(SIDE) for name in arms}
     kept: dict[tuple[str, str], Examples] = {}
 
     def explained(film: pd.Series) -> Examples:
@@ -110,6 +110,8 @@ def browse(
         at.max = max(len(films) - 1, 0)
         if films.empty:
             told.value = words("no film of this kind")
+            for to in (to_film, *(to for _, to in maps.values())):
+                to(None, "")
             return
         film = films.iloc[at.value]
         example = explained(film)

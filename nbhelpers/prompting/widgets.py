@@ -137,6 +137,7 @@ def review(images: pd.DataFrame, stage_folder: Path) -> widgets.Widget | Styler:
         for button in (keep, reject):
             button.disabled = chosen[0].empty
         if chosen[0].empty:
+            to(None, "")
             told.value = words("no image of this kind")
             return
         image = chosen[0].iloc[at.value]

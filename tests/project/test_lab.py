@@ -25,6 +25,7 @@ WIDGETS = {
     "03_training": (),
     "04_external_validation": ("c39-turn-1",),
     "05_interpretability": ("interpretability-browse-1",),
+    "06_image_editing": ("e11-wipe-1",),
     "07_segmentation": ("s30-turn-1",),
 }
 # Of the smallest experiment what a widget's look needs no more of.
@@ -96,7 +97,7 @@ def test_each_notebook_runs_and_each_widget_turns(lab: lab_fixture.Lab) -> None:
         check=True,
         capture_output=True,
     )
-    for stage in ("04_external_validation", "05_interpretability", "07_segmentation"):
+    for stage in ("04_external_validation", "05_interpretability", "06_image_editing", "07_segmentation"):
         run(lab, stage)
         lab.save_and_close()
     log = (lab.folder.parent / "lab.log").read_text(encoding="utf-8")
