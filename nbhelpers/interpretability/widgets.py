@@ -128,6 +128,8 @@ def browse(
         truth = ("normal", "pneumonia")[int(film["label"])]
         told.value = words(f"{at.value + 1} of {len(films)}: {escape(str(film['image_id']))}, {truth}")
 
+    for one in (dataset, arm, cell, span, *menus.values()):
+        one.observe(lambda _: setattr(at, "value", 0), "value")  # other films are looked at from the first
     watch(change, dataset, arm, cell, span, at, opacity, *menus.values())
     pictures = row(shown, *(widget for widget, _ in maps.values()))
     return widgets.VBox([row(dataset, arm, cell), row(*menus.values(), span), row(at, opacity), told, pictures])

@@ -106,9 +106,9 @@ class Plan:
             self.values[name]
             for name, declaration in parameters.declared(notebook).items()
             if re.search(r"\bstr\b", declaration.annotation)
+            and matters(name, self.values)
             and isinstance(self.values[name], str)
             and self.values[name]
-            and matters(name, self.values)
         ]
         return {path for path in map(user_path, named) if path.is_file()}
 
