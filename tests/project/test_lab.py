@@ -66,7 +66,8 @@ def run(lab: lab_fixture.Lab, stage: str) -> None:
         before = lab.seen(output)
         turned = lab.turn(output)
         lab.page.screenshot(path=lab.folder.parent / f"{cell}.png")
-        assert turned and lab.seen(output) != before, cell
+        # One image alone was left out: there is no other to turn to.
+        assert turned and (cell == "cropping-out-1" or lab.seen(output) != before), cell
     assert lab.console() == []
 
 
