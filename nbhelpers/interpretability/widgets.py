@@ -74,14 +74,15 @@ def browse(
     given = {name: frozen_threshold(metrics, name) if threshold is None else threshold for name in arms}
     cuts = {name: 0.5 if cut is None else cut for name, cut in given.items()}
     if not front_end.live():
-        titles = {name: one.title for name, one in {**networks, **sets}.items()}
+        titles = {name: network.title for name, network in arms.items()}
+        titles |= {name: found.title for name, found in sets.items()}
         return readable(counts(predictions, cuts), titles)
     scale = max((float(one.max()) for shown in examples for one in shown.maps.values() if one.size), default=1.0) or 1.0
     dataset = choice("films", [(found.title, name) for name, found in sets.items()])
     arm = choice("as called by", [(network.title, name) for name, network in arms.items()])
     cell = choice("which", list(CELLS))
     ages = predictions["age"] if "age" in predictions else pd.Series(np.nan, index=predictions.index)
-    predictions = predictions.assign(**{SUBGROUPS[-1]: [decades(age) for age in ages]})
+    predictions = predictions.assign(**{SUBGROUPS[-1]: ages.map(decades)})
     menus = filters(predictions, SUBGROUPS)
     span = widgets.FloatRangeSlider(
         value=(0.0, 1.0), min=0, max=1, step=0.01, description="score", continuous_update=False
