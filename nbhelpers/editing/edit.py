@@ -14,10 +14,12 @@ import pandas as pd
 from nbhelpers.editing import measures
 from nbhelpers.editing.anatomy import Anatomy
 from nbhelpers.editing.pictures import Picture, check_pictures, load_pictures
+from nbhelpers.errors import UserError
 from nbhelpers.image_models.editors import registry
 from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
 from nbhelpers.images.files import write_png
 from nbhelpers.runs.progress import progress
+from nbhelpers.runs.stage import gathered
 
 Answers = dict[tuple[str, str], EditAnswer]
 
@@ -38,6 +40,13 @@ def wanted(parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     if not parameters["editors"]:
         return []
     return [(check_pictures, parameters), (_check_sending, parameters)]
+
+
+def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
+    """Everything of `wanted` is there, for a notebook that is opened."""
+    faults = gathered(wanted(parameters))
+    if faults:
+        raise UserError.of(faults)
 
 
 def _check_sending(parameters: Mapping[str, Any]) -> None:

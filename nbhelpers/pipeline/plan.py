@@ -105,8 +105,8 @@ class Plan:
         named = [
             self.values[name]
             for name, declaration in parameters.declared(notebook).items()
-            if matters(name, self.values)
-            and re.search(r"\bstr\b", declaration.annotation)
+            if re.search(r"\bstr\b", declaration.annotation)
+            and matters(name, self.values)
             and isinstance(self.values[name], str)
             and self.values[name]
         ]
