@@ -36,8 +36,13 @@ test: $(STAMP)
 test-slurm: $(STAMP)
 	@NBHELPERS_TEST_SLURM=1 $(BIN)/python -m pytest tests/cluster -s -rs $(ARGS)
 
+# Outputs, counts and what Lab says of the kernel stay out of git, by a filter of this clone alone: Run All and save is no change.
+LAB_ADDS = metadata.language_info.codemirror_mode metadata.language_info.file_extension metadata.language_info.mimetype \
+  metadata.language_info.nbconvert_exporter metadata.language_info.pygments_lexer metadata.language_info.version metadata.widgets
 lab: $(STAMP)
-	@$(BIN)/python -m jupyterlab $(ARGS)
+	@! git rev-parse --git-dir >/dev/null 2>&1 || git config filter.nbstripout.clean \
+	  '"$(CURDIR)/$(BIN)/python" -m nbstripout --keep-id --extra-keys "$(LAB_ADDS)"'
+	@JUPYTER_PREFER_ENV_PATH=1 $(BIN)/python -m jupyterlab $(ARGS)
 
 check: $(STAMP)
 	$(BIN)/python -m ruff check .

@@ -145,6 +145,23 @@ rule interpretability:
         plan.command("05_interpretability")
 
 
+rule image_editing:
+    input:
+        plan.code("06_image_editing"),
+    output:
+        "06_image_editing/edits.csv",
+        "06_image_editing/run.json",
+    log:
+        plan.notebooks("06_image_editing"),
+    params:
+        lambda wildcards: plan.trigger("06_image_editing"),
+    threads: CORES
+    resources:
+        accelerator=1,
+    shell:
+        plan.command("06_image_editing")
+
+
 rule segmentation:
     input:
         plan.code("07_segmentation"),

@@ -50,7 +50,7 @@ def _parser() -> argparse.ArgumentParser:
         "--validation", type=Path, help="CSV of label,score of your own validation set: chooses the threshold"
     )
 
-    handout = verbs.add_parser("handout", help="write a run's model card, checklists and data flow again")
+    handout = verbs.add_parser("handout", help="write a run's model card, checklists, data flow and report again")
     handout.add_argument("folder", type=Path, help="outputs/<run>")
 
     for name in INTERNAL:
@@ -86,9 +86,9 @@ def _do(chosen: argparse.Namespace) -> int:
             convert(given.pop("weights"), folder, **given)
             print(f"ready: checkpoints: {{{folder.name}: {folder}}}")
         case "handout":
-            from nbhelpers.reporting import handout
+            from nbhelpers.reporting import handout, report
 
-            print(*handout.write(chosen.folder), sep="\n")
+            print(*handout.write(chosen.folder), report.write(chosen.folder), sep="\n")
         case "check":
             from nbhelpers.pipeline.checks import check_inputs
 

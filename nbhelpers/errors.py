@@ -21,6 +21,7 @@ class UserError(Exception):
     """
 
     exit_code = 2  # of the command line
+    parts: tuple[UserError, ...] = ()  # of one that stands for several
 
     def __init__(self, what: str, where: str = "", do: str = "") -> None:
         self.what, self.where, self.do = what, str(where), do
@@ -29,6 +30,7 @@ class UserError(Exception):
     @classmethod
     def of(cls, errors: Sequence[UserError]) -> UserError:
         """One error for one or more; several become a table, a line each, with their place where it is not the same."""
+        errors = [part for error in errors for part in error.parts or (error,)]
         if len(errors) == 1:
             return errors[0]
         places = {error.where for error in errors}
@@ -40,7 +42,9 @@ class UserError(Exception):
             for error in errors
         ]
         heading = f"{len(errors)} faults" + (f" [{errors[0].where}]" if len(places) == 1 else "")
-        return cls("\n".join((heading, *lines)))
+        several = cls("\n".join((heading, *lines)))
+        several.parts = tuple(errors)
+        return several
 
     def __str__(self) -> str:
         place = f" [{self.where}]" if self.where else ""

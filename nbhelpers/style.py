@@ -42,6 +42,7 @@ NAMES = {
     "in_lungs": "in lungs",
     "gradient_whole": "gradient, whole film",
     "file_size": "file size",
+    "not_fine_tuned": "before training",
 }
 # Columns of tables that hold such names, or those of arms and data sets.
 _NAMING = (

@@ -8,12 +8,13 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 from image_models.gemini_fixture import key, serve  # noqa: F401
+from image_models.services_fixture import services  # noqa: F401
 
 # A busy machine is no fault: no example is timed.
 settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
-FIRST = ("test_smoke", "test_jupyter", "test_train")
+FIRST = ("test_smoke", "test_lab", "test_jupyter", "test_train")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

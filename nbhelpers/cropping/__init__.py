@@ -6,4 +6,5 @@
 - `crop`: all images of a source judged and cropped.
 - `against_truth`: crops of simulated images against what the simulator knows.
 - `figures`: crops and exclusions as contact sheets.
+- `widgets`: at the screen, margins and crops over one image, and what was left out.
 """

@@ -19,12 +19,28 @@ from nbhelpers.errors import UserError
 from nbhelpers.images import duplicates
 from nbhelpers.images.files import read_image, to_gray, write_png
 from nbhelpers.images.masks import Box
+from nbhelpers.runs import Stage, reviews
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.parameters import sources_of
 from nbhelpers.runs.progress import progress
+from nbhelpers.runs.stage import gathered
 from nbhelpers.runs.tables import LABELS, read_table, write_table
 
 SHOWN = ["source", "crop", "image_id", "label", "width", "height", *Box._fields, "status", "path"]
+
+
+def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
+    """The crops that the arms ask for are known, and the margins leave something."""
+    faults = gathered([(crops_of, parameters["arms"]), (check_margins, parameters["crop_margins"])])
+    if faults:
+        raise UserError.of(faults)
+
+
+def load_reviews(stage: Stage) -> pd.DataFrame:
+    """Reviewers' decisions of the run, noted as an input where there are any."""
+    if (stage.run_folder / reviews.FILE).is_file():
+        stage.input(stage.run_folder / reviews.FILE)
+    return reviews.read(stage.run_folder)
 
 
 def load_tables(
@@ -43,6 +59,7 @@ def crop_source(
     min_side: int = 128,
     duplicate_distance: int = 8,
     workers: int = 0,
+    rejected: Mapping[str, str] | None = None,
 ) -> pd.DataFrame:
     """Judge and crop the images of one source, and write `folder_out/images.csv`.
 
@@ -52,16 +69,23 @@ def crop_source(
     `images` is `01_prompting/<source>/images.csv`, which lies in `folder_in`; crops go to `<crop>/<image_id>.png` below
     `folder_out`, gray. `methods` and `margins` are those of `crop_box`, `min_side` (pixels) is for `quality.measure`,
     `duplicate_distance` for `images.duplicates.near_duplicates`. `workers` are threads (decoding and filtering run
-    outside Python's lock); 0 is one per CPU core.
+    outside Python's lock); 0 is one per CPU core. `rejected` are the images that a reviewer left out, by identifier,
+    with who and why (`runs.reviews`).
 
     Gives one row an image and crop: the columns of `images`, with `path` the crop's (empty when left out), `crop`, its
     box `left, top, right, bottom` in pixels of the raw image, `status` (`ok` or `excluded`), `reason` (a key of
-    `quality.REASONS`, or `not drawn`) and `detail`. When no image of a class is left, it is written, and a `UserError`
-    is raised.
+    `quality.REASONS`, `not drawn` or `reviewer`) and `detail`. When no image of a class is left, it is written, and a
+    `UserError` is raised.
     """
     check_margins(margins)
     work = partial(
-        _crop_image, folder_in=folder_in, folder_out=folder_out, methods=methods, margins=margins, min_side=min_side
+        _crop_image,
+        folder_in=folder_in,
+        folder_out=folder_out,
+        methods=methods,
+        margins=margins,
+        min_side=min_side,
+        rejected=rejected or {},
     )
     rows = images[["image_id", "path", "status"]].fillna("").to_dict("records")
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
@@ -130,26 +154,34 @@ def crop_sources(
     arms: Mapping[str, Mapping[str, str]],
     folder_in: Path,
     folder_out: Path,
+    reviewed: pd.DataFrame | None = None,
     **settings: Any,
 ) -> pd.DataFrame:
     """`crop_source` for every source of the arms, with every crop that they ask of it; the tables one below another.
 
     `tables` holds each source's `images.csv`; its images lie in `folder_in/<source>`, and the crops go to
-    `folder_out/<source>`. `settings` are those of `crop_source`.
+    `folder_out/<source>`. `reviewed` are reviewers' decisions (`runs.reviews.read`), `settings` those of `crop_source`.
     """
-    cropped = [
-        crop_source(tables[source], folder_in / source, folder_out / source, methods, **settings)
-        for source, methods in crops_of(arms).items()
-    ]
+    cropped = []
+    for source, methods in crops_of(arms).items():
+        out = {} if reviewed is None else reviews.rejected(reviewed, source)
+        folders = folder_in / source, folder_out / source
+        cropped.append(crop_source(tables[source], *folders, methods, rejected=out, **settings))
     return pd.concat(cropped, ignore_index=True)
 
 
+def left_out(cropped: pd.DataFrame) -> pd.DataFrame:
+    """Every image that was left out, once: `source, image_id, label, reason, detail`; of a reviewer's, who and why."""
+    images = cropped[cropped["status"] != "ok"].drop_duplicates(["source", "image_id"])
+    return images[["source", "image_id", "label", "reason", "detail"]].reset_index(drop=True)
+
+
 def exclusions(cropped: pd.DataFrame) -> pd.DataFrame:
-    """What quality control left out, by source: `source, images, <each reason>, kept`, counted once an image."""
+    """What was left out, by source: `source, images, <each reason>, kept`, counted once an image."""
     images = cropped.drop_duplicates(["source", "image_id"])
     reasons = images["reason"].mask(images["status"] == "ok", "kept")
     counts = pd.crosstab(images["source"], reasons).reindex(images["source"].unique())
-    counts = counts.reindex(columns=["not drawn", *quality.REASONS, "kept"], fill_value=0)
+    counts = counts.reindex(columns=["not drawn", *quality.REASONS, "reviewer", "kept"], fill_value=0)
     counts.insert(0, "images", images.groupby("source").size())
     return counts.rename_axis(columns=None).reset_index()
 
@@ -161,9 +193,12 @@ def _crop_image(
     methods: Sequence[str],
     margins: Sequence[float],
     min_side: int,
+    rejected: Mapping[str, str],
 ) -> tuple[quality.Measures, dict[str, Box]]:
     if row["status"] != "ok":
         return quality.Measures("not drawn", str(row["status"])), {}
+    if row["image_id"] in rejected:
+        return quality.Measures("reviewer", rejected[row["image_id"]]), {}
     try:
         image = read_image(inside(folder_in, str(row["path"])))
     except UserError as error:

@@ -52,7 +52,7 @@ def figure_crops(cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, col
 def figure_exclusions(
     cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, columns: int = 7, rows: int = 3
 ) -> Figure:
-    """Images that quality control left out, each with its reason; there must be one at least.
+    """Images that quality control or a reviewer left out, each with its reason; there must be one at least.
 
     Parameters are those of `figure_crops`; of many, the first of each reason are shown.
     """
@@ -68,7 +68,7 @@ def figure_exclusions(
     for axis, row in zip([axis for line in axes for axis in line], shown.to_dict("records"), strict=False):
         show(axis, tile_or_blank(raw_folder / str(row["source"]), row["path_raw"]))
         axis.set_title("\n".join(textwrap.wrap(str(row["reason"]).replace("_", " "), 16)), fontsize=8)
-    figure.suptitle(f"Left out by quality control: {len(out)} of {len(images)}" + simulated_note(out["simulated"]))
+    figure.suptitle(f"Left out: {len(out)} of {len(images)}" + simulated_note(out["simulated"]))
     return figure
 
 

@@ -15,7 +15,9 @@ import pandas as pd
 from nbhelpers.errors import UserError
 from nbhelpers.films.film_set import FilmSet
 from nbhelpers.runs.parameters import suggest
+from nbhelpers.runs.stage import gathered
 
+FEWEST_FILMS = 4  # of a set: clustering needs as many
 # The function that loads each set: `(parameters, run_folder) -> FilmSet`.
 LOADERS = {
     "kermany": "nbhelpers.films.kermany:load",
@@ -42,6 +44,25 @@ def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     except ModuleNotFoundError as error:
         raise UserError(f"data set {name!r} needs the module {error.name!r}", "datasets", "install it") from None
     return found
+
+
+def check_set(name: str, parameters: Mapping[str, Any], run_folder: Path) -> None:
+    """Find a set, with films of both classes and enough of them; the simulated hospital is drawn, not found."""
+    if name == "simulated_hospital":
+        return
+    labels = load(name, parameters, run_folder).kept()["label"]
+    if len(labels) < FEWEST_FILMS or labels.nunique() < 2:
+        found = f"{len(labels)} films that are there, {int(labels.sum())} of them with pneumonia"
+        raise UserError(
+            f"data set {name!r} has {found}", "datasets", f"{FEWEST_FILMS} films and both classes are needed"
+        )
+
+
+def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
+    """Find every set that `datasets` names, before anything is drawn or scored; see `check_set`."""
+    faults = gathered((check_set, name, parameters, run_folder) for name in parameters["datasets"])
+    if faults:
+        raise UserError.of(faults)
 
 
 def load_all(names: Iterable[str], parameters: Mapping[str, Any], run_folder: Path) -> dict[str, FilmSet]:

@@ -5,4 +5,5 @@
 - `masks`: boxes and masks, one turned into the other.
 - `duplicates`: near-duplicates by perceptual hash and thumbnail.
 - `contact_sheet`: tiles of images in a grid.
+- `widgets`: pictures, menus and sliders at the screen; a wipe between two pictures.
 """

@@ -177,7 +177,7 @@ def _draw_originals(examples: Sequence[Examples]) -> Figure:
 def draw_scores(
     summary: pd.DataFrame, set_titles: Mapping[str, str], network_titles: Mapping[str, str]
 ) -> Figure | None:
-    """How well each arm's Grad-CAM meets lesion and lungs, beside maps that know nothing: means with 95 % intervals.
+    """How well each arm's Grad-CAM meets lesion and lungs, beside control maps: means with 95 % intervals.
 
     `summary` is from `localisation.summarise_scores`. A row a data set, a column a score that is known there; None when
     nothing is known anywhere.

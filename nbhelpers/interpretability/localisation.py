@@ -1,4 +1,4 @@
-"""Does Grad-CAM meet the lesion? Scores against boxes or masks, beside maps that know nothing of the film."""
+"""Does Grad-CAM meet the lesion? Scores against boxes or masks, beside control maps."""
 
 from __future__ import annotations
 

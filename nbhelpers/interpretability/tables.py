@@ -48,7 +48,7 @@ def saliency(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
 
 
 def saliency_differences(summary: pd.DataFrame, titles: Mapping[str, str]) -> pd.DataFrame:
-    """How far arms are from maps that know nothing: a row a set, arm and score, a column a map, `arm minus map`."""
+    """How far arms are from control maps: a row a set, arm and score, a column a map, `arm minus map`."""
     arms = summary[~summary["map"].str.startswith(BASELINES) & summary["metric"].isin(list(SCORES))]
     table = pd.DataFrame(
         {

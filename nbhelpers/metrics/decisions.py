@@ -54,6 +54,25 @@ def _rates(labels: NDArray[np.int64], called: NDArray[np.bool_], weights: NDArra
         return np.stack([tp / (tp + fn), tn / (tn + fp), tp / (tp + fp), tn / (tn + fn)])
 
 
+def confusion(y: ArrayLike, s: ArrayLike, threshold: float) -> dict[str, int]:
+    """How many films are true and false positives and negatives at a threshold: `tp, fn, fp, tn`."""
+    labels = checked_labels(y)
+    called = checked_scores(s, len(labels), "s") >= threshold
+    cells = {"tp": (1, True), "fn": (1, False), "fp": (0, True), "tn": (0, False)}
+    return {name: int(((labels == label) & (called == call)).sum()) for name, (label, call) in cells.items()}
+
+
+def at_prevalence(sensitivity: float, specificity: float, prevalence: float) -> dict[str, float]:
+    """PPV and NPV where a share `prevalence` has pneumonia, by Bayes' theorem; NaN for 0 / 0.
+
+    Sensitivity and specificity are taken to be the same there, which another mix of patients need not leave them.
+    """
+    true, false = sensitivity * prevalence, (1 - specificity) * (1 - prevalence)
+    right, missed = specificity * (1 - prevalence), (1 - sensitivity) * prevalence
+    shares = {"ppv": (true, true + false), "npv": (right, right + missed)}
+    return {name: part / whole if whole > 0 else float("nan") for name, (part, whole) in shares.items()}
+
+
 def rates_ci(
     y: ArrayLike,
     s: ArrayLike,

@@ -47,11 +47,11 @@ def p_text(value: float, at_floor: bool = False) -> str:
     return "< 0.001" if value < 0.0005 else f"{value:.3f}"
 
 
-def interval(value: float, low: float = math.nan, high: float = math.nan) -> str:
+def interval(value: float, low: float = math.nan, high: float = math.nan, digits: int = 3) -> str:
     """`0.812 (0.790 to 0.834)`; the value alone where it has no interval, `not estimated` where there is neither."""
     if math.isnan(value):
         return "not estimated"
-    return f"{value:z.3f}" + ("" if math.isnan(low) else f" ({low:z.3f} to {high:z.3f})")
+    return f"{value:z.{digits}f}" + ("" if math.isnan(low) else f" ({low:z.{digits}f} to {high:z.{digits}f})")
 
 
 def difference(value: float, low: float, high: float) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from torch import nn
@@ -14,6 +15,7 @@ from nbhelpers.networks import checkpoints, models
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.runs import Stage
 from nbhelpers.runs.devices import pick_device
+from nbhelpers.runs.stage import gathered
 from nbhelpers.style import marked, named
 
 NOT_FINE_TUNED = "not_fine_tuned"
@@ -56,6 +58,26 @@ def load_arms(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
     return {name: _load(name, folder, stage) for name, folder in found.items()}
 
 
+def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
+    """Every network that is to be evaluated is there: each arm's, its further seeds, the user's own."""
+    arms, own = parameters["arms"], parameters.get("checkpoints") or {}
+    wanted = [([name], {}) for name in arms] + [([], {name: folder}) for name, folder in own.items()]
+    faults = gathered((checkpoints.folders, *names, run_folder) for names in wanted)
+    for arm in arms if not faults else ():
+        for seed in checkpoints.further_seeds(parameters["seed"], parameters.get("extra_seeds", 0)):
+            faults += gathered([(_seed_folder, arm, seed, run_folder)])
+    if faults:
+        raise UserError.of(faults)
+
+
+def _seed_folder(arm: str, seed: int, run_folder: Path) -> Path:
+    folder = run_folder / "03_training" / checkpoints.network_name(arm, seed)
+    if checkpoints.missing(folder):
+        remedy = f"make run trains it, or 03_training for this arm with training_seed = {seed}"
+        raise UserError(f"seed {seed} of arm {arm!r} is not trained", str(folder), remedy)
+    return folder
+
+
 def load_seeds(network: Network, extra_seeds: int, stage: Stage) -> dict[int, Network]:
     """The further trainings of an arm by seed, from `03_training/<arm>/seed_<n>`.
 
@@ -66,13 +88,14 @@ def load_seeds(network: Network, extra_seeds: int, stage: Stage) -> dict[int, Ne
     """
     found = {}
     for seed in checkpoints.further_seeds(network.description.seed, extra_seeds):
-        folder = stage.run_folder / "03_training" / checkpoints.network_name(network.name, seed)
-        remedy = f"make run trains it, or 03_training for this arm with training_seed = {seed}"
-        if checkpoints.missing(folder):
-            raise UserError(f"seed {seed} of arm {network.name!r} is not trained", str(folder), remedy)
+        folder = _seed_folder(network.name, seed, stage.run_folder)
         found[seed] = _load(network.name, folder, stage)
         if _but_seed(found[seed].description) != _but_seed(network.description):
-            raise UserError(f"seed {seed} is of another training than arm {network.name!r}", str(folder), remedy)
+            raise UserError(
+                f"seed {seed} is of another training than arm {network.name!r}",
+                str(folder),
+                f"train it again: 03_training for this arm with training_seed = {seed}",
+            )
     return found
 
 

@@ -2,5 +2,6 @@
 
 `command` brings one experiment up to date through Snakemake; `plan` is what the Snakefile asks (files, commands, what a
 result depends on); `checks` is what can be known before anything runs; `notebooks` runs one notebook by papermill and
-keeps its copy and HTML; `engine` is what papermill itself loads.
+keeps its copy and HTML; `engine` is what papermill itself loads; `rule_graph` the
+picture of the pipeline.
 """

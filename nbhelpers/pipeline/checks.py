@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +10,9 @@ from nbhelpers.errors import UserError
 from nbhelpers.networks import checkpoints
 from nbhelpers.pipeline import sweep
 from nbhelpers.runs import parameters
-from nbhelpers.runs.stage import outputs_root
+from nbhelpers.runs.stage import gathered, outputs_root
 
 BROUGHT = {"folder", "roentgen_v2"}  # sources whose number of images is not images_per_class, or may not be
-FEWEST_FILMS = 4  # of a data set: clustering needs as many
 
 
 def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
@@ -35,8 +34,8 @@ def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
         for kind, name, known in named
         if name not in known
     ]
-    backbones = dict.fromkeys([*backbones_of(values), values["diversity_backbone"]])
-    return faults + _faults_of((models.check_backbone, name) for name in backbones)
+    backbones = dict.fromkeys([*backbones_of(values), values["diversity_backbone"], values["editing_backbone"]])
+    return faults + gathered((models.check_backbone, name) for name in backbones)
 
 
 def backbones_of(values: Mapping[str, Any]) -> dict[str, set[str]]:
@@ -47,17 +46,6 @@ def backbones_of(values: Mapping[str, Any]) -> dict[str, set[str]]:
     for arm in values["arms"].values():
         found.setdefault(arm.get("backbone", values["backbone"]), set()).add(methods.method_of(arm))
     return found or {values["backbone"]: set()}
-
-
-def _faults_of(checks: Iterable[tuple[Any, ...]]) -> list[UserError]:
-    """Call each check with its arguments, and gather what they raise."""
-    faults = []
-    for check, *arguments in checks:
-        try:
-            check(*arguments)
-        except UserError as fault:
-            faults.append(fault)
-    return faults
 
 
 def check_network(values: Mapping[str, Any], backbone: str, methods: Collection[str], prefix: str = "") -> None:
@@ -88,20 +76,6 @@ def check_numbers(values: Mapping[str, Any], where: str) -> list[UserError]:
     return faults
 
 
-def check_films(name: str, values: Mapping[str, Any], folder: Path) -> None:
-    """Find a data set, with films of both classes and enough of them; the simulated hospital is drawn, not found."""
-    from nbhelpers.films import registry
-
-    if name == "simulated_hospital":
-        return
-    labels = registry.load(name, values, folder).kept()["label"]
-    if len(labels) < FEWEST_FILMS or labels.nunique() < 2:
-        found = f"{len(labels)} films that are there, {int(labels.sum())} of them with pneumonia"
-        raise UserError(
-            f"data set {name!r} has {found}", "datasets", f"{FEWEST_FILMS} films and both classes are needed"
-        )
-
-
 def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
     """Check all that can be known beforehand, with the one table of everything that is wrong.
 
@@ -118,6 +92,7 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
         For all that would stop the run later, perhaps after hours or money.
     """
     from nbhelpers.cropping import methods
+    from nbhelpers.editing import edit
     from nbhelpers.films import registry
     from nbhelpers.prompting import drawing
     from nbhelpers.runs.devices import pick_device
@@ -130,17 +105,19 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
     sources = dict.fromkeys(one for arm in values["arms"].values() for one in parameters.sources_of(arm))
     own = values.get("checkpoints") or {}
     films = values["datasets"] if "04_external_validation" in parameters.stages(values) else []
+    faults += [fault for fault in [parameters.same_run(where, values["run"])] if fault]
     networks: list[tuple[Any, ...]] = [*backbones_of(values).items(), (values["diversity_backbone"], (), "diversity_")]
     faults += (
         wrong_names
         + check_numbers(values, where)
-        + _faults_of(
+        + gathered(
             (
                 (methods.check_margins, values["crop_margins"]),
                 *((checkpoints.folders, [], {name: given}, folder) for name, given in own.items()),
                 *((drawing.make_source, name, values) for name in sources if name in drawing.SOURCES),
-                *((check_films, name, values, folder) for name in films if name in registry.LOADERS),
+                *((registry.check_set, name, values, folder) for name in films if name in registry.LOADERS),
                 *((check_network, values, *found) for found in networks if values["arms"] and not wrong_names),
+                *edit.wanted(values),
                 *masks.wanted(values, folder),
                 *((pick_device, name) for name in [values["device"]] if here and parameters.DEVICE.fullmatch(name)),
             )

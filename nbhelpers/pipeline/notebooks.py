@@ -24,8 +24,33 @@ from nbhelpers.runs.files import REFUSALS, DiskRefused, write_bytes
 from nbhelpers.runs.stage import OWNER, duration, notebook_name, outputs_root
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)  # what a terminal, a system or a cluster sends to end a job
-# Progress bars are written to standard error, which nbconvert paints as if it were an error.
-_QUIET = '[data-mime-type="application/vnd.jupyter.stderr"] { background: none !important; color: #777; }'
+# Over nbconvert's own page: colours that can be told from their ground, nothing cut off on a narrow screen or on paper.
+# What is written to standard error is a warning here; nbconvert paints it as if it were an error.
+_PAGE = """
+:root { --jp-mirror-editor-comment-color: #2b6363; --jp-mirror-editor-number-color: #006200;
+  --jp-mirror-editor-operator-color: #7d1fb0; --jp-mirror-editor-string-color: #a61717;
+  --jp-cell-prompt-not-active-opacity: 1; }
+.jp-InputPrompt, .jp-OutputPrompt { color: #595959 !important; opacity: 1 !important; }
+[data-mime-type="application/vnd.jupyter.stderr"] { background: none !important; color: #595959; }
+.jp-OutputArea-output, .jp-MarkdownOutput { overflow-x: auto; }
+@media (max-width: 600px) { body.jp-Notebook { padding: 4px; } .jp-RenderedHTMLCommon table { font-size: 11px; } }
+@media (max-width: 600px), print {
+  .highlight pre, .jp-RenderedText pre { white-space: pre-wrap !important; overflow-wrap: anywhere; } }
+@media print {
+  @page { size: A4; margin: 14mm; }
+  body.jp-Notebook { padding: 0; }
+  .jp-InputPrompt, .jp-OutputPrompt { display: none; }
+  .highlight pre, .jp-RenderedText pre { font-size: 8pt; }
+  .jp-OutputArea-output, .jp-MarkdownOutput, .jp-InputArea-editor, .highlight, .highlight pre {
+    overflow: visible !important; }
+  .jp-RenderedHTMLCommon table { font-size: 7pt; table-layout: auto; max-width: 100%; }
+  .jp-RenderedHTMLCommon th, .jp-RenderedHTMLCommon td {
+    white-space: normal !important; overflow-wrap: break-word; padding: 2px 3px; }
+  .jp-RenderedImage img { max-width: 100%; }
+  img, tr { break-inside: avoid; }
+  h1, h2, h3 { break-after: avoid; }
+}
+"""
 _BAR = re.compile(r"\d+%\||\d+(it|\w+) ?\[\d+:\d+")
 _NOTHING_YET = re.compile(r" 0%\||\b0[a-z]+ \[")
 
@@ -77,14 +102,14 @@ def heeding(handler: Callable[[int, FrameType | None], None]) -> Iterator[None]:
 class ProgressLines:
     """A text file that passes on the progress bars written to it, a line each, behind a label; the rest is dropped.
 
-    Warnings are dropped too: they stay in the executed notebook, where they have their cell.
+    Prints and warnings are dropped too: they stay in the executed notebook, where they have their cell.
     """
 
     def __init__(self, label: str) -> None:
         self._label, self._rest = label, ""
 
     def write(self, text: str) -> int:
-        """Take what a kernel wrote to its standard error."""
+        """Take what a kernel wrote."""
         *lines, self._rest = re.split(r"[\r\n]+", self._rest + text)
         for line in lines:
             self._show(line)
@@ -150,7 +175,7 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
 
     values = parameters.load(parameter_file)
     source = parameters.NOTEBOOKS / f"{stage}.ipynb"
-    chosen = {name: values[name] for name in parameters.declared(source)}
+    chosen = {name: values[name] for name in parameters.declared(source) if name != parameters.FILE}
     if arm is not None:
         chosen["arm"], chosen["training_seed"] = parse_name(arm)
     label = notebook_name(stage, arm)
@@ -175,7 +200,8 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
                 ),  # papermill formats them
                 parameters=chosen,
                 progress_bar=False,
-                stderr_file=ProgressLines(label),
+                stdout_file=ProgressLines(label),
+                stderr_file=ProgressLines(label),  # bars of other libraries
                 cwd=parameters.ROOT,
                 autosave_cell_every=60,
                 extra_arguments=["--IPKernelApp.log_level=CRITICAL"],
@@ -228,6 +254,7 @@ def write_html(notebook: Path) -> Path:
     node = nbformat.read(notebook, as_version=4)
     heading = next((cell.source for cell in node.cells if cell.source.startswith("# ")), f"# {notebook.stem}")
     node.metadata["title"] = heading.splitlines()[0].lstrip("# ")
+    _describe_pictures(node)
     # nbconvert's page asks other hosts for mathematics, diagrams and widgets; a page that is sent on must not.
     exporter = HTMLExporter(
         mathjax_url="",
@@ -240,10 +267,22 @@ def write_html(notebook: Path) -> Path:
     body, _ = exporter.from_notebook_node(node)
     body = re.sub(r"<script\b[^>]*\bsrc=[^>]*>\s*</script>", "", body)
     body = re.sub(r"<script\b[^>]*type=\"module\"[^>]*>.*?mermaid.*?</script>", "", body, flags=re.DOTALL)
-    body = body.replace("</head>", f"<style>{_QUIET}</style></head>", 1)
+    body = body.replace("</head>", f"<style>{_PAGE}</style></head>", 1)
     target = notebook.with_suffix(".html")
     write_bytes(target, body.encode())
     return target
+
+
+def _describe_pictures(node: Any) -> None:
+    """Give each picture, for readers who cannot see it, the heading that it stands under in place of nothing."""
+    heading = ""
+    for cell in node.cells:
+        if cell.cell_type == "markdown":
+            headings = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
+            heading = headings[-1] if headings else heading
+        for output in cell.get("outputs", []):
+            if "image/png" in output.get("data", {}):
+                output.metadata.setdefault("image/png", {}).setdefault("alt", f"Figure: {heading}")
 
 
 def watch_owner(elsewhere: bool = False) -> None:

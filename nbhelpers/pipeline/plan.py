@@ -13,7 +13,7 @@ from functools import cache, cached_property
 from pathlib import Path
 
 from nbhelpers.networks import checkpoints
-from nbhelpers.runs import parameters
+from nbhelpers.runs import parameters, reviews
 from nbhelpers.runs.dependence import NOT_IN_RESULTS, canonical, depends_on, matters
 from nbhelpers.runs.files import sha256_file
 from nbhelpers.runs.stage import notebook_name, outputs_root, user_path
@@ -97,13 +97,18 @@ class Plan:
             cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
             source = "\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code")
             found = {notebook} | library_files(source) | self._user_files(notebook)
+            if stage == "02_cropping" and (self.folder / reviews.FILE).is_file():
+                found.add(self.folder / reviews.FILE)
         return self._as_inputs(found)
 
     def _user_files(self, notebook: Path) -> set[Path]:
         named = [
             self.values[name]
             for name, declaration in parameters.declared(notebook).items()
-            if declaration.annotation in ("str", "str | None") and self.values[name] and matters(name, self.values)
+            if re.search(r"\bstr\b", declaration.annotation)
+            and isinstance(self.values[name], str)
+            and self.values[name]
+            and matters(name, self.values)
         ]
         return {path for path in map(user_path, named) if path.is_file()}
 

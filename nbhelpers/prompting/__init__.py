@@ -6,6 +6,7 @@
 - `costs`: estimate and budget before, outcomes and what is missing after
 - `diversity`: how different the images are, and whether what was asked for shows
 - `figures`: figure 1, outcomes, diversity
+- `widgets`: at the screen, attributes turned into a pair, and images reviewed
 
 May import `simulator`, `image_models`, `networks`, `images`, `runs`, `metrics`, `style`, `errors`; no other stage.
 """

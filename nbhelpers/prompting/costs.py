@@ -10,11 +10,10 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.client import check_endpoint
-from nbhelpers.image_models.gemini.key import api_key
-from nbhelpers.image_models.gemini.outcomes import OUTCOMES
-from nbhelpers.image_models.gemini.purchases import check_budget
+from nbhelpers.image_models.access import api_key, endpoint
 from nbhelpers.image_models.ledger import FILE, NOT_YET, dollars, replay
+from nbhelpers.image_models.outcomes import OUTCOMES
+from nbhelpers.image_models.purchases import check_budget
 from nbhelpers.prompting.drawing import make_source, sources_of
 
 
@@ -47,8 +46,8 @@ def check_affordable(plan: pd.DataFrame) -> str:
     paid = plan[plan["still_wanted"].fillna(0) + plan["in_batch_jobs"].fillna(0) > 0]
     for row in paid.to_dict("records"):
         check_budget(int(row["still_wanted"]), row["estimate_usd"], row["spent_usd"], row["budget_usd"])
-        api_key()
-        check_endpoint()
+        api_key(row["source"])
+        endpoint(row["source"])
     return f"affordable: ok (about {paid['estimate_usd'].sum():.2f} USD for {int(paid['still_wanted'].sum())} images)"
 
 

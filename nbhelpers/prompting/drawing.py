@@ -16,11 +16,12 @@ import pandas as pd
 from PIL import Image, UnidentifiedImageError
 
 from nbhelpers.errors import UserError
-from nbhelpers.prompting.prompts import matching_table
+from nbhelpers.prompting.prompts import load_templates, matching_table
 from nbhelpers.runs.files import inside, sha256_file
 from nbhelpers.runs.parameters import sources_of as sources_of_arm
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
+from nbhelpers.runs.stage import gathered
 from nbhelpers.runs.tables import LABELS, write_table
 
 
@@ -52,6 +53,10 @@ SOURCES = {
     "simulator_roentgen": "nbhelpers.prompting.sources.simulator:SimulatorSource",
     "folder": "nbhelpers.prompting.sources.folder:FolderSource",
     "gemini": "nbhelpers.prompting.sources.gemini:GeminiSource",
+    "openai": "nbhelpers.prompting.sources.services:ServiceSource",
+    "ark": "nbhelpers.prompting.sources.services:ServiceSource",
+    "bfl": "nbhelpers.prompting.sources.services:ServiceSource",
+    "diffusers": "nbhelpers.prompting.sources.roentgen:DiffusersPipeline",
     "roentgen_v2": "nbhelpers.prompting.sources.roentgen:roentgen_source",
 }
 
@@ -117,6 +122,14 @@ def draw_images(source: Source, design: pd.DataFrame, folder: Path) -> pd.DataFr
         do = f"both classes are needed ({told})" if len(empty) < len(LABELS) else "mend that and run again"
         raise UserError(what, str(folder / "images.csv"), do)
     return images
+
+
+def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
+    """The wording is there, and every source that the arms need can be made: none lacks a key, a table or a package."""
+    wanted = [(make_source, name, parameters) for name in sources_of(parameters["arms"])]
+    faults = gathered([(load_templates, parameters["prompt_templates"]), *wanted])
+    if faults:
+        raise UserError.of(faults)
 
 
 def draw_all(

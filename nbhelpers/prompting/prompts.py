@@ -72,12 +72,14 @@ _PLACES: dict[str, tuple[tuple[str, str], ...]] = {
     "interstitial": (("both", "diffuse"), ("both", "lower")),
 }
 
+LOCATIONS = tuple(sorted({f"{side} {lobe}" for places in _PLACES.values() for side, lobe in places}))
+
 _SCENE_FIELDS = {"age", "sex", "view", "position", "habitus", "devices", "exposure", "finding"}
 _FINDING_FIELDS: dict[str, set[str]] = {"normal": set(), "pneumonia": {"pattern", "location", "extent"}}
 _PHRASE_LEVELS: dict[str, tuple[str, ...]] = {
     **{name: LEVELS[name] for name in ("sex", "view", "position", "habitus", "exposure", "pattern", "extent")},
     "devices": (*LEVELS["devices"], "visible"),
-    "location": tuple(sorted({f"{side} {lobe}" for places in _PLACES.values() for side, lobe in places})),
+    "location": LOCATIONS,
 }
 
 
@@ -238,7 +240,7 @@ def check_matched(design: pd.DataFrame) -> str:
     return f"matched between classes: ok ({told})"
 
 
-def example_text(design: pd.DataFrame, pairs: int = 3, width: int = 110) -> str:
+def example_text(design: pd.DataFrame, pairs: int = 3, width: int = 100) -> str:
     """Prompts of `pairs` pairs in different wordings, as text to print: identifier, wording, prompt."""
     chosen = design.drop_duplicates("template")["pair_id"].head(pairs)
     shown = design[design["pair_id"].isin(chosen)]

@@ -95,8 +95,8 @@ def beside_trained(facts: RunFacts) -> list[str]:
         )
         told.append(
             f"{facts.title(dataset)}: a trivial baseline trained on this very set reaches AUROC "
-            f"{area:.3f} ({title}); no bar for an arm that never saw the set, but it shows what the set gives away "
-            f"({arms})."
+            f"{area:.3f} ({title}); no bar for an arm that never saw the set, but it shows how far the classes can be "
+            f"separated without reading the film ({arms})."
         )
     return told
 

@@ -10,7 +10,17 @@ import pandas as pd
 import yaml
 
 from nbhelpers.metrics import Interval, wording
-from nbhelpers.reporting import flow, limitations, pages, parameter_rows, result_tables, run_facts, statements
+from nbhelpers.reporting import (
+    answers,
+    figure_cells,
+    flow,
+    limitations,
+    pages,
+    parameter_rows,
+    result_tables,
+    run_facts,
+    statements,
+)
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.parameters import sources_of
 from nbhelpers.runs.stage import duration, notebook_name
@@ -44,6 +54,7 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "run": facts.name,
         "heading": _heading(facts),
         "question": question.text if question else "",
+        "answers": [answer._asdict() for answer in answers.answers(facts)],
         "sources": _sources(facts),
         "datasets": _datasets(facts),
         "all_simulated": _all_simulated(facts),
@@ -55,6 +66,7 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "caveats": limitations.of_run(facts),
         "flows": _flows(facts),
         "clusters": _clusters(facts),
+        "editing": _editing(facts),
         "segmentation": _segmentation(facts),
         "networks_asked_for": bool(facts.scored_arms),
         "figures": _figures(facts),
@@ -73,10 +85,10 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
 def _heading(facts: RunFacts) -> str:
     """The run and what it puts together, e.g. `Run demo: simulated images, simulated films`."""
     images = " and ".join(dict.fromkeys(row["origin"] for row in _sources(facts))) or (
-        "own checkpoints" if facts.scored_arms else "masks"
+        "own checkpoints" if facts.scored_arms else "masks" if facts.segmentation else "edits"
     )
     films = " and ".join(dict.fromkeys(row["origin"].removesuffix(" films") for row in _datasets(facts)))
-    trained = images if images.endswith(("images", "checkpoints", "masks")) else f"{images} images"
+    trained = images if images.endswith(("images", "checkpoints", "masks", "edits")) else f"{images} images"
     return f"Run {facts.name}: {trained}" + (f", {films} films" if films else "")
 
 
@@ -246,6 +258,29 @@ def _clusters(facts: RunFacts) -> list[dict[Hashable, Any]]:
     ]
 
 
+def _editing(facts: RunFacts) -> list[dict[str, Any]]:
+    """What each editor of notebook 06 did over all its tasks."""
+    table = facts.editing.get("overall")
+    if table is None or table.empty:
+        return []
+    rows = table[table["kind"] == "all"].to_dict("records")
+    digits = {"error_inside": 1, "error_outside": 1, "error_outside_aligned": 1, "change_iou": 2}
+    return [
+        {"editor": row["editor"].replace("_", " "), "came": f"{row['n_came']:.0f} of {row['n']:.0f}"}
+        | {
+            name: wording.interval(row[name], row[f"{name}_low"], row[f"{name}_high"], places)
+            if row[name] == row[name]
+            else ""
+            for name, places in digits.items()
+        }
+        | {
+            "cost": "none" if pd.isna(row["cost_usd"]) else f"{row['cost_usd']:.2f} USD",
+            "simulated": facts.edits_simulated(),
+        }
+        for row in rows
+    ]
+
+
 def _segmentation(facts: RunFacts) -> list[dict[Hashable, Any]]:
     """All cases, and those that the specialist finds hardest and easiest, of each set of notebook 07."""
     table, sets = facts.segmentation.get("comparison"), facts.segmentation.get("datasets")
@@ -296,7 +331,8 @@ def _alt(facts: RunFacts, name: str, caption: str) -> str:
     return " ".join(filter(None, told))
 
 
-def _figures(facts: RunFacts) -> list[dict[str, str]]:
+def _figures(facts: RunFacts) -> list[dict[str, Any]]:
+    made_in = figure_cells.cells(facts)
     return [
         {
             "name": name,
@@ -304,14 +340,19 @@ def _figures(facts: RunFacts) -> list[dict[str, str]]:
             "title": name.replace("figure_", "Figure ") if name.startswith("figure_") else "",
             "caption": caption,
             "badge": _badge(facts, name),
+            "cell": made_in.get(name),
         }
         for name, caption in _captions(facts).items()
-        if _there(facts, f"figures/{name}.png") and (name != "figure_6" or facts.segmentation)
+        if _there(facts, f"figures/{name}.png")
+        and (name != "figure_6" or facts.segmentation)
+        and (name not in ("figure_5", "editing_chain") or facts.editing)
     ]
 
 
 def _badge(facts: RunFacts, figure: str) -> str:
     """What a figure's mark says of simulation; empty where nothing in it is simulated."""
+    if figure in ("figure_5", "editing_chain"):
+        return facts.edits_simulated() if figure == "figure_5" else "simulated"
     if figure == "figure_6":
         simulated = facts.segmentation["datasets"]["simulated"]
         return "simulated" if simulated.all() else "in part simulated" if simulated.any() else ""

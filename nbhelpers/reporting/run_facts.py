@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,6 +40,8 @@ class RunFacts:
         The tables of `04_external_validation` by name: `datasets`, `exclusions`, `predictions`, `metrics`, ...
     interpretability : dict
         The tables of `05_interpretability` by name: `clusters`, ...
+    editing : dict
+        Of the tables of `06_image_editing`: `overall`, `pictures`.
     segmentation : dict
         Of the tables of `07_segmentation`: `comparison`, `datasets`, `models`.
     """
@@ -54,6 +56,7 @@ class RunFacts:
     splits: dict[str, pd.DataFrame]
     validation: dict[str, pd.DataFrame]
     interpretability: dict[str, pd.DataFrame]
+    editing: dict[str, pd.DataFrame] = field(default_factory=dict)
     segmentation: dict[str, pd.DataFrame] = field(default_factory=dict)
 
     @property
@@ -167,6 +170,11 @@ class RunFacts:
             return "simulated"
         return "own films" if dataset == "folder" else "real films"
 
+    def edits_simulated(self) -> str:
+        """Whether the pictures of notebook 06 are `simulated`, `in part simulated`, or not (empty)."""
+        simulated = self.editing["pictures"]["simulated"]
+        return "simulated" if simulated.all() else "in part simulated" if simulated.any() else ""
+
     def simulated_datasets(self) -> list[str]:
         """Names of the data sets that no patient stands behind."""
         table = self.table("datasets")
@@ -206,11 +214,8 @@ def read(run_folder: Path | str) -> RunFacts:
         splits=_of(arms, _by_folder(folder / "03_training", "split.csv")),
         validation=_tables(folder / "04_external_validation"),
         interpretability=_tables(folder / "05_interpretability"),
-        segmentation={
-            name: read_table(folder / "07_segmentation" / f"{name}.csv")
-            for name in ("comparison", "datasets", "models")
-            if (folder / "07_segmentation" / f"{name}.csv").is_file()
-        },
+        editing=_some_tables(folder / "06_image_editing", ("overall", "pictures")),
+        segmentation=_some_tables(folder / "07_segmentation", ("comparison", "datasets", "models")),
     )
 
 
@@ -234,6 +239,10 @@ def _own(checkpoints: Mapping[str, str]) -> dict[str, dict[str, Any]]:
 
 def _by_folder(folder: Path, name: str) -> dict[str, pd.DataFrame]:
     return {path.parent.name: read_table(path) for path in sorted(folder.glob(f"*/{name}"))}
+
+
+def _some_tables(folder: Path, names: Sequence[str]) -> dict[str, pd.DataFrame]:
+    return {name: read_table(folder / f"{name}.csv") for name in names if (folder / f"{name}.csv").is_file()}
 
 
 def _tables(folder: Path) -> dict[str, pd.DataFrame]:

@@ -98,7 +98,7 @@ def interpretation(facts: RunFacts) -> str | None:
     if facts.overall().empty or facts.table("comparison").empty:
         return None
     first = against.beside_baselines(facts) or [
-        "Every arm beats the best one-number baseline of every data set, whichever way round it is used."
+        "Every arm beats the best one-number baseline of every data set, even with its sign chosen on the test labels."
     ]
     return " ".join([*first, *against.beside_trained(facts)])
 

@@ -10,7 +10,7 @@ import json
 import re
 import tokenize
 import types
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import astuple, dataclass
 from functools import cache
 from pathlib import Path
@@ -26,10 +26,13 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOKS = ROOT / "notebooks"
 STAGES = (
     *("01_prompting", "02_cropping", "03_training", "04_external_validation", "05_interpretability"),
-    "07_segmentation",
+    *("06_image_editing", "07_segmentation"),
 )
 # Stages that run only where a file names this parameter, whatever the notebook's own default.
-ASKED_BY = {"07_segmentation": "segmentation_data"}
+ASKED_BY = {"06_image_editing": "editors", "07_segmentation": "segmentation_data"}
+
+# A notebook's own parameter, for work by hand: the parameter file whose values it takes.
+FILE = "params_file"
 
 # What a parameters cell may import, to say what its annotations mean.
 TYPES_FROM = ("typing", "annotated_types", "pydantic")
@@ -241,9 +244,13 @@ def complete(
     declarations = all_declared(notebooks)
     values = {name: copy.deepcopy(entries[0].default) for name, entries in declarations.items()}
     values |= {name: type(values[name])() for name in ASKED_BY.values() if name in values}
+    values.pop(FILE, None)
     faults = []
     for name, value in given.items():
-        if name not in declarations:
+        if name == FILE:
+            fix = f"leave {FILE} out: it is for a notebook that is run by hand"
+            faults.append(UserError("a parameter file names another", where, fix))
+        elif name not in declarations:
             faults.append(UserError(f"unknown parameter {name!r}", where, suggest(name, declarations)))
         elif found := fault(name, value, declarations[name][0], where):
             faults.append(found)
@@ -267,6 +274,39 @@ def load(path: Path | str, notebooks: Path = NOTEBOOKS) -> dict[str, Any]:
     return values
 
 
+def taken(path: Path | str, current: Mapping[str, Any], fixed: Collection[str] = ()) -> dict[str, Any]:
+    """What a parameter file sets of one notebook's parameters, `current` as they are, but for those that are `fixed`.
+
+    A notebook that works on one arm gets the file's first one when its own is not among the file's.
+
+    Raises
+    ------
+    UserError
+        For all that is wrong with the file (see `load`), and when another file beside it has the same run.
+    """
+    file = ROOT / Path(path).expanduser()
+    given, values = read_yaml(file), load(file)
+    if same := same_run(file, values["run"]):
+        raise same
+    found = {name: values[name] for name in given if name in current and name not in fixed}
+    if "arm" in current and "arm" not in fixed and current["arm"] not in values["arms"]:
+        found["arm"] = next(iter(values["arms"]), current["arm"])
+    return found
+
+
+def same_run(path: Path | str, run: str) -> UserError | None:
+    """The fault of a file whose run is that of another file beside it, as a copy's is before it is given its own."""
+    path = Path(path)
+    for other in sorted(path.parent.glob("*.yaml")):
+        try:
+            if other.name != path.name and read_yaml(other).get("run") == run:
+                what = f"the run {run!r} is that of {other.name} too, whose results it would replace"
+                return UserError(what, str(path), "give this one another name with `run:`")
+        except UserError:
+            continue  # another file's faults are not this one's
+    return None
+
+
 def stages(values: Mapping[str, Any]) -> list[str]:
     """The stages that an experiment needs: 01 to 03 for its arms, 04 and 05 for networks, others where it asks."""
     arms, networks = bool(values["arms"]), bool(values["arms"] or values.get("checkpoints"))
@@ -283,13 +323,14 @@ def sources_of(arm: Mapping[str, str]) -> list[str]:
 def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
     """What types alone cannot tell: the run's name, the arms' shape, names that become folders, and the device."""
     safe = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
-    arms, checkpoints, datasets = values["arms"], values.get("checkpoints") or {}, values["datasets"]
+    # Of one notebook's parameters some may not be there.
+    arms, checkpoints, datasets = (values.get(name) or {} for name in ("arms", "checkpoints", "datasets"))
     faults = [
         UserError(f"{name!r} cannot name a folder", where, "use letters, digits, '_', '-' and '.'")
         for name in dict.fromkeys((values["run"], *arms, *checkpoints, *datasets))
         if not safe.fullmatch(str(name))
     ]
-    if not stages(values):
+    if "arms" in values and not stages(values):
         example = "give at least one, e.g. cropped: {source: simulator, crop: content}"
         faults.append(UserError("no arm is named", where, example))
     for name in arms.keys() & checkpoints.keys():

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,13 @@ PACKAGES = (
 )
 OWNER = "NBHELPERS_PIPELINE_OWNER"  # "<host>:<pid>" of the pipeline that started this process
 SHOWN = ("python", "torch", "timm", "scikit-learn")
+# Tables of earlier stages that a stage cannot do without, one for each source of its arms.
+NEEDS = {
+    "02_cropping": ("01_prompting/{source}/images.csv",),
+    "03_training": ("02_cropping/{source}/images.csv",),
+    "04_external_validation": (),  # networks, which a check looks for
+    "05_interpretability": ("04_external_validation/predictions.csv", "04_external_validation/metrics.csv"),
+}
 
 
 def outputs_root() -> Path:
@@ -70,13 +77,15 @@ def git_commit() -> str | None:
         ).stdout.strip()
 
     try:
-        return git("rev-parse", "HEAD") + ("+changes" if git("status", "--porcelain", "--untracked-files=no") else "")
+        # Not `status`: a notebook that was run and saved differs from its commit in outputs, which git leaves out.
+        return git("rev-parse", "HEAD") + ("+changes" if git("diff", "HEAD", "--stat") else "")
     except (OSError, subprocess.SubprocessError):
         return None
 
 
 class Stage:
-    """One stage of one run, open for work; printed, it tells where, with what and on what it runs in four lines.
+    """One stage of one run, open for work; printed, it tells where, with what and on what it runs in four lines, and
+    in a fifth which parameter file it took its values from.
 
     Attributes
     ----------
@@ -93,6 +102,8 @@ class Stage:
         self.seed = int(parameters.get("seed", 0))
         self.device = device
         self.threads = ""  # how many torch computes with, and why, where the notebook has that parameter
+        self.file = ""  # the parameter file that the notebook names, and what it changed
+        self.new = False  # whether there was no such run before
         self._started = time.perf_counter()
         self._inputs: dict[str, str] = {}
         self._commit = git_commit()
@@ -144,9 +155,11 @@ class Stage:
     def __str__(self) -> str:
         found = versions()
         commit = (self._commit or "none")[:12]
+        run = f"{self.run_folder.name} (new)" if self.new else self.run_folder.name
         return "\n".join(
             (
-                f"run      {self.run_folder.name} / {self.name}, seed {self.seed}, commit {commit}",
+                f"run      {run} / {self.name}, seed {self.seed}, commit {commit}",
+                *([f"values   {self.file}"] if self.file else []),
                 f"writes   {self.folder}",
                 "versions " + ", ".join(f"{name} {found[name]}" for name in SHOWN),
                 f"device   {self.device}, {self.threads or f'{os.cpu_count()} CPU cores'}",
@@ -163,41 +176,45 @@ def write_figure(figure: Figure, run_folder: Path, name: str) -> list[Path]:
     return paths
 
 
-def open_stage(name: str, namespace: Mapping[str, Any], part: str | None = None) -> Stage:
-    """Open a stage for a notebook.
+def open_stage(
+    name: str,
+    namespace: dict[str, Any],
+    *checks: Callable[[Mapping[str, Any], Path], object],
+    part: Callable[[Mapping[str, Any]], str] | None = None,
+) -> Stage:
+    """Open a stage for a notebook; nothing is written, nor a folder made, before all that it needs is there.
 
     Parameters
     ----------
     name : str
         The stage, e.g. `03_training`; the notebook of that name declares the parameters.
-    namespace : mapping
-        The notebook's `globals()`; the declared names are read from it and their types checked.
-    part : str, optional
-        A folder within the stage's own, e.g. the arm.
+    namespace : dict
+        The notebook's `globals()`; the declared names are read from it and their types checked. Where `params_file` is
+        set, that file's values replace those of the notebook's cell, but not what papermill was given beside it.
+    checks : functions of the parameters and the run's folder
+        What the stage needs besides earlier stages' tables; each raises a `UserError` for what is missing.
+    part : function of the parameters, optional
+        Names a folder within the stage's own, e.g. the arm's.
 
     Raises
     ------
     UserError
-        When a declared parameter is missing or not as declared, or papermill set one that no notebook declares.
+        When a declared parameter is missing or not as declared, papermill set one that no notebook declares, or
+        something that the stage needs is missing: all of it at once.
     """
     from nbhelpers.runs.devices import pick_device, use_threads
 
-    notebook = f"{name}.ipynb"
-    declarations = parameters.declared(parameters.NOTEBOOKS / notebook)
-    missing = [key for key in declarations if key not in namespace]
-    if missing:
-        raise UserError(f"parameter {missing[0]!r} is not set", notebook, "run the parameters cell first")
-    values = {key: namespace[key] for key in declarations}
-    found = (parameters.fault(key, values[key], declarations[key], notebook) for key in declarations)
-    faults = [fault for fault in found if fault]
-    for key in sorted(set_by_papermill(namespace) - declarations.keys()):
-        known = parameters.all_declared(parameters.NOTEBOOKS)
-        if key not in known:  # a whole experiment's file may be given to one notebook
-            faults.append(UserError(f"unknown parameter {key!r}", notebook, parameters.suggest(key, known)))
-    if faults:
-        raise UserError.of(faults)
+    values, file = _values(name, namespace)
     run_folder = outputs_root() / values["run"]
-    folder = run_folder / name / part if part else run_folder / name
+    found = [*lacking(name, values, run_folder), *gathered((check, values, run_folder) for check in checks)]
+    if found and not run_folder.is_dir() and name in NEEDS and values.get("arms"):
+        known = sorted(path.name for path in outputs_root().glob("[!.]*") if path.is_dir())
+        fix = parameters.suggest(values["run"], known) if known else "run the earlier notebooks first"
+        found.insert(0, UserError(f"there is no run {values['run']!r}", str(outputs_root()), fix))
+    if found:
+        raise UserError.of(found)
+    folder = run_folder / name / part(values) if part else run_folder / name
+    new = not run_folder.is_dir()
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -209,9 +226,64 @@ def open_stage(name: str, namespace: Mapping[str, Any], part: str | None = None)
     if os.environ.get(OWNER) and threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a system sends it to all; the pipeline interrupts in its place
     stage = Stage(name, folder, run_folder, values, str(pick_device(values.get("device", "auto"))))
+    stage.file, stage.new = file, new
     if "threads" in values:
         stage.threads = use_threads(values["threads"])
     return stage
+
+
+def _values(name: str, namespace: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    """The parameters of a notebook, checked, and the words that tell of its `params_file` (empty without one)."""
+    notebook = f"{name}.ipynb"
+    declarations = parameters.declared(parameters.NOTEBOOKS / notebook)
+    missing = [key for key in declarations if key not in namespace]
+    if missing:
+        raise UserError(f"parameter {missing[0]!r} is not set", notebook, "run the parameters cell first")
+    values, given, told = {key: namespace[key] for key in declarations}, set_by_papermill(namespace), ""
+    if file := values.pop(parameters.FILE, None):
+        taken = parameters.taken(file, values, given)
+        changed = [f"{key} = {value!r}" for key, value in taken.items() if value != values[key]]
+        told = f"{file}: {', '.join(changed) or 'as this notebook has it'}"
+        values |= taken
+        namespace |= taken
+    found = (parameters.fault(key, values[key], declarations[key], notebook) for key in values)
+    faults = [fault for fault in found if fault]
+    for key in sorted(given - declarations.keys()):
+        known = parameters.all_declared(parameters.NOTEBOOKS)
+        if key not in known:  # a whole experiment's file may be given to one notebook
+            faults.append(UserError(f"unknown parameter {key!r}", notebook, parameters.suggest(key, known)))
+    if not faults:
+        faults = parameters.experiment_faults(values, notebook)
+    if faults:
+        raise UserError.of(faults)
+    return values, told
+
+
+def lacking(name: str, values: Mapping[str, Any], run_folder: Path) -> list[UserError]:
+    """A fault for each table of an earlier stage (`NEEDS`) that is not there."""
+    arms = values.get("arms", {})
+    wanted = [arms[values["arm"]]] if values.get("arm") in arms else list(arms.values())
+    sources = dict.fromkeys(source for arm in wanted for source in parameters.sources_of(arm))
+    needs = NEEDS.get(name, ())
+    tables = dict.fromkeys(
+        need.format(source=source) for need in needs for source in (sources if "{source}" in need else [""])
+    )
+    return [
+        UserError(f"{table} is not there", str(run_folder), f"run notebook {table[:2]} first")
+        for table in tables
+        if not (run_folder / table).is_file()
+    ]
+
+
+def gathered(checks: Iterable[tuple[Any, ...]]) -> list[UserError]:
+    """Call each check with its arguments, and gather what they raise."""
+    faults = []
+    for check, *arguments in checks:
+        try:
+            check(*arguments)
+        except UserError as fault:
+            faults.append(fault)
+    return faults
 
 
 def _threads() -> int:

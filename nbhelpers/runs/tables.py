@@ -15,6 +15,9 @@ from nbhelpers.runs.files import atomic_path
 LABELS = ("normal", "pneumonia")
 _LABEL_VALUES = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "normal": 0, "pneumonia": 1}
 
+# What an editor's answer is, in `edits.csv`.
+EDIT_ANSWERS = ("edited", "unchanged", "refused", "text_only", "draft_only", "broken", "no_answer")
+
 # Columns of true and false, in whatever table.
 FLAGS = ("simulated", "primary", "uses_labels", "comes_out", "stand_in")
 
@@ -42,6 +45,16 @@ _image_columns = {
 SCHEMAS: dict[str, pa.DataFrameSchema] = {
     # 01_prompting/<source>/images.csv: one row is one wanted image.
     "images": pa.DataFrameSchema(_image_columns, unique=["image_id"]),
+    # reviews.csv: one row is one reviewer's decision on one image.
+    "reviews": pa.DataFrameSchema(
+        {
+            **dict.fromkeys(("source", "image_id", "reviewer"), _text),
+            "decision": pa.Column(str, pa.Check.isin(("keep", "reject"))),
+            "reason": _optional_text,
+            "time": _optional_text,
+        },
+        unique=["source", "image_id", "reviewer"],
+    ),
     # 02_cropping/<source>/images.csv: one row is one image under one crop.
     "cropped": pa.DataFrameSchema(
         {
@@ -90,6 +103,20 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
     ),
     # 05_interpretability/clusters.csv: one row is one K-means clustering.
     "clusters": pa.DataFrameSchema({"arm": _text, "dataset": _text, "accuracy": _unit, "ari": _number}),
+    # 06_image_editing/edits.csv: one row is one edit by one editor.
+    "edits": pa.DataFrameSchema(
+        {
+            **dict.fromkeys(("editor", "provider", "task", "image_id"), _text),
+            **dict.fromkeys(("model", "path", "detail"), _optional_text),
+            "kind": pa.Column(str, pa.Check.isin(("remove", "add", "replace", "keep"))),
+            "answer_kind": pa.Column(str, pa.Check.isin(EDIT_ANSWERS)),
+            **dict.fromkeys(("width", "height", "width_asked", "height_asked"), _whole),
+            **dict.fromkeys(("seconds", "cost_usd", "error_inside", "psnr_outside", "psnr_outside_aligned"), _number),
+            **dict.fromkeys(("ssim_outside", "shift_px", "zoom", "gain", "change_iou", "share_outside"), _number),
+            **dict.fromkeys(("lesion_change", "lung_dice", "embedding_similarity"), _number),
+        },
+        unique=["editor", "task", "image_id"],
+    ),
     # 07_segmentation/scores.csv: one row is one case under one model at one threshold.
     "segmentation_scores": pa.DataFrameSchema(
         {

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import binary_fill_holes
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.geometry import RATIOS, padded, resized, unpadded
 from nbhelpers.images.files import decode, read_gray, write_png
 from nbhelpers.runs.files import inside
 from nbhelpers.segmentation.datasets import IMAGE_SUFFIXES, Mask, Pixels, stem, to_gray
@@ -69,44 +70,6 @@ def from_folder(name: str, role: str, title: str, folder: Path, cases: list[str]
         raise UserError(f"no map of any of {len(cases)} cases", str(folder), do)
     kinds = {case: "mask" if case in found else "missing" for case in cases}
     return Answers(name, role, title, folder, kinds, brought=found)
-
-
-def resized(values: Pixels, shape: tuple[int, ...]) -> Pixels:
-    """A grey map or RGB picture at another shape `(h, w)`: by area when shrinking, else bilinear."""
-    if values.shape[:2] == shape[:2]:
-        return values
-    shrinking = values.shape[0] >= shape[0] and values.shape[1] >= shape[1]
-    way = cv2.INTER_AREA if shrinking else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(values, (shape[1], shape[0]), interpolation=way), dtype=np.uint8)
-
-
-# Sizes that gemini-2.5-flash-image returns, by the ratio that is asked for: width, height.
-RATIOS = {
-    **{"1:1": (1024, 1024), "2:3": (832, 1248), "3:2": (1248, 832), "3:4": (864, 1184), "4:3": (1184, 864)},
-    **{"4:5": (896, 1152), "5:4": (1152, 896), "9:16": (768, 1344), "16:9": (1344, 768), "21:9": (1536, 672)},
-}
-
-
-def padded(image: Pixels) -> tuple[Pixels, str]:
-    """An image with a black margin right and below, so that it has a ratio of `RATIOS`, and that ratio's name.
-
-    The ratio that needs least padding; asked for by name, the answer's geometry is then known.
-    """
-    height, width = image.shape[:2]
-
-    def canvas(name: str) -> tuple[int, int]:
-        across, down = RATIOS[name]
-        return max(height, round(width * down / across)), max(width, round(height * across / down))
-
-    name = min(RATIOS, key=lambda ratio: canvas(ratio)[0] * canvas(ratio)[1])
-    rows, columns = canvas(name)
-    edges = [(0, rows - height), (0, columns - width)] + [(0, 0)] * (image.ndim - 2)
-    return np.pad(image, edges), name
-
-
-def unpadded(answer: Pixels, shape: tuple[int, ...]) -> Pixels:
-    """An answer to a `padded` image of `shape`, stretched to that image and its margin cut off: uint8, RGB or grey."""
-    return resized(answer, padded(np.zeros(shape[:2], np.uint8))[0].shape)[: shape[0], : shape[1]]
 
 
 def as_drawn(mask: Mask, size: tuple[int, int], quality: int | None, blur: float) -> Pixels:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from nbhelpers.errors import UserError
+from nbhelpers.runs.stage import gathered
 from nbhelpers.segmentation import datasets, omnimodel, specialists
 from nbhelpers.segmentation.answers import Answers
 from nbhelpers.segmentation.datasets import SegmentationSet
@@ -27,8 +29,17 @@ def wanted(parameters: Mapping[str, Any], run_folder: Path) -> list[tuple[Any, .
         (specialists.check_route, parameters["specialist"], "specialist"),
         *((specialists.check_route, third, "third_model") for third in [third] if third),
         (specialists.check_route, drawer, "omnimodel", omnimodel.ROUTES),
-        *((omnimodel.check_sending, drawer, name, parameters["send_patient_films_to"]) for name in sets),
+        *((omnimodel.check_sending, drawer, name, parameters["send_patient_films_to"], parameters) for name in sets),
     ]
+
+
+def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
+    """Everything of `wanted` is there, and a set is named."""
+    faults = gathered(wanted(parameters, run_folder))
+    if not parameters["segmentation_data"]:
+        faults = [UserError("no set is named", "segmentation_data", "e.g. [simulated_lesions]")]
+    if faults:
+        raise UserError.of(faults)
 
 
 def draw_all(

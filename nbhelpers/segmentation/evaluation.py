@@ -34,7 +34,7 @@ COVARIATES = {
 
 
 def floor_masks(shape: tuple[int, ...]) -> dict[str, Mask]:
-    """What knows nothing of the image: all of it, and a disc in its middle; bool `(h, w)` by the names of `FLOORS`."""
+    """What does not look at the image: all of it, and a disc in its middle; bool `(h, w)` by the names of `FLOORS`."""
     height, width = shape[:2]
     rows, columns = np.ogrid[:height, :width]
     distance = np.hypot(rows - (height - 1) / 2, columns - (width - 1) / 2)

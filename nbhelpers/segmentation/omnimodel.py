@@ -6,29 +6,33 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import cv2
 import numpy as np
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini import client
-from nbhelpers.image_models.gemini.key import api_key
-from nbhelpers.image_models.gemini.online import Run, run_in_thread
-from nbhelpers.image_models.gemini.purchases import Row, Settings, adopt, check_budget, estimate, plan_rows, settle
-from nbhelpers.image_models.ledger import Entry, Ledger, image_key
-from nbhelpers.image_models.originals import forget_arrivals
-from nbhelpers.image_models.redaction import gate
+from nbhelpers.image_models import access
+from nbhelpers.image_models.buying import buy, opened
+from nbhelpers.image_models.editors import registry
+from nbhelpers.image_models.editors.edits import Editor, EditRequest
+from nbhelpers.image_models.gemini.client import Request
+from nbhelpers.image_models.gemini.online import GeminiService
+from nbhelpers.image_models.gemini.settings import Settings
+from nbhelpers.image_models.geometry import RATIOS, padded, unpadded
+from nbhelpers.image_models.ledger import Entry, image_key
+from nbhelpers.image_models.purchases import Row
 from nbhelpers.images.files import read_image
 from nbhelpers.runs.files import inside
+from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.segmentation import answers
-from nbhelpers.segmentation.answers import RATIOS, Answers, padded, unpadded
+from nbhelpers.segmentation.answers import Answers
 from nbhelpers.segmentation.datasets import Pixels, SegmentationSet, to_gray
 from nbhelpers.segmentation.specialists import brought, check_route
 
-ROUTES = ("stand_in", "masks", "gemini", "gemini_json")
-SERVICES = ("gemini",)  # routes whose pictures leave this machine
+ROUTES = ("stand_in", "masks", "gemini", "gemini_json", "editor")
 STAND_IN = "stand-in (no omnimodel)"
 # One a task, as the study has; its own wording is not repeated here.
 _RULE = "in pure white, everything else pure black. Keep size and position of the image; add no text or shading."
@@ -50,13 +54,25 @@ JSON_PROMPT = (
 )
 
 
-def check_sending(spec: str, dataset: str, send_to: Sequence[str]) -> None:
-    """A `UserError` where pictures of patients would go to a service that `send_patient_films_to` does not name."""
-    service = spec.partition("_")[0]
-    if service in SERVICES and not dataset.startswith("simulated") and service not in send_to:
-        what = f"omnimodel {spec!r} would send the pictures of {dataset!r} to {service}"
-        do = f"if they may leave this machine, set send_patient_films_to: [{service}]"
-        raise UserError(what, "send_patient_films_to", do)
+def check_sending(
+    spec: str, dataset: str, send_to: Sequence[str], parameters: Mapping[str, Any] = MappingProxyType({})
+) -> None:
+    """A `UserError` where pictures of patients would go to a service that `send_patient_films_to` does not name.
+
+    Route `editor:<name>` looks its editor up in the `editors` of `parameters`.
+    """
+    route, _, rest = spec.partition(":")
+    service = _editor(rest, parameters).service if route == "editor" else route.partition("_")[0]
+    if service in access.SERVICES and not dataset.startswith("simulated"):
+        access.check_sending([service], f"the pictures of {dataset!r}", send_to)
+
+
+def _editor(name: str, parameters: Mapping[str, Any]) -> Editor:
+    known = parameters.get("editors") or {}
+    if name not in known:
+        do = suggest(name, known) if known else "name it in editors: {name: {provider: ..., model: ...}}"
+        raise UserError(f"no editor is called {name!r}", "omnimodel", do)
+    return registry.make_editors({name: known[name]}, parameters)[0]
 
 
 def answer(found: SegmentationSet, spec: str, stage_folder: Path, parameters: Mapping[str, Any]) -> Answers:
@@ -65,12 +81,14 @@ def answer(found: SegmentationSet, spec: str, stage_folder: Path, parameters: Ma
     Parameters
     ----------
     spec : str
-        `stand_in`, `masks:<folder>`, `gemini` (a picture) or `gemini_json` (boxes and masks as text).
+        `stand_in`, `masks:<folder>`, `gemini` (a picture), `gemini_json` (boxes and masks as text), `editor:<name>`
+        (a picture by an editor of notebook 06).
     parameters : mapping
-        The stage's; read are `send_patient_films_to`, `mask_prompt`, `mask_correct_inverted` and the `gemini_*` ones.
+        The stage's; read are `send_patient_films_to`, `mask_prompt`, `mask_correct_inverted`, the `gemini_*` ones,
+        `editors` and `editing_budget_usd`.
     """
     route, rest = check_route(spec, "omnimodel", ROUTES)
-    check_sending(spec, found.name, parameters.get("send_patient_films_to", ()))
+    check_sending(spec, found.name, parameters.get("send_patient_films_to", ()), parameters)
     cases = found.part("test")
     if route == "masks":
         return answers.from_folder(
@@ -78,6 +96,9 @@ def answer(found: SegmentationSet, spec: str, stage_folder: Path, parameters: Ma
         )
     made = Answers("omnimodel", "omnimodel", STAND_IN, stage_folder / "maps" / found.name / "omnimodel")
     turn = bool(parameters.get("mask_correct_inverted", False))
+    if route == "editor":
+        _ask_editor(found, made, stage_folder / "editors", parameters, _editor(rest, parameters), turn)
+        return made
     if route != "stand_in":
         _ask(found, made, stage_folder / "gemini", parameters, route == "gemini_json", turn)
         return made
@@ -99,7 +120,7 @@ def _ask(
     """
     settings = Settings.of({**parameters, "gemini_mode": "online"})
     prompt = JSON_PROMPT.format(found.target) if as_text else parameters.get("mask_prompt") or PROMPTS[found.target]
-    rows: dict[client.Request, list[Row]] = {}
+    rows: dict[Request, list[Row]] = {}
     for case in found.part("test"):
         canvas, ratio = (found.image(case), "1:1") if as_text else padded(found.image(case))
         image = cv2.imencode(".png", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))[1].tobytes()
@@ -108,20 +129,9 @@ def _ask(
         key = image_key(asked.model, asked.api_version, prompt, configuration, 0)
         rows.setdefault(asked, []).append(Row(case["case"], prompt, key, int(key[:7], 16), image))
     every = [row for part in rows.values() for row in part]
-    with gate(), Ledger(folder) as ledger:
-        settle(ledger, settings)
-        adopt(ledger, every, folder)
-        plan = plan_rows(every, ledger.entries, folder, settings.attempts)
-        if plan.wanted:
-            check_budget(len(plan.wanted), estimate(plan.wanted, settings), ledger.spent(), settings.budget_usd)
-            api_key()
-            service = client.make_client(settings.request.api_version, settings.deadline_s)
-            client.check_model(service, settings.request.model, settings.deadline_s, settings.backoff_s)
-            wanted = {row.key for row in plan.wanted}
-            for asked, part in rows.items():
-                left = [row for row in part if row.key in wanted]
-                run_in_thread(Run(ledger, left, folder, replace(settings, request=asked), proven=bool(plan.here)))
-        forget_arrivals(folder)
+    orders = [(GeminiService(asked, settings.price, settings), part) for asked, part in rows.items()]
+    with opened(folder, every) as ledger:
+        buy(ledger, orders, folder, settings.budget_usd, "gemini_budget_usd")
         entries = {row.image_id: (ledger.entry(row.key), row.state) for row in every}
     late = [name for name, (entry, state) in entries.items() if not entry.ok and not state.startswith("given up")]
     if late and not parameters.get("gemini_partial"):
@@ -131,6 +141,27 @@ def _ask(
     made.title = ", ".join(sorted(ids))
     for case in found.part("test"):
         _take(made, case["case"], found.image(case), entries[case["case"]][0], folder, found.thin, as_text, turn)
+
+
+def _ask_editor(
+    found: SegmentationSet, made: Answers, folder: Path, parameters: Mapping[str, Any], editor: Editor, turn: bool
+) -> None:
+    """An editor's answer for each test case, as edits of notebook 06 are: a square, a ledger, `editing_budget_usd`."""
+    prompt = parameters.get("mask_prompt") or PROMPTS[found.target]
+    patient = not found.name.startswith("simulated")
+    cases = [(f"{found.name}_{number}", case) for number, case in enumerate(found.part("test"))]
+    requests = [EditRequest(name, found.image(case), prompt, patient=patient) for name, case in cases]
+    answered = registry.edit_all(
+        [editor], requests, folder, budget_usd=float(parameters.get("editing_budget_usd", 0.0))
+    )
+    made.title = ", ".join(sorted({answer.model for answer in answered.values()}))
+    for (name, case), request in zip(cases, requests, strict=True):
+        answer = answered[editor.name, name]
+        if answer.image is None:
+            made.kinds[case["case"]] = "missing" if answer.kind == "no_answer" else answer.kind
+        else:
+            kind = "draft_only" if answer.kind == "draft_only" else ""
+            keep(made, case["case"], padded(answer.image)[0], request.image, found.thin, turn, kind)
 
 
 def _take(

@@ -72,6 +72,17 @@ def place(arm: str, seed: int, training_seed: int | None = None) -> Place:
     return Place(network_name(arm, training_seed), training_seed, f"{arm}_seed_{training_seed}")
 
 
+def part(parameters: Mapping[str, Any]) -> str:
+    """The folder of the network that a notebook's parameters ask for, below `03_training`."""
+    return place(parameters["arm"], parameters["seed"], parameters["training_seed"]).folder
+
+
+def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
+    """The arm that is to be trained is one of the arms."""
+    if parameters["arm"] not in parameters["arms"]:
+        raise UserError(f"unknown arm {parameters['arm']!r}", "arm", suggest(parameters["arm"], parameters["arms"]))
+
+
 def load_arm(
     run_folder: Path | str,
     arms: Mapping[str, Mapping[str, str]],

@@ -14,4 +14,5 @@ May import `films` and what lies below.
 - `dose`: AUROC against the number of images, by method and source.
 - `published`: the paper's values as marks.
 - `rows`: one row of `metrics.csv`; `tables`: what a reader sees; `figures`: figure 2 and its companions.
+- `widgets`: at the screen, any threshold beside the frozen one.
 """

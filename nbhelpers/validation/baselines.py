@@ -166,7 +166,7 @@ def of_set(film_set: FilmSet, films: pd.DataFrame, images: NDArray[np.uint8], di
         if name in signs:
             add(name, title, value, int(signs[name]), "synthetic images", "fixed")
         better = 1 if metrics.auroc(label, value) >= 0.5 else -1
-        add(f"{name}_best", f"{title} (best way)", value, better, "this set", "best way")
+        add(f"{name}_best", f"{title} (sign chosen on the test labels)", value, better, "this set", "best way")
     known = metadata(films)
     for name in known.columns.intersection(list(METADATA)):
         add(name, METADATA[name], known[name].to_numpy(), 1, "convention", "fixed")

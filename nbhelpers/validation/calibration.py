@@ -13,7 +13,7 @@ from nbhelpers.metrics.calibration import VALUES, calibration_ci, recalibrate, r
 from nbhelpers.metrics.decisions import decision_curve
 from nbhelpers.validation.rows import metric_row
 
-KINDS = (("score", "as they come"), ("recalibrated", "recalibrated here"))
+KINDS = (("score", "as predicted"), ("recalibrated", "recalibrated here"))
 
 
 def _each_kind(recalibrated: pd.DataFrame) -> Iterator[tuple[dict[str, Any], pd.DataFrame, pd.Series]]:
@@ -56,7 +56,7 @@ def add_recalibrated(predictions: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
 def calibration_table(recalibrated: pd.DataFrame, n_resamples: int = 500, seed: int = 0) -> pd.DataFrame:
     """Calibration of every arm on every set, as it comes and after recalibration.
 
-    `arm, dataset, probabilities` (as they come, recalibrated here)`, metric` (intercept, slope, brier)`, value, ci_low,
+    `arm, dataset, probabilities` (as predicted, recalibrated here)`, metric` (intercept, slope, brier)`, value, ci_low,
     ci_high, n, n_patients, prevalence, ci_method, resamples_dropped` (the share without a finite value). Takes what
     `add_recalibrated` gives.
     """

@@ -253,7 +253,7 @@ def reliability_and_decision(
 ) -> Figure:
     """Two rows a data set: above the reliability of each arm, a panel an arm, below their decision curves.
 
-    Filled points and thick lines are probabilities as they come; hollow points and thin lines are recalibrated on
+    Filled points and thick lines are probabilities as predicted; hollow points and thin lines are recalibrated on
     the set itself, out of fold. A panel says how many films a point stands for. Takes what
     `calibration.add_recalibrated` gives, and the arms' `titles`.
     """

@@ -91,3 +91,20 @@ def test_a_class_that_quality_control_empties_stops_the_run_after_the_table_is_w
 def test_an_earlier_stage_that_has_not_run_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="table not found"):
         crop.load_tables(ARMS, tmp_path)
+
+
+def test_what_a_reviewer_rejected_is_left_out_of_every_crop_with_who_and_why(
+    drawn: tuple[Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    table = drawn[1].head(8).reset_index(drop=True)
+    out, other = table["image_id"][1], table["image_id"][2]
+    rows = [("simulator", out, "reject", "A. Reader", "two hearts"), ("simulator", other, "keep", "A. Reader", "")]
+    reviewed = pd.DataFrame(rows, columns=["source", "image_id", "decision", "reviewer", "reason"])
+    cropped = crop.crop_sources({"simulator": table}, ARMS, drawn[0], tmp_path, reviewed)
+    lost = cropped[cropped["reason"] == "reviewer"]
+    assert set(lost["image_id"]) == {out} and lost["crop"].nunique() == len(lost) == cropped["crop"].nunique()
+    assert set(lost["detail"]) == {"A. Reader: two hearts"} and not list(tmp_path.rglob(f"{out}.png"))
+    assert crop.exclusions(cropped).loc[0, "reviewer"] == 1
+    assert crop.left_out(cropped)[["image_id", "reason", "detail"]].to_numpy().tolist() == [
+        [out, "reviewer", "A. Reader: two hearts"]
+    ]

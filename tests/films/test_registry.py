@@ -26,3 +26,11 @@ def test_every_film_that_is_left_out_is_a_row_with_its_whole_reason(tmp_path):
     ]
     grouped = registry.exclusions({"folder": found})
     assert grouped["films"].tolist() == [2, 1]
+
+
+def test_all_sets_that_are_not_there_are_told_at_once_and_one_that_is_drawn_is_not_looked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path))
+    registry.check({"datasets": ["simulated_hospital"]}, tmp_path)
+    with pytest.raises(UserError, match=r"(?s)^2 faults.*kermany.*rsna"):
+        registry.check({"datasets": ["simulated_hospital", "kermany", "rsna"], "rsna_cohort": "paper"}, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -85,3 +85,24 @@ def test_clustered_rates_of_0_and_1_have_wilsons_interval_with_n_the_patients():
         assert found[name] == pytest.approx((1.0, expected.low, expected.high)), name
     none = decisions.rates_ci(labels, np.full(60, 0.1), 0.5, patients, n_resamples=50)
     assert none["sensitivity"] == pytest.approx((0.0, 1 - expected.high, 1 - expected.low))
+
+
+def test_confusion_counts_equal_scikit_learns():
+    rng = np.random.default_rng(3)
+    y, s = rng.integers(0, 2, 60), rng.random(60)
+    tn, fp, fn, tp = confusion_matrix(y, s >= 0.4).ravel()
+    assert decisions.confusion(y, s, 0.4) == {"tp": tp, "fn": fn, "fp": fp, "tn": tn}
+
+
+def test_predictive_values_at_the_sets_own_prevalence_are_those_counted():
+    rng = np.random.default_rng(4)
+    y, s = rng.integers(0, 2, 200), rng.random(200)
+    found = decisions.rates(y, s, 0.5)
+    elsewhere = decisions.at_prevalence(found["sensitivity"], found["specificity"], y.mean())
+    assert elsewhere == pytest.approx({name: found[name] for name in ("ppv", "npv")})
+
+
+def test_predictive_values_follow_bayes_and_nothing_called_has_none():
+    # A test of 90 % and 80 %, of 1,000 people 10 ill: 9 of 207 called are; 792 of 793 others are well.
+    assert decisions.at_prevalence(0.9, 0.8, 0.01) == pytest.approx({"ppv": 9 / 207, "npv": 792 / 793})
+    assert np.isnan(decisions.at_prevalence(0.0, 1.0, 0.3)["ppv"])

@@ -107,3 +107,12 @@ def test_a_further_seed_that_differs_in_more_than_its_seed_is_refused(stage, cha
     save_seed(stage, 5, **change)
     with pytest.raises(UserError, match="of another training"):
         trained.load_seeds(trained.load_arms(["one"], stage)["one"], 1, stage)
+
+
+def test_all_networks_that_are_missing_are_told_at_once(stage):
+    wanted = {"arms": {"one": {}, "three": {}}, "checkpoints": {"mine": "nowhere"}, "seed": 4}
+    with pytest.raises(UserError, match=r"(?s)^2 faults.*arm 'three' is not trained.*checkpoint 'mine' lacks"):
+        trained.check(wanted, stage.run_folder)
+    with pytest.raises(UserError, match=r"seed 5 of arm 'one' is not trained"):
+        trained.check({"arms": {"one": {}}, "seed": 4, "extra_seeds": 1}, stage.run_folder)
+    trained.check({"arms": {"one": {}, "two": {}}, "seed": 4}, stage.run_folder)

@@ -6,6 +6,7 @@ import errno
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import papermill
 import pytest
 import yaml
@@ -43,3 +44,15 @@ def test_a_disk_that_takes_no_copy_hides_no_error_of_the_notebook(
         notebooks.execute("01_prompting", tmp_path / "p.yaml")
     said = "the key is refused" if failed else "No space left on device"
     assert said in str(told.value) and told.value.__suppress_context__
+
+
+def test_a_picture_is_described_by_the_heading_that_it_stands_under(tmp_path: Path) -> None:
+    picture = nbformat.v4.new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "<Figure>"})
+    cells = [
+        nbformat.v4.new_markdown_cell("# 02 What is left?\n\n## Before and after\n\nLook for lungs."),
+        nbformat.v4.new_code_cell("draw()", outputs=[picture]),
+    ]
+    nbformat.write(nbformat.v4.new_notebook(cells=cells), tmp_path / "a.ipynb")
+    page = notebooks.write_html(tmp_path / "a.ipynb").read_text("utf-8")
+    assert 'alt="Figure: Before and after"' in page and "No description" not in page
+    assert "alt" not in (tmp_path / "a.ipynb").read_text("utf-8"), "the notebook itself stays as it is"

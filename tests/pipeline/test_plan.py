@@ -15,7 +15,7 @@ import yaml
 from nbhelpers.pipeline import command
 from nbhelpers.pipeline.jobs import Asked
 from nbhelpers.pipeline.plan import Plan, library_files
-from nbhelpers.runs import parameters
+from nbhelpers.runs import parameters, reviews
 
 PACKAGE = parameters.ROOT / "nbhelpers"
 ARMS = {
@@ -58,7 +58,12 @@ TRAINING = {f"03_training/{arm}" for arm in ARMS}
         ({"images_per_class": 10}, {"01_prompting"}),
         ({"simulator_size": 128}, {"01_prompting"}),
         ({"epochs": 1}, TRAINING),
-        ({"n_resamples": 100}, {"04_external_validation", "05_interpretability", "07_segmentation"}),
+        (
+            {"n_resamples": 100},
+            {"04_external_validation", "05_interpretability", "06_image_editing", "07_segmentation"},
+        ),
+        ({"editing_size": 256}, {"06_image_editing"}),
+        ({"editing_budget_usd": 7.0}, set()),
         ({"specialist_epochs": 1}, {"07_segmentation"}),
         ({"extra_seeds": 2}, {"04_external_validation"}),
         ({"training_seed": 7}, set()),
@@ -190,6 +195,7 @@ def test_further_seeds_are_networks_of_their_own_that_the_validation_alone_waits
 def test_a_file_asks_for_stages_by_what_it_names(tmp_path: Path) -> None:
     asked = {
         "run: a\narms: {}\nsegmentation_data: [simulated_lungs]\n": ["07_segmentation/run.json"],
+        "run: c\narms: {}\neditors: {nothing: , careless: }\n": ["06_image_editing/run.json"],
         "run: b\narms: {one: {source: simulator, crop: none}}\n": [
             *("01_prompting/run.json", "02_cropping/run.json", "03_training/one/run.json"),
             *("04_external_validation/run.json", "05_interpretability/run.json"),
@@ -254,3 +260,27 @@ def test_snakemake_plans_a_run_whose_paths_hold_what_it_would_read_as_its_own(tm
         (odd / "films.csv").write_text("path,label\na.png,1\n")
         assert Plan(path).trigger("04_external_validation") != before, "a change of such a file would not be seen"
     assert done.returncode == 0 and "external_validation" in done.stdout + done.stderr, done.stderr
+
+
+def test_reviewers_decisions_put_the_cropping_out_of_date_and_nothing_before_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path))
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"run": "mine", "arms": ARMS}))
+    plan = Plan(path)
+    before = plan.code("02_cropping")
+    (tmp_path / "mine").mkdir()
+    reviews.decide(plan.folder, "simulator", "1", "reject", "A. Reader", "two hearts")
+    assert set(plan.code("02_cropping")) - set(before) == {"reviews.csv"}
+    assert "reviews.csv" not in plan.code("01_prompting") + plan.code("03_training")
+
+
+def test_a_notebooks_own_parameter_file_is_no_part_of_an_experiment(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"run": "mine", "arms": ARMS}))
+    plan = Plan(path)
+    assert parameters.FILE not in plan.values
+    assert all(
+        parameters.FILE not in plan.trigger(stage, "raw" if "03" in stage else None) for stage in parameters.STAGES
+    )

@@ -15,7 +15,7 @@ import pytest
 from nbhelpers.runs import parameters
 
 NOTEBOOKS = [parameters.NOTEBOOKS / f"{stage}.ipynb" for stage in parameters.STAGES]
-FIGURES = ("figure_1", "figure_2", "figure_3", "figure_4", "figure_6")
+FIGURES = ("figure_1", "figure_2", "figure_3", "figure_4", "figure_5", "figure_6")
 
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 
@@ -171,10 +171,18 @@ def test_every_declared_parameter_is_used_by_its_notebook(path: Path) -> None:
         source(cell) for cell in read(path)["cells"] if cell["cell_type"] == "code" and not is_parameters(cell)
     )
     used = {node.id for node in ast.walk(ast.parse(rest)) if isinstance(node, ast.Name)}
-    # Given on as a whole, the parameters are read by the library; open_stage itself reads the first three.
+    # Given on as a whole, the parameters are read by the library; open_stage itself reads the first few.
     if "stage.parameters" in rest:
         return
-    assert set(parameters.declared(path)) - used - {"run", "seed", "device", "threads"} == set()
+    assert set(parameters.declared(path)) - used - {"run", parameters.FILE, "seed", "device", "threads"} == set()
+
+
+def test_every_notebook_takes_a_parameter_file_and_what_is_for_one_paid_source_comes_last() -> None:
+    for path in NOTEBOOKS:
+        names = list(parameters.declared(path))
+        assert names[:2] == ["run", parameters.FILE]
+        paid = [name.startswith("gemini_") for name in names]
+        assert paid == sorted(paid), path.stem
 
 
 def test_a_name_is_declared_alike_wherever_it_is_declared() -> None:

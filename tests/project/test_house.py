@@ -20,6 +20,7 @@ OWN = {
     "03_training": "training",
     "04_external_validation": "validation",
     "05_interpretability": "interpretability",
+    "06_image_editing": "editing",
     "07_segmentation": "segmentation",
 }
 LONGEST_MODULE, LONGEST_FUNCTION = 450, 80

@@ -17,7 +17,7 @@ from nbhelpers.runs import parameters
 
 PROFILES = parameters.ROOT / "profiles"
 RULES = set(re.findall(r"^rule (\w+):", (parameters.ROOT / "Snakefile").read_text(encoding="utf-8"), re.MULTILINE))
-NETWORKS = {"training", "external_validation", "interpretability", "segmentation"}
+NETWORKS = {"training", "external_validation", "interpretability", "image_editing", "segmentation"}
 both = pytest.mark.parametrize("name", ["slurm", "kubernetes"])
 
 
@@ -30,7 +30,7 @@ def test_a_profile_names_rules_that_exist_and_gives_gpus_to_networks_alone(name:
     profile = read(name)
     asked = profile["set-resources"]
     assert {*asked, *profile["groups"]} <= RULES
-    assert {rule for rule, resources in asked.items() if resources.get("gpu")} == NETWORKS & RULES
+    assert {rule for rule, resources in asked.items() if resources.get("gpu")} == NETWORKS
     assert "gpu" not in profile["default-resources"] and profile["retries"] >= 1
 
 
@@ -58,7 +58,7 @@ def test_snakemake_plans_a_run_for_slurm_with_what_the_profile_says(tmp_path: Pa
     )
     assert done.returncode == 0, done.stderr
     planned = dict(re.findall(r"^rule (\w+):\n(.*?)\n(?:\[|$)", done.stdout + done.stderr, re.MULTILINE | re.DOTALL))
-    assert {rule for rule, text in planned.items() if "gpu=1" in text} == (NETWORKS - {"segmentation"}) & RULES
+    assert {rule for rule, text in planned.items() if "gpu=1" in text} == NETWORKS - {"image_editing", "segmentation"}
     for rule in ("prompting", "cropping", "training", "external_validation", "interpretability"):
         assert "threads: 2" in planned[rule] and "mem_mb=4000" in planned[rule], planned[rule]
 

@@ -15,44 +15,16 @@ from typing import Any
 
 import pytest
 import yaml
+from project.tiny import TINY
 
 from nbhelpers.runs import parameters, tables
 from nbhelpers.runs.files import inside, sha256_file
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
-TINY: dict[str, Any] = {
-    "run": "tiny",
-    "images_per_class": 6,
-    "simulator_size": 128,
-    "min_side": 64,
-    "arms": {
-        "cropped": {"source": "simulator", "crop": "content"},
-        "raw": {"source": "simulator", "crop": "none", "method": "pairs"},
-    },
-    "image_size": 64,
-    "epochs": 1,
-    "batch_size": 4,
-    "val_fraction": 0.34,
-    "hospital_patients": 10,
-    "n_resamples": 50,
-    "robustness_films": 20,
-    "clustering_films": 30,
-    "clustering_seeds": 1,
-    "saliency_films": 6,
-    "diversity_images": 6,
-    "device": "cpu",
-    "segmentation_data": ["simulated_lesions"],
-    "simulated_training_films": 16,
-    "simulated_test_films": 20,
-    "specialist_size": 64,
-    "specialist_epochs": 1,
-    "swaps": 50,
-    "threads": 1,  # as many on an idle machine as on a busy one: two runs are compared
-}
 STAGES = [
     *("01_prompting", "02_cropping", "03_training/cropped", "03_training/raw"),
-    *("04_external_validation", "05_interpretability", "07_segmentation"),
+    *("04_external_validation", "05_interpretability", "06_image_editing", "07_segmentation"),
 ]
 
 
@@ -128,6 +100,7 @@ def test_runs_every_notebook_once_and_ends_with_the_report(first: tuple[Runner, 
         ("04_external_validation/predictions.csv", "predictions"),
         ("04_external_validation/metrics.csv", "metrics"),
         ("05_interpretability/clusters.csv", "clusters"),
+        ("06_image_editing/edits.csv", "edits"),
         ("07_segmentation/scores.csv", "segmentation_scores"),
         ("07_segmentation/comparison.csv", "segmentation_comparison"),
     ],
@@ -154,14 +127,14 @@ def test_each_stage_says_how_it_was_made(first: tuple[Runner, str], stage: str) 
     wanted = {"parameters", "seed", "versions", "git_commit", "inputs", "device", "wall_seconds"}
     assert wanted <= set(record)
     assert record["parameters"]["run"] == "tiny"
-    if stage not in ("01_prompting", "07_segmentation"):
+    if stage not in ("01_prompting", "06_image_editing", "07_segmentation"):
         assert record["inputs"], "a stage that follows another reads something"
     for name, digest in record["inputs"].items():
         path = first[0].run / name
         assert sha256_file(path) == digest, f"{stage} read another {name}"
 
 
-@pytest.mark.parametrize("figure", ["figure_1", "figure_2", "figure_3", "figure_4", "figure_6"])
+@pytest.mark.parametrize("figure", ["figure_1", "figure_2", "figure_3", "figure_4", "figure_5", "figure_6"])
 def test_each_figure_is_there_as_png_and_svg(first: tuple[Runner, str], figure: str) -> None:
     png, svg = (first[0].run / "figures" / f"{figure}{suffix}" for suffix in (".png", ".svg"))
     assert png.read_bytes().startswith(b"\x89PNG") and png.stat().st_size > 5_000

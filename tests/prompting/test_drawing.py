@@ -208,3 +208,10 @@ def test_a_source_that_knows_less_is_looked_at_beside_one_that_knows_more() -> N
     assert told.loc["roentgen_v2", "worst_attribute"] == "none known"
     # Known of one class alone: that tells the label.
     assert told.loc["folder", "auroc"] == 1.0
+
+
+def test_wording_and_sources_that_are_missing_are_told_at_once(tmp_path: Path) -> None:
+    given = {"arms": {"a": {"source": "folder"}}, "prompt_templates": "nowhere.yaml", "folder_table": None}
+    with pytest.raises(UserError, match=r"(?s)^2 faults.*prompt templates not found.*folder_table"):
+        drawing.check(given, tmp_path)
+    drawing.check({"arms": {"a": {"source": "simulator"}}, "prompt_templates": None}, tmp_path)

@@ -258,3 +258,22 @@ def write_segmentation(folder: Path) -> None:
     _csv(place / "models.csv", [model])
     (folder / "figures").mkdir(exist_ok=True)
     (folder / "figures" / "figure_6.png").write_bytes(b"")
+
+
+def write_editing(folder: Path) -> None:
+    """The tables of notebook 06 for two editors of simulated pictures, one of which gave no picture."""
+    _stage(folder, "06_image_editing", {"editors": {"careless": None, "gone": {"provider": "withdrawn"}}})
+    place = folder / "06_image_editing"
+    measured = {"error_inside": 44.4, "error_inside_all": 44.4, "error_outside": 20.5, "error_outside_aligned": 9.1}
+    rows = []
+    for kind in ("remove", "all"):
+        rows.append({"editor": "careless", "kind": kind, "n": 28, "n_came": 28, "change_iou": 0.05} | measured)
+        rows.append({"editor": "gone", "kind": kind, "n": 28, "n_came": 0, "error_inside_all": 60.0})
+    for row in rows:
+        ends = {f"{name}_{end}": row.get(name) for name in (*measured, "change_iou") for end in ("low", "high")}
+        row |= ends | {"cost_usd": None}
+    _csv(place / "overall.csv", rows)
+    _csv(place / "pictures.csv", [{"edit_id": "a", "task": "take_off_lines", "simulated": True}])
+    (folder / "figures").mkdir(exist_ok=True)
+    for name in ("figure_5", "editing_chain"):
+        (folder / "figures" / f"{name}.png").write_bytes(b"")

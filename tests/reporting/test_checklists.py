@@ -121,7 +121,7 @@ def test_differences_calibration_and_robustness_are_told_once_they_are_there(run
     pair = {"arm_a": "cropped", "arm_b": "raw", "metric": "auroc", "difference": 0.1, "ci_low": 0.02, "ci_high": 0.18}
     rows = [{"dataset": "kermany", **pair, "p_value": 0.01, "p_holm": 0.03, "method": "x", "primary": True}]
     pd.DataFrame(rows).to_csv(folder / "arm_differences.csv", index=False)
-    rows = [{**common, "probabilities": "as they come", "metric": "slope", "value": 0.4, "ci_low": 0.2, "ci_high": 0.6}]
+    rows = [{**common, "probabilities": "as predicted", "metric": "slope", "value": 0.4, "ci_low": 0.2, "ci_high": 0.6}]
     pd.DataFrame(rows).to_csv(folder / "calibration.csv", index=False)
     rows = [{**common, "change": name, "strength": 1.0, "auroc": 0.6, "drop": drop} for name, drop in DROPS.items()]
     pd.DataFrame(rows).to_csv(folder / "robustness.csv", index=False)
@@ -129,7 +129,7 @@ def test_differences_calibration_and_robustness_are_told_once_they_are_there(run
     assert (
         "cropped less raw: +0.100 (+0.020 to +0.180), p = 0.030 after Holm" in item(table, "CLAIM 2024", "29")["answer"]
     )
-    assert "raw, as they come: slope 0.400 (0.200 to 0.600)" in item(table, "TRIPOD+AI", "12f")["answer"]
+    assert "raw, as predicted: slope 0.400 (0.200 to 0.600)" in item(table, "TRIPOD+AI", "12f")["answer"]
     assert "raw: 0.150 under jpeg" in item(table, "CLAIM 2024", "30")["answer"]
 
 

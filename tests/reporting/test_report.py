@@ -50,7 +50,8 @@ def test_an_arms_method_stands_beside_its_source_and_crop(run: Path) -> None:
 
 def test_what_is_simulated_comes_before_the_first_result(run: Path) -> None:
     told = text(page(run))
-    assert told.index("Part of this run is simulated") < told.index("What was simulated") < told.index("0.800")
+    assert told.index("Part of this run is simulated") < told.index("raw (simulated) 0.700")
+    assert "0.800" not in told[: told.index("Part of this run is simulated")]
 
 
 def test_a_wholly_simulated_run_says_so_and_a_real_one_does_not(run: Path) -> None:
@@ -227,3 +228,20 @@ def test_a_run_of_masks_alone_says_that_the_other_notebooks_were_left_out(tmp_pa
 def test_a_run_without_masks_shows_no_section_of_them(tmp_path):
     page = report.write(run_fixture.write(tmp_path / "run")).read_text(encoding="utf-8")
     assert 'id="segmentation"' not in page and "were left out" not in page
+
+
+def test_edits_have_a_section_of_their_own_that_says_what_is_simulated_and_what_never_came(tmp_path):
+    folder = tmp_path / "run"
+    run_fixture.write_editing(folder)
+    page = report.write(folder).read_text(encoding="utf-8")
+    assert 'id="editing"' in page and "44.4" in page and "0 of 28" in page and "28 of 28" in page
+    assert 'id="figure_5"' in page and "notebooks/06_image_editing.html" in page
+    assert "Run run: edits" in page and "notebooks 01 to 05 were left out" in page
+    assert "gone gave no picture" in page and "on simulated films" in page
+    section = page[page.index('id="editing"') :]
+    assert "simulated" in section[: section.index("</section>")]
+
+
+def test_a_run_without_edits_shows_no_section_of_them(tmp_path):
+    page = report.write(run_fixture.write(tmp_path / "run")).read_text(encoding="utf-8")
+    assert 'id="editing"' not in page

@@ -25,7 +25,7 @@ def test_a_result_made_by_hand_with_another_value_is_found_and_says_which(tmp_pa
 
     def made(stage: str, **by_hand: Any) -> None:
         notebook = parameters.NOTEBOOKS / f"{stage.split('/')[0]}.ipynb"
-        record = {name: values[name] for name in parameters.declared(notebook)} | by_hand
+        record = {name: values[name] for name in parameters.declared(notebook) if name in values} | by_hand
         (folder / stage).mkdir(parents=True, exist_ok=True)
         (folder / stage / "run.json").write_text(json.dumps({"parameters": record}))
 

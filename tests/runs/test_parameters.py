@@ -255,3 +255,43 @@ def test_notebook_without_its_parameters_cell_is_refused(tmp_path: Path) -> None
     write_notebook(tmp_path / "a.ipynb", CELL, tags=[])
     with pytest.raises(UserError):
         parameters.declared(tmp_path / "a.ipynb")
+
+
+@pytest.fixture
+def copies(tmp_path: Path) -> Path:
+    (tmp_path / "demo.yaml").write_text("run: demo\narms: {a: {source: simulator, crop: none}}\n")
+    (tmp_path / "mine.yaml").write_text("run: demo\narms: {b: {source: simulator, crop: none}}\nseed: 3\n")
+    (tmp_path / "broken.yaml").write_text("run: [\n")
+    return tmp_path
+
+
+def test_a_copy_that_kept_the_name_of_its_run_is_found_and_one_that_did_not_is_not(copies: Path) -> None:
+    fault = parameters.same_run(copies / "mine.yaml", "demo")
+    assert fault and "demo.yaml" in fault.what and "another name" in fault.do
+    assert parameters.same_run(copies / "mine.yaml", "mine") is None
+
+
+def test_a_file_gives_what_it_names_and_the_notebook_declares(copies: Path) -> None:
+    current = {"run": "lab", "seed": 0, "epochs": 9, "arms": {}}
+    with pytest.raises(UserError, match=r"the run 'demo' is that of demo\.yaml too"):
+        parameters.taken(copies / "mine.yaml", current)
+    (copies / "demo.yaml").unlink()
+    taken = parameters.taken(copies / "mine.yaml", current)
+    assert taken == {"run": "demo", "arms": {"b": {"source": "simulator", "crop": "none"}}, "seed": 3}
+    assert "seed" not in parameters.taken(copies / "mine.yaml", current, fixed={"seed"})
+
+
+@pytest.mark.parametrize(
+    ("arm", "fixed", "expected"), [("cropped", (), "b"), ("b", (), None), ("cropped", ("arm",), None)]
+)
+def test_a_notebook_of_one_arm_gets_the_files_first_unless_its_own_is_there_or_set(
+    copies: Path, arm: str, fixed: tuple[str, ...], expected: str | None
+) -> None:
+    (copies / "demo.yaml").unlink()
+    assert parameters.taken(copies / "mine.yaml", {"arm": arm}, fixed).get("arm") == expected
+
+
+def test_a_parameter_file_names_no_other(copies: Path) -> None:
+    (copies / "other.yaml").write_text(f"run: other\n{parameters.FILE}: demo.yaml\n")
+    with pytest.raises(UserError, match="a parameter file names another"):
+        parameters.load(copies / "other.yaml")

@@ -42,7 +42,7 @@ def test_a_stage_holds_its_folder_and_only_its_declared_parameters(project: Path
     stage = runs.open_stage("03_training", SET)
     assert stage.folder == project / "outputs" / "mine" / "03_training" and stage.folder.is_dir()
     assert stage.parameters == {"run": "mine", "seed": 5, "device": "cpu", "epochs": 3}
-    assert runs.open_stage("03_training", SET, part="raw").folder == stage.folder / "raw"
+    assert runs.open_stage("03_training", SET, part=lambda values: f"e{values['epochs']}").folder == stage.folder / "e3"
 
 
 @pytest.mark.parametrize("change", [{"epochs": "3"}, {"epochs": 1.5}, {"seed": None}, {"epochs": 0}])
@@ -120,6 +120,79 @@ def test_a_missing_input_says_to_run_the_earlier_notebook(project: Path) -> None
 def test_printed_a_stage_tells_four_lines() -> None:
     lines = str(runs.open_stage("03_training", SET)).splitlines()
     assert [line.split()[0] for line in lines] == ["run", "writes", "versions", "device"]
+    assert "mine (new)" in lines[0] and "(new)" not in str(runs.open_stage("03_training", SET))
+
+
+# What a notebook needs of earlier ones, on parameters of the real ones.
+ARMS = {"a": {"source": "simulator", "crop": "none"}, "b": {"source": "folder", "crop": "none"}}
+CROPPING = {"run": "mine", "seed": 0, "params_file": None, "workers": 0, "arms": ARMS}
+CROPPING |= {"crop_margins": [0.0] * 4, "min_side": 10, "duplicate_distance": 8}
+
+
+@pytest.fixture
+def real_notebooks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(parameters, "NOTEBOOKS", parameters.ROOT / "notebooks")
+
+
+@pytest.mark.usefixtures("real_notebooks")
+def test_what_is_missing_is_told_at_once_and_a_mistyped_run_makes_no_folder(project: Path) -> None:
+    (project / "outputs" / "mine").mkdir(parents=True)
+    with pytest.raises(UserError, match=r"(?s)no run 'mien'.*did you mean 'mine'.*simulator/images.csv.*folder/images"):
+        runs.open_stage("02_cropping", CROPPING | {"run": "mien"})
+    with pytest.raises(UserError, match=r"(?s)^2 faults.*simulator/images.csv is not there.*run notebook 01 first"):
+        runs.open_stage("02_cropping", dict(CROPPING))
+    assert [path.name for path in (project / "outputs").rglob("*")] == ["mine"]
+
+
+@pytest.mark.usefixtures("real_notebooks")
+def test_a_check_that_fails_is_told_with_the_rest_and_makes_no_folder(project: Path) -> None:
+    def key(values: Any, run_folder: Path) -> None:
+        raise UserError(f"no key for {values['run']}", run_folder.name)
+
+    with pytest.raises(UserError, match=r"(?s)simulator/images.csv.*no key for mine"):
+        runs.open_stage("02_cropping", dict(CROPPING), key)
+    assert not (project / "outputs").exists()
+
+
+@pytest.mark.usefixtures("real_notebooks")
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"run": "../elsewhere"}, "'../elsewhere' cannot name a folder"),
+        ({"arms": {"a": {"source": "simulator"}}}, "an arm is {source"),
+        ({"arms": {}}, "no arm is named"),
+    ],
+)
+def test_what_a_types_check_cannot_tell_is_told_of_a_cell_too(change: dict[str, Any], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        runs.open_stage("02_cropping", CROPPING | change)
+
+
+@pytest.mark.usefixtures("real_notebooks")
+def test_a_parameter_file_sets_the_notebooks_values_and_is_told(project: Path) -> None:
+    file = project / "mine.yaml"
+    file.write_text("run: other\nmin_side: 20\nepochs: 3\narms: {c: {source: folder, crop: none}}\n")
+    table = project / "outputs" / "other" / "01_prompting" / "folder" / "images.csv"
+    table.parent.mkdir(parents=True)
+    table.write_text("image_id\n")
+    namespace = CROPPING | {"params_file": str(file), "duplicate_distance": 5}
+    stage = runs.open_stage("02_cropping", namespace)
+    assert stage.run_folder.name == namespace["run"] == "other"
+    assert namespace["min_side"] == stage.parameters["min_side"] == 20
+    assert stage.parameters["duplicate_distance"] == 5  # the file does not name it
+    assert "epochs" not in namespace and "params_file" not in stage.parameters
+    (line,) = [line for line in str(stage).splitlines() if line.startswith("values")]
+    assert "mine.yaml: run = 'other', min_side = 20" in line
+
+
+@pytest.mark.usefixtures("real_notebooks")
+def test_what_papermill_was_given_stands_over_the_parameter_file(project: Path) -> None:
+    file = project / "mine.yaml"
+    file.write_text("run: other\nmin_side: 20\narms: {c: {source: folder, crop: none}}\n")
+    given = CROPPING | {"params_file": str(file), "min_side": 30, "In": ["# Parameters\nmin_side = 30\n"]}
+    with pytest.raises(UserError, match=r"folder/images\.csv"):
+        runs.open_stage("02_cropping", given)
+    assert given["min_side"] == 30 and given["run"] == "other"
 
 
 def test_relative_paths_of_parameters_count_from_the_projects_root(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,3 +207,27 @@ def test_relative_paths_of_parameters_count_from_the_projects_root(monkeypatch: 
 )
 def test_durations_read_as_people_say_them(seconds: float, text: str) -> None:
     assert duration(seconds) == text
+
+
+def test_a_notebook_that_was_only_run_is_no_change_of_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its outputs are left out by the filter that `make lab` sets."""
+
+    def git(*words: str) -> None:
+        author = ("-c", "user.name=a", "-c", "user.email=a@localhost")
+        subprocess.run(["git", "-C", str(tmp_path / "checkout"), *author, *words], check=True, capture_output=True)
+
+    (tmp_path / "checkout").mkdir()
+    notebook = tmp_path / "checkout" / "a.ipynb"
+    notebook.write_text("source\n")
+    (tmp_path / "checkout" / ".gitattributes").write_text("*.ipynb filter=strip\n")
+    git("init", "-q")
+    git("config", "filter.strip.clean", "head -n 1")
+    git("add", "-A")
+    git("commit", "-q", "-m", "first")
+    monkeypatch.setattr(parameters, "ROOT", tmp_path / "checkout")
+    notebook.write_text("source\noutputs\n")
+    assert "+changes" not in (git_commit() or "")
+    notebook.write_text("another source\noutputs\n")
+    assert (git_commit() or "").endswith("+changes")

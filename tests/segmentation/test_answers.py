@@ -15,6 +15,7 @@ from PIL import Image
 from segmentation.segmentation_fixture import disc, photo, write
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.geometry import unpadded
 from nbhelpers.metrics.overlap import dice
 from nbhelpers.segmentation import answers
 
@@ -66,24 +67,12 @@ def test_jpeg_and_a_soft_edge_do_not_change_the_kind(kind: str) -> None:
     drawn = cv2.resize(picture_of(kind, image), (1024, 1024), interpolation=cv2.INTER_LINEAR)
     buffer = io.BytesIO()
     Image.fromarray(cv2.GaussianBlur(drawn, (0, 0), 1.5)).save(buffer, "JPEG", quality=75)
-    assert answers.classify(answers.unpadded(np.asarray(Image.open(buffer)), image.shape), image) == kind
+    assert answers.classify(unpadded(np.asarray(Image.open(buffer)), image.shape), image) == kind
 
 
 def test_a_tree_of_vessels_is_a_mask_and_no_outline() -> None:
     tree = vessel_tree(256, 1)
     assert answers.classify(rgb(tree), photo(shape=tree.shape), thin=True) == "mask"
-
-
-@pytest.mark.parametrize("shape", [(96, 96), (500, 574), (584, 565), (288, 384), (352, 1000), (90, 60)])
-def test_padding_reaches_a_listed_ratio_and_is_undone(shape: tuple[int, int]) -> None:
-    mask = np.zeros(shape, np.uint8)
-    cv2.ellipse(mask, (shape[1] // 2, shape[0] // 3), (shape[1] // 4, shape[0] // 5), 0, 0, 360, 255, -1)
-    canvas, name = answers.padded(mask)
-    width, height = answers.RATIOS[name]
-    assert canvas.shape[1] / canvas.shape[0] == pytest.approx(width / height, rel=0.01)
-    drawn = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_LINEAR)
-    back = answers.unpadded(drawn, shape)
-    assert back.shape == shape and dice(back > 127, mask > 127) > 0.98
 
 
 def test_a_perfect_drawing_of_vessels_is_lost_above_240_and_one_of_a_blob_is_not() -> None:

@@ -20,16 +20,18 @@ import numpy as np
 import pytest
 from image_models.gemini_fixture import key, serve  # noqa: F401
 from image_models.gemini_server import REPLIES, Call, GeminiServer, Reply, body, finish, image_body, quota
+from image_models.services_server import OPENAI, Asked, ServicesServer, picture
 from PIL import Image
 from segmentation.segmentation_fixture import photo, written_set
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini import purchases
+from nbhelpers.image_models.gemini.settings import Settings
+from nbhelpers.image_models.geometry import RATIOS, padded, squared
 from nbhelpers.image_models.ledger import replay, spent
 from nbhelpers.metrics.overlap import dice
 from nbhelpers.runs import parameters
 from nbhelpers.segmentation import evaluation, omnimodel
-from nbhelpers.segmentation.answers import RATIOS, Answers, padded
+from nbhelpers.segmentation.answers import Answers
 from nbhelpers.segmentation.datasets import SegmentationSet
 
 PARAMETERS = {
@@ -44,7 +46,7 @@ pytestmark = pytest.mark.usefixtures("key")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(purchases.Settings, "backoff_s", 0.005)
+    monkeypatch.setattr(Settings, "backoff_s", 0.005)
 
 
 def request_image(call: Call) -> np.ndarray:
@@ -337,3 +339,36 @@ def test_pictures_of_patients_go_nowhere_that_no_parameter_names(
 def test_an_unknown_omnimodel_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'stand_in'"):
         omnimodel.answer(written_set(tmp_path, 1), "standin", tmp_path, {})
+
+
+def test_any_editor_of_notebook_06_draws_masks(tmp_path: Path, services: ServicesServer) -> None:
+    found = written_set(tmp_path / "d", 4)
+    images = {png_of(squared(found.image(case))): case["case"] for case in found.part("test")}
+
+    def script(sent: Asked) -> Reply:
+        case = images[png_of(np.asarray(Image.open(io.BytesIO(sent.files["image"][2]))))]
+        if case == "c03":
+            return OPENAI["400 moderation"][0](sent.prompt)
+        square = np.asarray(Image.open(io.BytesIO(sent.files["image"][2])).convert("RGB"))
+        return Reply(body=picture(sent.prompt, data=png_of(np.dstack([guess(square).astype(np.uint8) * 255] * 3))))
+
+    services.scripts["openai"] = script
+    editors = {"gpt": {"provider": "openai", "model": "gpt-image-2", "quality": "low", "attempts": 1}}
+    values = PARAMETERS | {"editors": editors, "editing_budget_usd": 1.0, "send_patient_films_to": ["openai"]}
+    with pytest.raises(UserError, match=r"send_patient_films_to: \[gemini, openai\]"):
+        omnimodel.check_sending("editor:gpt", "busi", ["gemini"], values)
+    with pytest.raises(UserError, match="did you mean 'gpt'"):
+        omnimodel.answer(found, "editor:gpd", tmp_path / "s", values)
+    made = omnimodel.answer(found, "editor:gpt", tmp_path / "s", values)
+    assert made.kinds == {"c00": "mask", "c01": "mask", "c02": "mask", "c03": "refused"} and made.title == "gpt-image-2"
+    for case in found.part("test")[:3]:
+        wanted = guess(squared(found.image(case)))[: found.image(case).shape[0], : found.image(case).shape[1]]
+        assert ((made.read(case["case"], wanted.shape) > 127) == wanted).mean() > 0.999
+    again = omnimodel.answer(found, "editor:gpt", tmp_path / "s", values)
+    assert len(services.asked) == 4 and again.kinds == made.kinds
+
+
+def png_of(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()

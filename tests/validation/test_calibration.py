@@ -56,4 +56,4 @@ def test_reliability_and_decision_curve_are_tables_of_every_arm_and_kind():
     assert len(bins) == 4 * 10 and len(curve) == 4 * 91
     for table in (bins, curve):
         assert list(table.columns[:3]) == ["arm", "dataset", "probabilities"]
-        assert set(table["probabilities"]) == {"as they come", "recalibrated here"}
+        assert set(table["probabilities"]) == {"as predicted", "recalibrated here"}

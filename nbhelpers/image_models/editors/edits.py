@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-# What an answer is. Whether a picture that came is `edited` or `unchanged` is for whoever measures it to say.
-KINDS = ("edited", "unchanged", "refused", "text_only", "draft_only", "broken")
+from nbhelpers.errors import UserError
+from nbhelpers.runs.parameters import Declaration, fault, suggest
+
+# What an answer is. Whether a picture that came is `edited` or `unchanged` is for whoever measures it to say;
+# `no_answer`: nobody was asked (an editor that is withdrawn), or no picture was brought.
+KINDS = ("edited", "unchanged", "refused", "text_only", "draft_only", "broken", "no_answer")
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,3 +62,24 @@ class Editor(Protocol):
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """An answer for each request, by `edit_id`; what `folder` holds already is not asked for again."""
         ...
+
+
+def settings_of(
+    name: str, given: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]], parameter: str = "editors"
+) -> dict[str, Any]:
+    """The settings of `name` over the defaults of `known` (each a type and a default); all that is wrong is one error.
+
+    `parameter` is what they stand in. A `provider` among them is no setting.
+    """
+    where = f"{parameter}, {name}"
+    faults = []
+    for key, value in given.items():
+        if key == "provider":
+            continue
+        if key not in known:
+            faults.append(UserError(f"unknown setting {key!r}", where, suggest(key, known)))
+        elif wrong := fault(key, value, Declaration(key, "", *known[key], "", ""), where):
+            faults.append(wrong)
+    if faults:
+        raise UserError.of(faults)
+    return {key: given.get(key, default) for key, (_, default) in known.items()}

@@ -16,11 +16,14 @@ from google.genai import types
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini.client import check_model, make_client
-from nbhelpers.image_models.gemini.outcomes import Outcome, from_reply, from_status
-from nbhelpers.image_models.gemini.purchases import (
+from nbhelpers.image_models.gemini.outcomes import from_reply, from_status
+from nbhelpers.image_models.gemini.service import Gone, Service, Undecided, display_name, download, lines_of, say
+from nbhelpers.image_models.gemini.settings import Settings
+from nbhelpers.image_models.ledger import Ledger, dearest, dollars
+from nbhelpers.image_models.outcomes import Outcome
+from nbhelpers.image_models.purchases import (
     Plan,
     Row,
-    Settings,
     check_budget,
     estimate,
     facts_of,
@@ -29,8 +32,6 @@ from nbhelpers.image_models.gemini.purchases import (
     note_outcome,
     plan_rows,
 )
-from nbhelpers.image_models.gemini.service import Gone, Service, Undecided, display_name, download, lines_of, say
-from nbhelpers.image_models.ledger import Ledger, dearest, dollars
 from nbhelpers.runs.files import disk, write_bytes
 from nbhelpers.runs.progress import progress
 
@@ -68,7 +69,7 @@ def run(ledger: Ledger, plan: Plan, folder: Path, settings: Settings) -> None:
             asked_for_model = True
         most = dearest(ledger.entries.values(), settings.request.model, "batch")
         try:
-            check_budget(len(wanted), estimate(wanted, settings, most), ledger.spent(), settings.budget_usd)
+            check_budget(len(wanted), estimate(wanted, settings.price, most), ledger.spent(), settings.budget_usd)
         except UserError:
             if attempt == 0 and not jobs:
                 raise
@@ -150,7 +151,7 @@ def _submit(ledger: Ledger, rows: list[Row], folder: Path, service: Service, mos
     path = folder / "batches" / f"{batch}.jsonl"
     write_bytes(path, ("\n".join(lines) + "\n").encode())
     asked = [
-        ledger.request(row.key, max(price.reserve(row.prompt), most), batch=batch, **facts_of(row, request))
+        ledger.request(row.key, max(price.reserve(row.prompt), most), batch=batch, **facts_of(row, request.model))
         for row in rows
     ]
     announced = {"event": "batch_request", "batch": batch, "images": len(rows), "input": f"batches/{path.name}"}

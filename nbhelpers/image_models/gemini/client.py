@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import importlib
 import logging
-import os
 import re
 import threading
 import time
@@ -14,43 +11,17 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 from google import genai
 from google.genai import errors, types
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.key import api_key
-from nbhelpers.image_models.gemini.outcomes import Outcome, from_reply, from_status, text_of
+from nbhelpers.image_models.access import api_key, endpoint
+from nbhelpers.image_models.gemini.outcomes import from_reply, from_status, text_of
 from nbhelpers.image_models.gemini.prices import instead
-from nbhelpers.image_models.redaction import redact
+from nbhelpers.image_models.outcomes import Outcome, from_network
 
-
-def _exceptions(*names: str) -> tuple[type[BaseException], ...]:
-    """Those of the named exception types (`module.Name`) whose HTTP library is installed: the SDK may use any."""
-    found: list[type[BaseException]] = []
-    for name in names:
-        module, _, attribute = name.partition(".")
-        with contextlib.suppress(ImportError):
-            found.append(getattr(importlib.import_module(module), attribute))
-    return tuple(found)
-
-
-FAILED: tuple[type[BaseException], ...] = (
-    OSError,
-    *_exceptions("httpx2.HTTPError", "httpx.HTTPError", "aiohttp.ClientError"),
-)
-UNSENT = _exceptions(
-    *("httpx2.ConnectError", "httpx2.ConnectTimeout", "httpx2.PoolTimeout", "httpx2.ProxyError"),
-    *("httpx.ConnectError", "httpx.ConnectTimeout", "httpx.PoolTimeout", "httpx.ProxyError"),
-    *("aiohttp.ClientConnectorError", "aiohttp.ClientHttpProxyError"),
-)
-UNUSABLE = _exceptions(
-    *("httpx2.InvalidURL", "httpx2.UnsupportedProtocol", "httpx2.LocalProtocolError"),
-    *("httpx.InvalidURL", "httpx.UnsupportedProtocol", "httpx.LocalProtocolError", "aiohttp.InvalidURL"),
-)
-
-
+SIZES = {"512": 0.5, "1K": 1, "2K": 2, "4K": 4}  # in 1,024 pixels along a side of a square
 TEXT_TOKENS = 8192  # of a reply of text: masks in base64 may repeat themselves without an end
 Result = TypeVar("Result")
 _WITHDRAWN = re.compile(
@@ -109,23 +80,10 @@ class Request:
         """Whether an image has the size and shape that were asked for, as the models round them; None: not known."""
         if not (isinstance(width, int) and isinstance(height, int) and min(width, height) > 0):
             return None
-        side = 1024 * {"512": 0.5, "2K": 2, "4K": 4}.get(self.image_size or "1K", 1)
+        side = 1024 * SIZES.get(self.image_size or "1K", 1)
         across, down = (int(part) for part in self.aspect_ratio.split(":"))
         shape = width / height * down / across
         return 0.95 < shape < 1.05 and 0.8 < width * height / side**2 < 1.25
-
-
-def check_endpoint() -> None:
-    """Raise a `UserError` when `GOOGLE_GEMINI_BASE_URL` is set to something that is no web address."""
-    url = os.environ.get("GOOGLE_GEMINI_BASE_URL", "").strip()
-    try:
-        parts = urlsplit(url or "https://x")
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
-    except ValueError:
-        usable = False
-    if not usable:
-        do = "give a whole URL, such as https://example.org, or unset it"
-        raise UserError("the endpoint is no web address", "GOOGLE_GEMINI_BASE_URL", do)
 
 
 def make_client(api_version: str, deadline_s: float) -> genai.Client:
@@ -134,7 +92,7 @@ def make_client(api_version: str, deadline_s: float) -> genai.Client:
     Keep a reference to it: the SDK closes the connection of a client that is collected. Its own retries are off, the
     hidden one of its aiohttp path too: they pass over what the service asks for, and may buy an image twice.
     """
-    check_endpoint()
+    endpoint()
     for name in ("google_genai", "httpx2", "httpcore2", "httpx", "httpcore", "aiohttp"):
         # What they tell below a warning holds headers and status lines as the service sent them.
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -215,7 +173,7 @@ def read_body(body: str, as_text: bool = False) -> Outcome:
     outcome = from_reply(body)
     if as_text and outcome.kind == "text_only":
         outcome = replace(outcome, kind="ok", detail="", data=text_of(body).encode())
-    return _clean(outcome)
+    return outcome
 
 
 def from_error(error: Exception, late: str = "no whole reply in time") -> Outcome:
@@ -224,22 +182,8 @@ def from_error(error: Exception, late: str = "no whole reply in time") -> Outcom
         response = getattr(error, "response", None)
         headers = getattr(response, "headers", None)
         headers = headers if isinstance(headers, Mapping) else None
-        return _clean(from_status(int(error.code or 500), error.details, headers))
-    if isinstance(error, UNUSABLE):
-        said = f"the endpoint cannot be used: {type(error).__name__}: {error}"
-        return _clean(Outcome("configuration", said, billed=False, fatal=True))
-    if isinstance(error, UNSENT):
-        return _clean(Outcome("transport", f"not connected: {type(error).__name__}: {error}", billed=False))
-    if isinstance(error, TimeoutError):
-        return Outcome("transport", late, billed=None)
-    if isinstance(error, FAILED):
-        # The request went out: whether it was carried out, and billed, nobody here can know.
-        return _clean(Outcome("transport", f"{type(error).__name__}: {error}", billed=None))
-    raise error
-
-
-def _clean(outcome: Outcome) -> Outcome:
-    return replace(outcome, detail=redact(" ".join(outcome.detail.split()))[:400])
+        return from_status(int(error.code or 500), error.details, headers)
+    return from_network(error, late)
 
 
 def stop_message(outcome: Outcome, model: str) -> UserError:

@@ -1,52 +1,16 @@
-"""What Gemini's image models cost and take: the dated price list, and usage turned into US dollars."""
+"""What Gemini's image models cost and take: the dated price list."""
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.prices import Price
 from nbhelpers.runs import parameters
 
 PRICES = Path(__file__).with_name("prices.yaml")
 PAPER = "gemini-2.5-flash-image"  # "Nano Banana", which the paper's images are from
-
-
-@dataclass(frozen=True)
-class Price:
-    """Price of one image, US dollars, and the rates behind it where they are known."""
-
-    usd_per_image: float
-    output_tokens: int | None = None  # what one image is billed as
-    rates: Mapping[str, float] = field(default_factory=dict)  # dollars a token of `input`, `text`, `image`
-    thoughts: int = 0  # tokens set aside for what the model thinks
-    date: str = ""  # when the list was read; empty for a price of the user's own
-
-    def cost(self, usage: Mapping[str, Any] | None, images: int) -> float:
-        """US dollars of one reply, from its usage (`outcomes.usage_of`) and the images that it held.
-
-        Input, tools' included, at the rate of input; output that is an image at the rate of images; words, thoughts and
-        what the total holds beyond the parts at the rate of text. Output whose kind is not told counts as image, so
-        that no bill is larger than what is counted here. Images without any token count at the price of an image.
-        """
-        usage = usage or {}
-        asked = usage.get("promptTokenCount", 0) + usage.get("toolUsePromptTokenCount", 0)
-        made, thought = usage.get("candidatesTokenCount", 0), usage.get("thoughtsTokenCount", 0)
-        words = min(usage.get("text", 0), made)
-        # Also where the thoughts have no field of their own.
-        thought += max(usage.get("totalTokenCount", 0) - asked - made - thought, 0)
-        text = asked * self.rates.get("input", 0.0) + (words + thought) * self.rates.get("text", 0.0)
-        if self.output_tokens is None or (images and not made):
-            return text + images * self.usd_per_image
-        return text + (made - words) * self.usd_per_image / self.output_tokens
-
-    def reserve(self, prompt: str) -> float:
-        """US dollars that one request may cost: an image, its thoughts, and a prompt of a token per two characters."""
-        words = len(prompt) / 2 * self.rates.get("input", 0.0) + self.thoughts * self.rates.get("text", 0.0)
-        return self.usd_per_image * 1.05 + words
 
 
 def price_of(
@@ -76,7 +40,7 @@ def price_of(
     thoughts = int(listed.get("thoughts", 0))
     if own_usd is not None:
         return Price(usd, None, rates, thoughts)
-    return Price(usd, tokens, rates, thoughts, str(prices["date"]))
+    return Price(usd, tokens, rates, thoughts, date=str(prices["date"]))
 
 
 def check_options(

@@ -13,8 +13,8 @@ from google.genai import types
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini.client import from_error, in_time, stop_message
-from nbhelpers.image_models.gemini.outcomes import TRANSIENT, Outcome
-from nbhelpers.image_models.gemini.purchases import Settings
+from nbhelpers.image_models.gemini.settings import Settings
+from nbhelpers.image_models.outcomes import TRANSIENT, Outcome
 from nbhelpers.image_models.redaction import redact
 from nbhelpers.runs.files import REFUSALS
 

@@ -3,7 +3,8 @@
 - `simulator`: films by formulas, in two looks (`simulator`, `simulator_roentgen`)
 - `folder`: the user's own images
 - `gemini`: Google's image models
-- `roentgen`: RoentGen-v2 on this machine
+- `services`: image models of OpenAI, Ark (Seedream) and Black Forest Labs (FLUX)
+- `roentgen`: RoentGen-v2, or another pipeline of diffusers (`diffusers`), on this machine
 - `roentgen_set`: RoentGen-v2's published synthetic set
 
 May import what `prompting` may, and `prompting.drawing`; loaded by name, when an arm names it.

@@ -2,31 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from nbhelpers.image_models.gemini import batch, client
-from nbhelpers.image_models.gemini.key import api_key
-from nbhelpers.image_models.gemini.online import Run, run_in_thread
+from nbhelpers.image_models.buying import buy, opened
+from nbhelpers.image_models.gemini import batch
+from nbhelpers.image_models.gemini.online import GeminiService
 from nbhelpers.image_models.gemini.prices import standing
-from nbhelpers.image_models.gemini.purchases import (
-    Row,
-    Settings,
-    adopt,
-    check_budget,
-    estimate,
-    in_jobs,
-    plan_rows,
-    refused,
-    rows_of,
-    settle,
-)
-from nbhelpers.image_models.ledger import Ledger, passed_over, replay, spent
-from nbhelpers.image_models.originals import file_is_whole, forget_arrivals
-from nbhelpers.image_models.redaction import gate
+from nbhelpers.image_models.gemini.settings import Settings
+from nbhelpers.image_models.ledger import Ledger
+from nbhelpers.image_models.originals import file_is_whole
+from nbhelpers.image_models.purchases import Row, in_jobs, plan_facts, plan_rows, refused, rows_of
 
 
 class GeminiSource:
@@ -45,27 +34,16 @@ class GeminiSource:
         self.settings = Settings.of(parameters)
         self.model = self.settings.request.model
 
+    def _rows(self, design: pd.DataFrame) -> list[Row]:
+        request = self.settings.request
+        return rows_of(design, request.model, request.api_version, request.configuration)
+
     def plan(self, design: pd.DataFrame, folder: Path) -> dict[str, Any]:
         """What drawing `design` would cost; nothing is sent, locked or written, and no key is needed."""
         settings = self.settings
-        entries, events, _ = replay(Path(folder) / "ledger.jsonl")
-        plan = plan_rows(rows_of(design, settings.request), entries, Path(folder), settings.attempts)
-        wanted = [row for row in plan.wanted if not in_jobs(entries.get(row.key))]
-        used = spent(entries.values(), events)
-        return {
-            "model": self.model,
-            "mode": settings.mode,
-            "images": len(plan.rows),
-            "here": len(plan.here),
-            "given_up": len(plan.given_up),
-            "in_batch_jobs": len(plan.wanted) - len(wanted),
-            "still_wanted": len(wanted),
-            "usd_per_image": settings.price.usd_per_image,
-            "price_list": settings.price.date or "your own price",
-            "estimate_usd": round(estimate(wanted, settings), 4),
-            "spent_usd": round(used, 4),
-            "budget_usd": settings.budget_usd,
-        }
+        rows = self._rows(design)
+        facts = plan_facts(rows, Path(folder), settings.price, settings.attempts)
+        return {"model": self.model, "mode": settings.mode, **facts, "budget_usd": settings.budget_usd}
 
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
         """Buy what `folder` does not hold yet; see `drawing.Source`.
@@ -80,32 +58,25 @@ class GeminiSource:
         for all), or a disk that takes no more.
         """
         settings, folder = self.settings, Path(folder)
-        with gate(), Ledger(folder) as ledger:
-            if said := passed_over(ledger.path, ledger.bad):
-                print(said)
-            rows = rows_of(design, settings.request)
-            settle(ledger, settings)
-            adopt(ledger, rows, folder)
+        rows = self._rows(design)
+        with opened(folder, rows) as ledger:
             plan = plan_rows(rows, ledger.entries, folder, settings.attempts)
             if plan.wanted and (said := standing(self.model)):
                 print(said)
             if settings.mode == "batch" or batch.announced(ledger):
                 batch.run(ledger, plan, folder, settings)
-                plan = plan_rows(rows, ledger.entries, folder, settings.attempts)
-            plan.wanted = [row for row in plan.wanted if not in_jobs(ledger.entry(row.key))]
-            if settings.mode == "online" and plan.wanted:
-                check_budget(len(plan.wanted), estimate(plan.wanted, settings), ledger.spent(), settings.budget_usd)
-                api_key()
-                service = client.make_client(settings.request.api_version, settings.deadline_s)
-                client.check_model(service, self.model, settings.deadline_s, settings.backoff_s)
-                run_in_thread(Run(ledger, plan.wanted, folder, settings, proven=bool(plan.here)))
-            forget_arrivals(folder)
-            table = table_of(rows, ledger, folder, settings)
-            print(*notes(table, settings), sep="\n", end="\n" if len(table) else "")
+            if settings.mode == "online":
+                service = GeminiService(settings.request, settings.price, settings)
+                single = [row for row in rows if not in_jobs(ledger.entry(row.key))]
+                buy(ledger, [(service, single)], folder, settings.budget_usd, "gemini_budget_usd")
+            request = settings.request
+            asked = f"{request.image_size or '1K'} {request.aspect_ratio}"
+            table = table_of(rows, ledger, folder, settings.attempts, asked, request.fits)
+            print(*notes(table), sep="\n", end="\n" if len(table) else "")
             return table
 
 
-def notes(table: pd.DataFrame, settings: Settings) -> list[str]:
+def notes(table: pd.DataFrame) -> list[str]:
     """What is to be known of the images of `table_of` as a whole, a line each."""
     here = table[table["status"] == "ok"]
     told = here["as_asked"].dropna()
@@ -118,19 +89,28 @@ def notes(table: pd.DataFrame, settings: Settings) -> list[str]:
     return said
 
 
-def table_of(rows: list[Row], ledger: Ledger, folder: Path, settings: Settings) -> pd.DataFrame:
-    """One row a wanted image, from the ledger: `image_id, path, status` and the provenance columns of `draw`."""
+def table_of(
+    rows: list[Row],
+    ledger: Ledger,
+    folder: Path,
+    attempts: int,
+    asked: str,
+    fits: Callable[[object, object], bool | None],
+) -> pd.DataFrame:
+    """One row a wanted image, from the ledger: `image_id, path, status` and the provenance columns of `draw`.
+
+    `asked` is the size in words, `fits` tells of a width and height whether they are it.
+    """
     records = []
     for row in rows:
         entry = ledger.entry(row.key)
         ok = entry.ok if entry.ok and file_is_whole(folder, entry.ok) else None
         line: Mapping[str, Any] = ok or entry.last or {}
         usage = line["usage"] if isinstance(line.get("usage"), Mapping) else {}
-        request = settings.request
         reason = row.state
         if ok is None and not reason.startswith(("given up", "not yet")):
             kind = line.get("outcome", "not asked for")
-            reason = f"given up: {kind}" if refused(entry) >= settings.attempts else f"not yet: {kind}"
+            reason = f"given up: {kind}" if refused(entry) >= attempts else f"not yet: {kind}"
             reason = "not yet: in a batch job" if in_jobs(entry) else reason
         records.append(
             {
@@ -143,8 +123,8 @@ def table_of(rows: list[Row], ledger: Ledger, folder: Path, settings: Settings) 
                 "response_id": line.get("response_id") or "",
                 "created": line.get("time") or "",
                 "format": line.get("format") or "",
-                "size_asked": f"{request.image_size or '1K'} {request.aspect_ratio}",
-                "as_asked": request.fits(ok.get("width"), ok.get("height")) if ok else None,
+                "size_asked": asked,
+                "as_asked": fits(ok.get("width"), ok.get("height")) if ok else None,
                 "draft": bool(line.get("draft")) if ok else False,
                 "usage_unknown": bool(usage.get("unknown")),
                 "input_tokens": usage.get("promptTokenCount"),

@@ -12,12 +12,13 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.editors.edits import settings_of
+from nbhelpers.image_models.local_pipeline import draw, load_pipeline
 from nbhelpers.images.files import read_image
 from nbhelpers.prompting.drawing import Source
 from nbhelpers.prompting.sources.roentgen_set import INSTALL, RoentgenImport
 from nbhelpers.runs.files import inside, write_bytes
 from nbhelpers.runs.progress import progress
-from nbhelpers.runs.stage import user_path
 
 _PATTERNS = {
     "lobar": "{extent} lobar consolidation",
@@ -33,6 +34,9 @@ _DEVICES = {
 }
 _HABITUS = {"slim": "Slim patient.", "large": "Large body habitus."}
 _EXPOSURE = {"under": "Underexposed film.", "over": "Overexposed film."}
+
+
+DEFAULTS: dict[str, Any] = {"model": "stanfordmimi/RoentGen-v2", "steps": 75, "guidance": 3.0, "size": 512, "batch": 4}
 
 
 def roentgen_source(name: str, parameters: Mapping[str, Any]) -> Source:
@@ -76,19 +80,22 @@ class RoentgenPipeline:
 
     simulated = False
 
+    def prompt(self, row: Mapping[Any, Any]) -> str:
+        """What is asked for a row of the design."""
+        return roentgen_prompt(row)
+
     def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
         self.name = name
-        self.model = str(parameters.get("roentgen_model", "stanfordmimi/RoentGen-v2"))
-        self.steps = int(parameters.get("roentgen_steps", 75))
-        self.guidance = float(parameters.get("roentgen_guidance", 3.0))
-        self.size = int(parameters.get("roentgen_size", 512))
-        self.batch = int(parameters.get("roentgen_batch", 4))
+        given = {what: parameters.get(f"roentgen_{what}", value) for what, value in DEFAULTS.items()}
+        self.model = str(given["model"])
+        self.steps, self.size, self.batch = int(given["steps"]), int(given["size"]), int(given["batch"])
+        self.guidance = float(given["guidance"])
         self.device = str(parameters.get("device", "auto"))
         for what, value in (("steps", self.steps), ("batch", self.batch)):
             if value < 1:
-                raise UserError(f"roentgen_{what} = {value}", "parameters", "give 1 or more")
+                raise UserError(f"{self.name}, {what} = {value}", "parameters", "give 1 or more")
         if self.size < 8 or self.size % 8:
-            raise UserError(f"roentgen_size = {self.size}", "parameters", "give a multiple of 8")
+            raise UserError(f"{self.name}, size = {self.size}", "parameters", "give a multiple of 8")
         try:
             import diffusers  # noqa: F401
             import transformers  # noqa: F401
@@ -98,9 +105,9 @@ class RoentgenPipeline:
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
         """Draw what `folder` does not hold yet; see `drawing.Source`.
 
-        Columns beside the contract's: `prompt` (in RoentGen-v2's wording), `steps`, `guidance`, `seed_used`.
+        Columns beside the contract's: `prompt` (as asked), `steps`, `guidance`, `seed_used`.
         """
-        rows = [(str(row["image_id"]), roentgen_prompt(row), int(row["seed"])) for row in design.to_dict("records")]
+        rows = [(str(row["image_id"]), self.prompt(row), int(row["seed"])) for row in design.to_dict("records")]
         paths = {image_id: self._path(prompt, seed) for image_id, prompt, seed in rows}
         wanted = [row for row in rows if not _is_whole(inside(folder, paths[row[0]]))]
         if wanted:
@@ -115,23 +122,19 @@ class RoentgenPipeline:
         return f"images/{hashlib.sha256(parts.encode()).hexdigest()[:32]}.png"
 
     def _draw(self, wanted: list[tuple[str, str, int]], paths: Mapping[str, str], folder: Path) -> None:
-        import torch
-
-        pipeline = self._load()
+        pipeline = load_pipeline(self.model, self.device, f"{self.name}, model")
         bar = progress(total=len(wanted), desc=f"drawing {self.name}", unit="image")
         for start in range(0, len(wanted), self.batch):
             part = wanted[start : start + self.batch]
-            # Drawn on the CPU, noise is the same on every device.
-            noise = [torch.Generator("cpu").manual_seed(seed) for _, _, seed in part]
-            with torch.inference_mode():
-                drawn = pipeline(
-                    [prompt for _, prompt, _ in part],
-                    num_inference_steps=self.steps,
-                    guidance_scale=self.guidance,
-                    height=self.size,
-                    width=self.size,
-                    generator=noise,
-                ).images
+            drawn = draw(
+                pipeline,
+                [seed for _, _, seed in part],
+                prompt=[prompt for _, prompt, _ in part],
+                num_inference_steps=self.steps,
+                guidance_scale=self.guidance,
+                height=self.size,
+                width=self.size,
+            )
             for (image_id, _, _), image in zip(part, drawn, strict=True):
                 buffer = io.BytesIO()
                 image.save(buffer, "PNG")
@@ -139,25 +142,24 @@ class RoentgenPipeline:
             bar.update(len(part))
         bar.close()
 
-    def _load(self) -> Any:
-        import torch
-        from diffusers import DiffusionPipeline
 
-        from nbhelpers.runs.devices import pick_device
+class DiffusersPipeline(RoentgenPipeline):
+    """Films drawn from the design's own prompts by any text-to-image pipeline of diffusers; a `drawing.Source`.
 
-        device = pick_device(self.device).torch
-        local = user_path(self.model)
-        where = str(local) if local.is_dir() else self.model
-        try:
-            pipeline = DiffusionPipeline.from_pretrained(where, use_safetensors=True)
-        except (OSError, ValueError) as error:
-            raise UserError(
-                f"the model cannot be loaded: {' '.join(str(error).split())[:300]}",
-                f"roentgen_model = {self.model}",
-                "name a folder that holds it, or accept its terms on huggingface.co and log in with `hf auth login`",
-            ) from None
-        pipeline.set_progress_bar_config(disable=True)
-        return pipeline.to(device, torch.float16 if device.type == "cuda" else torch.float32)
+    `image_models: {diffusers: {model: ..., steps: ..., guidance: ..., size: ..., batch: ...}}`. The model is a folder
+    or an id on the hub; what is not said is as for RoentGen-v2.
+    """
+
+    def __init__(self, name: str, parameters: Mapping[str, Any]) -> None:
+        known = {what: (type(value), value) for what, value in DEFAULTS.items()} | {"model": (str, "")}
+        own = settings_of(name, (parameters.get("image_models") or {}).get(name) or {}, known, "image_models")
+        super().__init__(name, dict(parameters) | {f"roentgen_{what}": value for what, value in own.items()})
+        if not self.model:
+            raise UserError("no model is named", f"image_models, {name}", "set model: to a folder or a model id")
+
+    def prompt(self, row: Mapping[Any, Any]) -> str:
+        """The prompt of the design."""
+        return str(row["prompt"])
 
 
 def _is_whole(path: Path) -> bool:

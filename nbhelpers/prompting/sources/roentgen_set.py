@@ -11,13 +11,13 @@ import numpy as np
 import pandas as pd
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.local_pipeline import INSTALL
 from nbhelpers.images.files import copy_original
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import LABELS, read_listed, write_table
 
-INSTALL = 'pip install -e ".[roentgen]"'
 CLASSES = ["pneumonia", "normal", "both", "uncertain", "neither"]
 DEFAULT_LABELS = {"pneumonia": ["Pneumonia"], "normal": ["No Finding"]}
 _RENAMED = {"gender": "sex", "text": "prompt", "viewposition": "view"}

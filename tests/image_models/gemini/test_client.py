@@ -7,8 +7,8 @@ from image_models.gemini_server import Reply
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini.client import Request
-from nbhelpers.image_models.gemini.online import DOUBTS
 from nbhelpers.image_models.ledger import replay
+from nbhelpers.image_models.online import DOUBTS
 
 pytestmark = pytest.mark.usefixtures("key")
 

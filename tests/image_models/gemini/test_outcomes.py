@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from image_models import gemini_server
 from image_models.gemini_server import REPLIES, png
 
-from nbhelpers.image_models.gemini.outcomes import OUTCOMES, REFUSALS, from_reply, from_status
+from nbhelpers.image_models.gemini.outcomes import from_reply, from_status
 from nbhelpers.image_models.gemini.prices import price_of
+from nbhelpers.image_models.outcomes import OUTCOMES, REFUSALS
 
 
 def test_thought_part_is_never_taken_for_the_image():

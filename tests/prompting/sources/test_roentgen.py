@@ -8,6 +8,7 @@ from PIL import Image
 
 from nbhelpers.errors import UserError
 from nbhelpers.prompting import drawing, prompts
+from nbhelpers.prompting.sources import roentgen
 from nbhelpers.prompting.sources.roentgen import RoentgenPipeline, roentgen_prompt, roentgen_source
 
 
@@ -133,7 +134,7 @@ def test_pipeline_draws_a_design_and_a_second_run_draws_nothing(tiny, design, tm
     assert (images["status"] == "ok").all() and set(images["width"]) == {16}
     assert images["prompt"].tolist() == [roentgen_prompt(item) for item in design.to_dict("records")]
     assert images["sha256"].nunique() == 6
-    monkeypatch.setattr(RoentgenPipeline, "_load", lambda self: pytest.fail("the pipeline was loaded again"))
+    monkeypatch.setattr(roentgen, "load_pipeline", lambda *_: pytest.fail("the pipeline was loaded again"))
     again = drawing.draw_images(pipeline_source(tiny), design, tmp_path)
     assert again["sha256"].tolist() == images["sha256"].tolist()
 
@@ -169,6 +170,20 @@ def test_changed_settings_draw_new_files_beside_the_old(tiny, design, tmp_path):
     first = pipeline_source(tiny).draw(design, tmp_path)
     second = pipeline_source(tiny, steps=1).draw(design, tmp_path)
     assert set(first["path"]).isdisjoint(second["path"]) and len(list(tmp_path.glob("images/*.png"))) == 12
+
+
+def test_another_pipeline_draws_the_designs_own_prompts(tiny, design, tmp_path):
+    settings = {"model": str(tiny), "steps": 2, "size": 16}
+    made = drawing.make_source("diffusers", {"image_models": {"diffusers": settings}, "device": "cpu"})
+    images = drawing.draw_images(made, design, tmp_path)
+    assert (images["status"] == "ok").all() and images["prompt"].tolist() == design["prompt"].tolist()
+    assert set(images["width"]) == {16} and set(images["model"]) == {str(tiny)}
+    with pytest.raises(
+        UserError, match=r"did you mean 'steps'.*image_models, diffusers|image_models, diffusers.*steps"
+    ):
+        drawing.make_source("diffusers", {"image_models": {"diffusers": settings | {"step": 3}}})
+    with pytest.raises(UserError, match="no model is named"):
+        drawing.make_source("diffusers", {})
 
 
 def test_model_that_is_not_there_is_one_error_that_says_how_to_get_it(tiny, design, tmp_path, monkeypatch):

@@ -1,4 +1,4 @@
-"""What a Gemini source wants, has and spends: settings, rows against the ledger, images kept as they came."""
+"""What is wanted of paid services, here and spent: rows against the ledger, the budget, images kept as they came."""
 
 from __future__ import annotations
 
@@ -11,10 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.client import Request
-from nbhelpers.image_models.gemini.outcomes import REFUSALS, Outcome
-from nbhelpers.image_models.gemini.prices import Price, check_options, price_of
-from nbhelpers.image_models.ledger import Entry, Ledger, dollars, image_key, mode_of
+from nbhelpers.image_models.ledger import FILE, Entry, Ledger, dollars, image_key, mode_of, replay, spent
 from nbhelpers.image_models.originals import (
     arrivals,
     describe,
@@ -23,68 +20,35 @@ from nbhelpers.image_models.originals import (
     keep_original,
     note_arrival,
 )
+from nbhelpers.image_models.outcomes import REFUSALS, Outcome
+from nbhelpers.image_models.prices import Price
 from nbhelpers.images.files import SUFFIXES, decode
 from nbhelpers.runs.files import inside
 
-MODES = ("online", "batch")
 
+@dataclass(kw_only=True)
+class Terms:
+    """How a service is asked; `backoff_s` is the first wait after a failure, in seconds."""
 
-@dataclass
-class Settings:
-    """The `gemini_*` parameters, checked; `backoff_s` is the first wait after a failure, in seconds."""
-
-    request: Request
-    price: Price
-    batch_price: Price
-    mode: str = "online"
-    concurrency: int = 8
-    requests_per_minute: int = 300
-    budget_usd: float = 10.0
-    attempts: int = 3
-    deadline_s: float = 180.0
-    patience_s: float = 900.0
-    poll_s: float = 30.0
-    batch_images: int = 500
-    batch_hours: float = 26.0
-    batch_cancel: bool = False
+    concurrency: int = 8  # requests in flight
+    requests_per_minute: int = 300  # 0: no limit
+    attempts: int = 3  # refused or imageless replies after which a row is given up
+    deadline_s: float = 180.0  # of one request as a whole
+    patience_s: float = 900.0  # without any success, after which the run stops
     backoff_s: float = 1.0
-    lookup_s: float = 120.0  # how long a job whose making had no reply is looked for
-
-    @classmethod
-    def of(cls, parameters: Mapping[str, Any]) -> Settings:
-        """Settings from an experiment's parameters; a value out of range, or a model without a price, is an error."""
-        # An experiment has an `image_size` of its own: the network's.
-        given = {name[7:]: value for name, value in parameters.items() if name.startswith("gemini_")}
-        made_here = ("request", "price", "batch_price", "backoff_s", "lookup_s")
-        own = {name: given[name] for name in cls.__dataclass_fields__ if name in given and name not in made_here}
-        mode = own.get("mode", cls.mode)
-        if mode not in MODES:
-            raise UserError(f"gemini_mode = {mode!r}", "parameters", f"use one of {', '.join(MODES)}")
-        request = Request(**{name: given[name] for name in Request.__dataclass_fields__ if name in given})
-        check_options(request.model, request.image_size, request.aspect_ratio, request.thinking)
-        half, full = (
-            price_of(request.model, given.get("price_usd"), batch, request.image_size) for batch in (True, False)
-        )
-        settings = cls(request, half if mode == "batch" else full, half, **own)
-        may_be_zero = ("requests_per_minute", "budget_usd")
-        positive = ("concurrency", "attempts", "deadline_s", "patience_s", "poll_s", "batch_images", "batch_hours")
-        for name in (*positive, *may_be_zero):
-            value = getattr(settings, name)
-            if not 0 <= value < float("inf") or (value == 0 and name in positive):
-                do = "give a positive number" if name in positive else "give zero or more"
-                raise UserError(f"gemini_{name} = {value}", "parameters", do)
-        return settings
 
 
 @dataclass
 class Row:
-    """One wanted answer and what this run knows of it; `image` (PNG) is what a model is given to work on."""
+    """One wanted answer and what this run knows of it; `image` and `mask` (PNG) are what a model is given."""
 
     image_id: str
     prompt: str
     key: str
     seed: int
     image: bytes | None = None
+    mask: bytes | None = None  # transparent where to edit
+    side: int = 1024  # pixels of the square that is wanted, where a size can be asked for
     refusals: int = 0
     failures: int = 0
     state: str = ""
@@ -100,7 +64,7 @@ class Plan:
     wanted: list[Row] = field(default_factory=list)
 
 
-def rows_of(design: pd.DataFrame, request: Request) -> list[Row]:
+def rows_of(design: pd.DataFrame, model: str, version: str, configuration: Mapping[str, Any]) -> list[Row]:
     """The design's rows with their ledger keys.
 
     Images of one and the same prompt are told apart by how many of it came before, so that a longer or reordered design
@@ -111,7 +75,7 @@ def rows_of(design: pd.DataFrame, request: Request) -> list[Row]:
     for image_id, prompt in zip(design["image_id"], design["prompt"], strict=True):
         if not isinstance(prompt, str) or not prompt.strip():
             raise UserError(f"image {image_id!r} has no prompt", "prompt design", "write one")
-        key = image_key(request.model, request.api_version, prompt, request.configuration, seen[prompt])
+        key = image_key(model, version, prompt, configuration, seen[prompt])
         seen[prompt] += 1
         rows.append(Row(str(image_id), prompt, key, int(key[:7], 16)))
     return rows
@@ -133,14 +97,32 @@ def plan_rows(rows: list[Row], entries: Mapping[str, Entry], folder: Path, attem
     return plan
 
 
-def facts_of(row: Row, request: Request) -> dict[str, str]:
+def facts_of(row: Row, model: str) -> dict[str, str]:
     """What a request's line says of the image that it asks for."""
-    return {"image_id": row.image_id, "model": request.model, "prompt": row.prompt}
+    return {"image_id": row.image_id, "model": model, "prompt": row.prompt}
 
 
-def estimate(rows: list[Row], settings: Settings, dearest: float = 0.0) -> float:
+def estimate(rows: list[Row], price: Price, dearest: float = 0.0) -> float:
     """US dollars that rows may cost (`Price.reserve`), each no less than `dearest`."""
-    return sum(max(settings.price.reserve(row.prompt), dearest) for row in rows)
+    return sum(max(price.reserve(row.prompt, row.side), dearest) for row in rows)
+
+
+def plan_facts(rows: list[Row], folder: Path, price: Price, attempts: int) -> dict[str, Any]:
+    """What rows would cost, as a plan tells it: counts, prices, the folder's spending; nothing is sent or written."""
+    entries, events, _ = replay(folder / FILE)
+    plan = plan_rows(rows, entries, folder, attempts)
+    wanted = [row for row in plan.wanted if not in_jobs(entries.get(row.key))]
+    return {
+        "images": len(rows),
+        "here": len(plan.here),
+        "given_up": len(plan.given_up),
+        "in_batch_jobs": len(plan.wanted) - len(wanted),
+        "still_wanted": len(wanted),
+        "usd_per_image": price.usd_per_image,
+        "price_list": price.date or "your own price",
+        "estimate_usd": round(estimate(wanted, price), 4),
+        "spent_usd": round(spent(entries.values(), events), 4),
+    }
 
 
 def refused(entry: Entry) -> int:
@@ -153,19 +135,21 @@ def in_jobs(entry: Entry | None) -> bool:
     return entry is not None and any(line.get("batch") for line in entry.open.values())
 
 
-def check_budget(images: int, estimate_usd: float, spent_usd: float, budget_usd: float) -> None:
+def check_budget(
+    images: int, estimate_usd: float, spent_usd: float, budget_usd: float, parameter: str = "gemini_budget_usd"
+) -> None:
     """Raise a `UserError` when the estimate for the images still wanted is more than what is left of the budget."""
     left = budget_usd - spent_usd
     if estimate_usd > left:
         raise UserError(
             f"{images} images still wanted, about {estimate_usd:.2f} USD, are over the budget: "
             f"{budget_usd:.2f} USD, of which {max(left, 0):.2f} are left",
-            "gemini_budget_usd",
-            "raise the budget, or ask for fewer images_per_class",
+            parameter,
+            "raise the budget, or ask for less",
         )
 
 
-def settle(ledger: Ledger, settings: Settings) -> None:
+def settle(ledger: Ledger) -> None:
     """Close the requests that an earlier run left without an outcome, as `unknown`, at their estimate.
 
     They may have been carried out and billed. Those that wait in a batch job stay open: the job has their outcome.
