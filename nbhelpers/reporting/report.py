@@ -191,7 +191,7 @@ def _captions(facts: RunFacts) -> dict[str, str]:
     shown = {
         "seeds": bool(_seeds(facts)),
         "saliency": len(facts.table("saliency")) > 0,
-        "dose": len(doses) > 0 and doses["images"].nunique() > 1,
+        "dose": len(doses) > 0 and len(set(doses["images"])) > 1,
     }
     more = {name: caption for name, caption in WORDS["more_figures"].items() if shown.get(name, True)}
     curves = {f"training_{arm}": WORDS["training"].format(arm=named(arm)) for arm in facts.arms}
