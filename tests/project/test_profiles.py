@@ -57,7 +57,9 @@ def test_snakemake_plans_a_run_for_slurm_with_what_the_profile_says(tmp_path: Pa
         timeout=600,
     )
     assert done.returncode == 0, done.stderr
-    planned = dict(re.findall(r"^rule (\w+):\n(.*?)\n(?:\[|$)", done.stdout + done.stderr, re.MULTILINE | re.DOTALL))
+    # A job of a group is printed with an indent.
+    _, *parts = re.split(r"^ *rule (\w+):\n", done.stdout + done.stderr, flags=re.MULTILINE)
+    planned = {rule: text.partition("\n\n")[0].partition("[")[0] for rule, text in zip(*[iter(parts)] * 2, strict=True)}
     assert {rule for rule, text in planned.items() if "gpu=1" in text} == NETWORKS - {"image_editing", "segmentation"}
     for rule in ("prompting", "cropping", "training", "external_validation", "interpretability"):
         assert "threads: 2" in planned[rule] and "mem_mb=4000" in planned[rule], planned[rule]
