@@ -127,8 +127,7 @@ def _contents(facts: RunFacts) -> dict[str, bytes]:
         found[name] = json.dumps(_without_pictures(json.loads(data)), indent=1).encode() if real else data
         if not real and path.with_suffix(".html").is_file():
             found[name.removesuffix(".ipynb") + ".html"] = path.with_suffix(".html").read_bytes()
-    # Where files lay on this machine is nobody's concern.
-    return {name: _placeless(data) if not name.endswith(".png") else data for name, data in found.items()}
+    return {name: data if name.endswith(".png") else _placeless(data, folder) for name, data in found.items()}
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
@@ -136,8 +135,11 @@ def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
         yield from (path for path in folder.glob(pattern) if path.is_file() and not path.name.startswith("."))
 
 
-def _placeless(data: bytes) -> bytes:
-    return data.replace(str(parameters.ROOT).encode() + os.sep.encode(), b"")
+def _placeless(data: bytes, folder: Path) -> bytes:
+    """A file without where the project, its outputs and its data lie on this machine, which is nobody's concern."""
+    for place in {str(folder.absolute().parent), str(parameters.ROOT), os.environ.get("NBHELPERS_DATA", "")} - {""}:
+        data = data.replace(place.rstrip(os.sep).encode() + os.sep.encode(), b"")
+    return data
 
 
 def _without_pictures(notebook: Mapping[str, Any]) -> dict[str, Any]:

@@ -92,6 +92,14 @@ def test_its_hashes_are_sha_256_of_every_other_file_as_sha256sum_writes_them(run
     assert sums == {name: hashlib.sha256(data).hexdigest() for name, data in found.items()}
 
 
+def test_where_it_lay_on_this_machine_is_not_told(run: Any, tmp_path: Path) -> None:
+    folder = run(real=False)
+    (folder / "notebooks" / "04_external_validation.html").write_text(f"saved as {folder}/figures/figure_2.png")
+    found = contents(release.write(folder))
+    assert found["notebooks/04_external_validation.html"] == b"saved as mine/figures/figure_2.png"
+    assert not [name for name, data in found.items() if str(tmp_path).encode() in data]
+
+
 def test_the_same_run_gives_the_same_bytes(run: Any) -> None:
     folder = run(real=False)
     assert release.write(folder).read_bytes() == release.write(folder).read_bytes()
