@@ -105,8 +105,8 @@ class Plan:
         named = [
             self.values[name]
             for name, declaration in parameters.declared(notebook).items()
-            if re.search(r"\bstr\b", declaration.annotation)
-            and matters(name, self.values)
+            if matters(name, self.values)  # first: a notebook's own `params_file` is no value of an experiment
+            and re.search(r"\bstr\b", declaration.annotation)
             and isinstance(self.values[name], str)
             and self.values[name]
         ]
