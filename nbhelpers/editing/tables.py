@@ -52,7 +52,7 @@ def overall_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFr
     intervals over pictures.
 
     `n` edits were asked for, `n_came` came as a picture; each measure is the mean of those of which it is known, whose
-    number is `<measure>_n`. `cost_usd` is the sum. A single picture has no interval.
+    number is `<measure>_n`; of a single picture there is no interval. `cost_usd` is the sum.
     """
     table, rows = with_errors(edits), []
     for (kind, task), editor in product(_groups(edits), dict.fromkeys(edits["editor"])):
@@ -65,8 +65,10 @@ def overall_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFr
         row["n_came"] = int(part["answer_kind"].isin(CAME).sum())
         row["cost_usd"] = part["cost_usd"].sum(min_count=1)
         for column, name in enumerate(MEASURES):
-            known = values[np.isfinite(values[:, column]), column]
-            low, high = percentile_interval(spread[:, column]) if spread is not None else (np.nan, np.nan)
+            finite = np.isfinite(values[:, column])
+            known = values[finite, column]
+            several = len(set(part["image_id"][finite])) > 1
+            low, high = percentile_interval(spread[:, column]) if several and spread is not None else (np.nan, np.nan)
             row |= {name: known.mean() if known.size else np.nan, f"{name}_n": known.size}
             row |= {f"{name}_low": low, f"{name}_high": high}
         rows.append(row)

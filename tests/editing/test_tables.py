@@ -55,6 +55,10 @@ def test_intervals_hold_the_mean_and_a_single_picture_has_none():
     assert (overall["error_inside"] < overall["error_inside_high"]).all()
     alone = tables.overall_table(edits(1, a=10.0, b=3.0), 500, 0)
     assert alone["error_inside_low"].isna().all() and alone["error_inside"].notna().all()
+    table = edits(a=10.0)
+    table.loc[table["image_id"] != "p0", "change_iou"] = np.nan
+    one_known = tables.overall_table(table, 500, 0)
+    assert one_known["change_iou_low"].isna().all() and one_known["error_inside_low"].notna().all()
 
 
 def test_differences_are_paired_and_their_p_is_that_of_a_permutation_test():
