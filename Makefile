@@ -1,6 +1,7 @@
-# make demo | make test | make run PARAMS=params/mine.yaml | make lab   (developers: make check, make format, make lock)
+# make demo | make test | make run PARAMS=params/mine.yaml [PROFILE=profiles/slurm] | make lab   (developers: make check, make format, make lock, make test-slurm)
 SHELL := /bin/bash
 PARAMS ?= params/demo.yaml
+PROFILE ?=
 ARGS ?=
 PYTHON ?=
 
@@ -18,7 +19,7 @@ MPLCONFIGDIR ?= $(CURDIR)/.venv/home/matplotlib
 export XDG_CACHE_HOME JUPYTER_CONFIG_DIR JUPYTER_DATA_DIR IPYTHONDIR MPLCONFIGDIR
 endif
 
-.PHONY: help demo run test lab check format lock setup
+.PHONY: help demo run test test-slurm lab check format lock setup
 help:
 	@head -n 1 Makefile | cut -c 3-
 
@@ -26,10 +27,14 @@ demo: $(STAMP)
 	@$(BIN)/python -m nbhelpers run params/demo.yaml
 
 run: $(STAMP)
-	@$(BIN)/python -m nbhelpers run $(PARAMS) $(ARGS)
+	@$(BIN)/python -m nbhelpers run $(PARAMS) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)
+
+# on a Slurm that is started here, as root: apt-get install --no-install-recommends slurm-wlm munge
+test-slurm: $(STAMP)
+	@NBHELPERS_TEST_SLURM=1 $(BIN)/python -m pytest tests/cluster -s -rs $(ARGS)
 
 # Outputs, counts and what Lab says of the kernel stay out of git, by a filter of this clone alone: Run All and save is no change.
 LAB_ADDS = metadata.language_info.codemirror_mode metadata.language_info.file_extension metadata.language_info.mimetype \

@@ -1,5 +1,5 @@
 # One rule a notebook, training once per arm. `make run` calls this; on a cluster, call it through the same command:
-#   python -m nbhelpers run params/mine.yaml --executor slurm --jobs 20
+#   python -m nbhelpers run params/mine.yaml --profile profiles/slurm
 # Executed notebooks are logs, not outputs: Snakemake keeps a log when its job fails. Parameters are functions,
 # since in plain text a user's `{x}` would be taken for a wildcard.
 from urllib.parse import unquote
@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from nbhelpers.pipeline.plan import Plan
 
 plan = Plan(unquote(config.get("parameters", "params/demo.yaml")))
-CORES = max(1, min(workflow.cores or 8, 8))
+CORES = max(1, min(workflow.cores, 8))  # on a cluster: what its profile lets a job ask for
 
 
 workdir: str(plan.folder)
@@ -24,6 +24,7 @@ localrules:
     images,
     scores,
     arms,
+    report,
 
 
 rule all:

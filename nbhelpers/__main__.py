@@ -7,14 +7,16 @@ signal's number when it was stopped.
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 from nbhelpers.errors import UserError
 from nbhelpers.runs import parameters
 
-INTERNAL = ("check", "arms", "notebook", "report", "snakemake")  # what the pipeline calls; not for typing
+INTERNAL = ("check", "arms", "notebook", "report", "snakemake", "options")  # what the pipeline calls; not for typing
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -55,14 +57,14 @@ def _parser() -> argparse.ArgumentParser:
         verb = verbs.add_parser(name)
         if name == "notebook":
             verb.add_argument("stage", choices=parameters.STAGES)
-        if name == "snakemake":
+        if name in ("check", "snakemake"):
+            verb.add_argument("--elsewhere", action="store_true")
+        if name in ("snakemake", "options"):
             verb.add_argument("options", nargs=argparse.REMAINDER)
             continue
         verb.add_argument("parameters")
         if name == "notebook":
             verb.add_argument("--arm")
-        if name == "check":
-            verb.add_argument("--elsewhere", action="store_true")
     return parser
 
 
@@ -103,8 +105,12 @@ def _do(chosen: argparse.Namespace) -> int:
         case "snakemake":
             from nbhelpers.pipeline import jobs, notebooks
 
-            notebooks.watch_owner()
-            return jobs.call_snakemake(chosen.options)
+            notebooks.watch_owner(chosen.elsewhere)
+            return jobs.call_snakemake(chosen.options, chosen.elsewhere)
+        case "options":
+            from nbhelpers.pipeline.jobs import Asked
+
+            print(json.dumps(asdict(Asked.by(chosen.options))))
         case "report":
             from nbhelpers.reporting import handout, report
             from nbhelpers.runs.stage import outputs_root

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks import checkpoints
+from nbhelpers.pipeline import sweep
 from nbhelpers.runs import parameters
 from nbhelpers.runs.stage import gathered, outputs_root
+
+BROUGHT = {"folder", "roentgen_v2"}  # sources whose number of images is not images_per_class, or may not be
 
 
 def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
@@ -31,21 +34,46 @@ def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
         for kind, name, known in named
         if name not in known
     ]
-    networks = ("backbone", "diversity_backbone", "editing_backbone")
-    return faults + gathered((models.check_backbone, values[name]) for name in networks)
+    backbones = dict.fromkeys([*backbones_of(values), values["diversity_backbone"], values["editing_backbone"]])
+    return faults + gathered((models.check_backbone, name) for name in backbones)
 
 
-def check_network(values: Mapping[str, Any], prefix: str = "") -> None:
-    """Build the network once: its weights are to be had, it takes images of the size asked for, and has the blocks."""
+def backbones_of(values: Mapping[str, Any]) -> dict[str, set[str]]:
+    """The backbones that are trained, each with the methods of its arms; the run's own where no arm is trained."""
+    from nbhelpers.training import methods
+
+    found: dict[str, set[str]] = {}
+    for arm in values["arms"].values():
+        found.setdefault(arm.get("backbone", values["backbone"]), set()).add(methods.method_of(arm))
+    return found or {values["backbone"]: set()}
+
+
+def check_network(values: Mapping[str, Any], backbone: str, methods: Collection[str], prefix: str = "") -> None:
+    """Build a network once: its weights are to be had, it takes images of the size asked for, and has the blocks."""
     from nbhelpers.networks import models, preprocessing
 
     size, channels = (values["diversity_size"], 1) if prefix else (values["image_size"], values["channels"])
-    backbone = values[f"{prefix}backbone"]
     model = models.build(backbone, values[f"{prefix}init"], channels, image_size=size)
     models.check_fits(model, preprocessing.Transform(size, channels), backbone)
-    if not prefix and {arm.get("method") for arm in values["arms"].values()} & {"probe", "pairs"}:
+    if {"probe", "pairs"} & set(methods):
         made = {name.replace("blocks", "names"): values[f"probe_{name}"] for name in ("blocks", "pooling", "sizes")}
-        models.build_probe(backbone, values["init"], channels, made, max(made["sizes"]))
+        try:
+            models.build_probe(backbone, values["init"], channels, made, max(made["sizes"]))
+        except UserError as fault:
+            raise UserError(fault.what, f"{fault.where} of {backbone}", fault.do) from None
+
+
+def check_numbers(values: Mapping[str, Any], where: str) -> list[UserError]:
+    """Arms that ask for more images than will be drawn for training."""
+    each, share = 2 * values["images_per_class"], 1 - values["val_fraction"]
+    faults = []
+    for name, arm in values["arms"].items():
+        sources = set(parameters.sources_of(arm))
+        most = round(each * len(sources) * share)
+        if not sources & BROUGHT and int(arm.get("images", 0)) > most:
+            told = f"arm {name!r} asks for {arm['images']} images, and {most} will be there to train on"
+            faults.append(UserError(told, where, "raise images_per_class"))
+    return faults
 
 
 def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
@@ -71,23 +99,28 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
     from nbhelpers.segmentation import drawing as masks
 
     where = str(parameter_file)
-    values, faults = parameters.read(parameter_file)
+    values, faults = sweep.read(parameter_file)
     wrong_names = name_faults(values, where)
     folder = outputs_root().absolute() / values["run"]
     sources = dict.fromkeys(one for arm in values["arms"].values() for one in parameters.sources_of(arm))
     own = values.get("checkpoints") or {}
     films = values["datasets"] if "04_external_validation" in parameters.stages(values) else []
     faults += [fault for fault in [parameters.same_run(where, values["run"])] if fault]
-    faults += wrong_names + gathered(
-        (
-            (methods.check_margins, values["crop_margins"]),
-            *((checkpoints.folders, [], {name: given}, folder) for name, given in own.items()),
-            *((drawing.make_source, name, values) for name in sources if name in drawing.SOURCES),
-            *((registry.check_set, name, values, folder) for name in films if name in registry.LOADERS),
-            *((check_network, values, prefix) for prefix in ("", "diversity_") if values["arms"] and not wrong_names),
-            *edit.wanted(values),
-            *masks.wanted(values, folder),
-            *((pick_device, name) for name in [values["device"]] if here and parameters.DEVICE.fullmatch(name)),
+    networks: list[tuple[Any, ...]] = [*backbones_of(values).items(), (values["diversity_backbone"], (), "diversity_")]
+    faults += (
+        wrong_names
+        + check_numbers(values, where)
+        + gathered(
+            (
+                (methods.check_margins, values["crop_margins"]),
+                *((checkpoints.folders, [], {name: given}, folder) for name, given in own.items()),
+                *((drawing.make_source, name, values) for name in sources if name in drawing.SOURCES),
+                *((registry.check_set, name, values, folder) for name in films if name in registry.LOADERS),
+                *((check_network, values, *found) for found in networks if values["arms"] and not wrong_names),
+                *edit.wanted(values),
+                *masks.wanted(values, folder),
+                *((pick_device, name) for name in [values["device"]] if here and parameters.DEVICE.fullmatch(name)),
+            )
         )
     )
     if faults:

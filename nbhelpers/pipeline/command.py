@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import csv
 import fcntl
+import json
 import os
 import socket
 import subprocess
@@ -17,7 +18,8 @@ import yaml
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.ledger import NOT_YET
-from nbhelpers.pipeline.jobs import supervise
+from nbhelpers.pipeline import sweep
+from nbhelpers.pipeline.jobs import SNAKEFILE, Asked, supervise
 from nbhelpers.pipeline.notebooks import say
 from nbhelpers.pipeline.plan import Plan
 from nbhelpers.runs import home, parameters
@@ -25,15 +27,12 @@ from nbhelpers.runs.dependence import made_otherwise
 from nbhelpers.runs.files import write_bytes
 from nbhelpers.runs.stage import outputs_root
 
-ELSEWHERE = {"--executor", "-e", "--profile", "--workflow-profile"}  # Snakemake's: other machines may do the work
-DRY = {"-n", "--dry-run", "--dryrun"}  # Snakemake's: say what would be run
 BROUGHT_BY = {
     "images": ("01", "02"),
     "scores": ("03", "04"),
     "all": ("05", "06", "07"),
 }  # stages by number
 PATIENCE_S = 60.0  # what notebooks may take to end when the run is stopped, besides requests that are paid
-FORCED = {"-F", "--forceall", "-f", "--force", "-R", "--forcerun"}  # Snakemake's: run again what is up to date
 
 
 def write_arm_tables(parameter_file: Path | str) -> None:
@@ -82,13 +81,15 @@ def only_run(folder: Path) -> Iterator[None]:
 
 def run(parameter_file: Path | str, options: list[str]) -> int:
     """Check an experiment, bring its run up to date through Snakemake, and name the report; returns the exit code."""
-    parameters.read_yaml(parameter_file)
+    given = parameters.read_yaml(parameter_file)
+    os.environ.pop("SNAKEMAKE_PROFILE", None)  # of another project; this one's is named by an option
+    asked = what_is_asked(options)
     # In a process of its own: what it imports would stay in memory beside every notebook.
-    elsewhere = [] if ELSEWHERE.isdisjoint(options) else ["--elsewhere"]
+    elsewhere = ["--elsewhere"] if asked.elsewhere else []
     checked = subprocess.run([sys.executable, "-m", "nbhelpers", "check", str(parameter_file), *elsewhere])
     if checked.returncode:
         return checked.returncode
-    values = parameters.load(parameter_file)
+    values = sweep.load(parameter_file)
     folder = outputs_root().absolute() / values["run"]
     with only_run(folder):
         home.settle(outputs_root())
@@ -101,7 +102,8 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         known = os.environ.get("PYTHONPATH")
         os.environ["PYTHONPATH"] = os.pathsep.join([str(parameters.ROOT), *([known] if known else [])])
         report = folder / "index.html"
-        say(values["run"], f"{parameter_file} -> {folder}")
+        trainings = f", {sweep.size(values)} trainings" if "sweep" in given else ""
+        say(values["run"], f"{parameter_file} -> {folder}{trainings}")
         before = report.stat().st_mtime_ns if report.is_file() else None
         stale = made_otherwise(folder, values)
         for path, differing in stale.items():
@@ -109,17 +111,16 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
             say(values["run"], f"{path.removesuffix('/run.json')} was made with {told}: it is run again")
         # In three calls, since Snakemake plans by what may change: only with the images, and then the scores, there
         # does it see that they are what they were, and leaves be what depends on them.
-        dry = not DRY.isdisjoint(options)
-        at_once = dry or not FORCED.isdisjoint(options)
+        at_once = asked.dry or asked.forced
         for target in ("all",) if at_once else ("images", "scores", "all"):
             again = [path for path in stale if at_once or path[:2] in BROUGHT_BY[target]]
             if target == "images" and may_still_come(folder):
                 again.append("01_prompting/run.json")
             more = ["--forcerun", *again] if again else []
-            code = snakemake(frozen, target, [*more, *options])  # of two lists to force, the user's holds
+            code = snakemake(frozen, target, [*more, *options], asked)  # of two lists to force, the user's holds
             if code:
                 return code
-        if dry:
+        if asked.dry:
             say(values["run"], "a dry run: nothing was run")
             return 0
         if report.is_file() and before == report.stat().st_mtime_ns:
@@ -137,23 +138,38 @@ def may_still_come(folder: Path) -> bool:
     return False
 
 
-def snakemake(parameter_file: Path, target: str, options: list[str]) -> int:
+def what_is_asked(options: list[str]) -> Asked:
+    """What Snakemake's options, and the profiles that they name, ask for; `UserError` for what Snakemake refuses.
+
+    Snakemake is asked, since an option can be shortened, joined by `=`, or lie in a profile.
+    """
+    if not options and not (parameters.ROOT / "profiles" / "default").exists():  # which Snakemake reads unasked
+        return Asked()
+    words = [sys.executable, "-m", "nbhelpers", "options", "all", *options]  # a target first, as there
+    told = subprocess.run(words, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if told.returncode:
+        said = [line.strip() for line in told.stderr.splitlines() if line.strip()]
+        raise UserError(f"Snakemake: {said[-1] if said else 'an unknown fault'}", " ".join(options), "see its manual")
+    return Asked(**json.loads(told.stdout.splitlines()[-1]))
+
+
+def snakemake(parameter_file: Path | str, target: str, options: list[str], asked: Asked) -> int:
     """Call Snakemake on one target, in a process of its own; returns its exit code."""
     values = parameters.load(parameter_file)
-    elsewhere = not ELSEWHERE.isdisjoint(options)
-    local = [] if elsewhere else ["--cores", "all", "--resources", "accelerator=1"]
+    local = [] if asked.elsewhere or asked.resources else ["--resources", "accelerator=1"]
     arguments = [
         target,  # first, since an option of several values would take it for one more
-        *("--snakefile", str(parameters.ROOT / "Snakefile")),
+        *("--snakefile", str(SNAKEFILE)),
         # Snakemake reads it as YAML, without its quotes: a path may hold "#" or ": ".
         *("--config", f"parameters={quote(str(parameter_file))}"),
         # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
         *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
         *("--max-checksum-file-size", "500MB"),
-        *(("--quiet", "all") if DRY.isdisjoint(options) else ()),
+        *(() if asked.dry else ("--quiet", "all")),
+        *(() if asked.cores else ("--cores", "1" if asked.elsewhere else "all")),
         *local,
         *options,
     ]
     patience = PATIENCE_S + values["gemini_deadline_s"] * ("gemini" in str(values["arms"]))
-    os.environ.pop("SNAKEMAKE_PROFILE", None)  # of another project; this one's is named by an option
-    return supervise([sys.executable, "-m", "nbhelpers", "snakemake", *arguments], values["run"], patience, elsewhere)
+    words = [sys.executable, "-m", "nbhelpers", "snakemake", *(["--elsewhere"] if asked.elsewhere else []), *arguments]
+    return supervise(words, values["run"], patience, asked.elsewhere)

@@ -12,29 +12,84 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from nbhelpers.pipeline.notebooks import STOPPING, Stopped, heeding, say
+from nbhelpers.runs import parameters
 from nbhelpers.runs.stage import OWNER
 
 if TYPE_CHECKING:
     import psutil
 
+SNAKEFILE = parameters.ROOT / "Snakefile"
 LET_GO_S = 4  # what Snakemake may take to end once its jobs have
 # What Snakemake says after a job's own message, of every failure.
-_REPEATS = re.compile(r"Exiting because a job|(WorkflowError:\s+)?At least one job did not|Error in rule ")
+_REPEATS = re.compile(r"Exiting because a job|(WorkflowError:\s+)?At least one job did not|Error in (rule|group) ")
 _EXIT = re.compile(r"returned non-zero exit status (\d+)|died with <Signals\.(\w+)")
+_SUBMITTED = re.compile(r"ubmitted .*jobid '?([\w-]+)'?(?: \(log: (.+)\))?\.$")
 _BY_NOTEBOOK = {1, 2, *(128 + number for number in STOPPING)}  # exit codes of a command that has said why
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What Snakemake's options and profiles ask for; each field's default is what no option gives."""
+
+    elsewhere: bool = False  # other machines do the work
+    dry: bool = False  # only say what would be run
+    forced: bool = False  # run again what is up to date
+    cores: bool = False  # a number of cores is given
+    resources: bool = False  # limits of resources are given
+
+    @classmethod
+    def by(cls, options: Sequence[str]) -> Asked:
+        """Read the options as Snakemake does, which loads it; it ends the process where they are wrong."""
+        from snakemake.cli import parse_args
+
+        _, read = parse_args(["--snakefile", str(SNAKEFILE), *options])
+        elsewhere = read.executor not in (None, "local", "dryrun", "touch")
+        return cls(
+            elsewhere=elsewhere,
+            dry=bool(read.dryrun),
+            forced=bool(read.force or read.forceall or read.forcerun),
+            cores=bool(read.cores or (read.jobs and not elsewhere)),
+            resources=bool(read.resources),
+        )
+
+
 class Failures(logging.Filter):
-    """Of Snakemake's log, each failure as one line of this project's; the records themselves pass."""
+    """Of Snakemake's log, each failure, and each job that a cluster got, as one line of this project's.
+
+    The records themselves pass.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
-        """Print what the record tells of a failure that nothing has told yet."""
-        if record.levelno >= logging.ERROR and (text := cause(record.getMessage())):
+        """Print what the record tells of a failure that nothing has told yet, or of the cluster."""
+        message, failed = record.getMessage(), record.levelno >= logging.ERROR
+        logs = [one for name in ("aux_logs", "log") for one in getattr(record, name, None) or ()]
+        log = next((Path(one) for one in logs if one.endswith(".log")), None)
+        number = getattr(record, "external_jobid", None) or (log and log.stem)
+        if found := _SUBMITTED.search(message):
+            number, place = found.group(1), found.group(2) or ""
+            what = place.rpartition("slurm_logs/")[2].rpartition("/")[0].removeprefix("rule_").strip("_")
+            say("cluster", f"job {number}" + (f": {what}; log {place}" if place else ""))
+        elif message.startswith("Trying to restart job"):
+            say("cluster", "it is tried once more")
+        elif failed and (text := cluster_cause(number, log) if number else cause(message)):
             print(f"error: {text}", file=sys.stderr, flush=True)
         return True
+
+
+def cluster_cause(number: str, log: Path | None) -> str:
+    """One line for a job that failed on a cluster: what its notebook, or else the cluster, said last in its log."""
+    try:
+        lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log else []
+    except OSError:  # a shared file system may show it late
+        lines = []
+    said = [line.partition("error: ")[2].strip("* ") for line in lines if line.startswith(("error: ", "slurmstepd"))]
+    what = f"job {number} of the cluster failed"
+    return what + (f": {said[-1]}" if said else "") + (f"; log {log}" if log else "; the cluster may know why")
 
 
 def cause(message: str) -> str:
@@ -57,10 +112,15 @@ def cause(message: str) -> str:
     return "Snakemake: " + " ".join(lines) if lines else ""
 
 
-def call_snakemake(arguments: Sequence[str]) -> int:
-    """Call Snakemake in this process and return its exit code; what goes wrong is told in one line each."""
+def call_snakemake(arguments: Sequence[str], elsewhere: bool = False) -> int:
+    """Call Snakemake in this process and return its exit code; what goes wrong is told in one line each.
+
+    Jobs that run `elsewhere` are the cluster's, and do not carry the mark of what this machine's pipeline started.
+    """
     from snakemake.cli import main
 
+    if elsewhere:
+        os.environ.pop(OWNER, None)
     logging.getLogger("snakemake.logging").addFilter(Failures())
     try:
         main(list(arguments))
@@ -129,7 +189,8 @@ def supervise(command: Sequence[str], label: str, patience: float, elsewhere: bo
                 _tell(_started(), signal.SIGKILL)
             return process.returncode
         name = signal.Signals(seen[0]).name
-        say(label, f"stopping ({name}): no new work, images that are paid are waited for; once more ends at once")
+        what = "the cluster's jobs are cancelled" if elsewhere else "no new work, images that are paid are waited for"
+        say(label, f"stopping ({name}): {what}; once more ends at once")
         deadline = time.monotonic() + patience
         _tell(_started(), signal.SIGTERM, "notebook")
         # Snakemake begins no job after a SIGTERM, and cancels those on a cluster at a SIGINT.
@@ -139,12 +200,14 @@ def supervise(command: Sequence[str], label: str, patience: float, elsewhere: bo
             left = [one for one in _started() if one.pid != process.pid]
             if process.poll() is not None and not left:
                 break
-            if not left:  # its own signal handler and its callbacks can wait for each other for ever
+            if not left and not elsewhere:  # its own signal handler and its callbacks can wait for each other for ever
                 deadline = min(deadline, time.monotonic() + LET_GO_S)
             time.sleep(0.2)
         left = _started()
         _tell(left, signal.SIGKILL)
         process.wait()
-    at_once = len(seen) > 1 or bool([one for one in left if one.pid != process.pid])
-    how = "at once; images in flight may be lost" if at_once else "what is done is kept"
+    at_once = len(seen) > 1 or bool([one for one in left if elsewhere or one.pid != process.pid])
+    lost = "the cluster may still run its jobs" if elsewhere else "images in flight may be lost"
+    kept = "its jobs are cancelled; what is done is kept" if elsewhere else "what is done is kept"
+    how = f"at once; {lost}" if at_once else kept
     raise Stopped(seen[0], f"stopped by {name}, {how}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import fcntl
 import logging
 import os
 import re
@@ -13,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType, SimpleNamespace
-from typing import Any, NoReturn
+from typing import Any
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks.checkpoints import parse_name
@@ -128,6 +130,23 @@ def say(label: str, text: str) -> None:
     print(f"[{label}] {text}", file=sys.stderr, flush=True)
 
 
+@contextlib.contextmanager
+def after_others(target: Path, label: str) -> Iterator[None]:
+    """Hold a notebook's results for this process; wait for one that is still there to end.
+
+    On a cluster a job that was cancelled may take half a minute to end, and one whose node is thought lost may go on.
+    A file system without such locks is trusted.
+    """
+    with open(target.with_name(f".{target.stem}.lock"), "a+") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            if error.errno in (errno.EAGAIN, errno.EACCES):
+                say(label, "waits for an earlier job that is still ending")
+                fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+
+
 def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> Path:
     """Run one stage's notebook and write `outputs/<run>/notebooks/<name>.ipynb` and `.html`.
 
@@ -174,7 +193,7 @@ def execute(stage: str, parameter_file: Path | str, arm: str | None = None) -> P
     told: list[dict[str, Any]] = []  # errors of cells
     interruption = Interruption()
     try:
-        with heeding(interruption.ask):
+        with after_others(target, label), heeding(interruption.ask):
             papermill.execute_notebook(
                 *(
                     str(path).replace("{", "{{").replace("}", "}}") for path in (source, target)
@@ -266,10 +285,11 @@ def _describe_pictures(node: Any) -> None:
                 output.metadata.setdefault("image/png", {}).setdefault("alt", f"Figure: {heading}")
 
 
-def watch_owner() -> None:
+def watch_owner(elsewhere: bool = False) -> None:
     """End this process, with its kernel, when the pipeline that started it is gone.
 
     A pipeline killed outright cannot end its notebooks, and one left behind would write into the next run's files.
+    Where the jobs run `elsewhere`, this process is interrupted, for it to cancel them.
     """
     import socket
 
@@ -277,11 +297,14 @@ def watch_owner() -> None:
     if not number or host != socket.gethostname():
         return
 
-    def watch() -> NoReturn:
+    def watch() -> None:
         import psutil
 
         while psutil.pid_exists(int(number)):
             time.sleep(1)
+        if elsewhere:
+            os.kill(os.getpid(), signal.SIGINT)
+            return
         for child in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.Error):
                 child.kill()

@@ -9,7 +9,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 
 from nbhelpers.networks import checkpoints
@@ -140,22 +140,30 @@ def library_files(source: str) -> set[Path]:
     found: set[Path] = set()
     waiting: list[tuple[str, Path | None]] = [(source, None)]
     while waiting:
-        text, folder = waiting.pop()
-        for node in ast.walk(ast.parse(text)):
-            names: list[str] = []
-            if isinstance(node, ast.ImportFrom) and node.module:
-                names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-            elif isinstance(node, ast.Import):
-                names = [alias.name for alias in node.names]
-            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
-                if re.fullmatch(r"nbhelpers(\.\w+)+(:\w+)?", node.value):
-                    names = [node.value.partition(":")[0]]
-                elif folder and re.fullmatch(r"[\w.-]+\.(yaml|json|html)", node.value):
-                    found |= set(folder.glob(f"**/{node.value}"))
-            for path in {path for name in names for path in _module_files(name)} - found:
-                found.add(path)
-                waiting.append((path.read_text(encoding="utf-8"), path.parent))
+        modules, data = _named_in(*waiting.pop())
+        waiting += [(path.read_text(encoding="utf-8"), path.parent) for path in modules - found]
+        found |= modules | data
     return found
+
+
+@cache
+def _named_in(text: str, folder: Path | None) -> tuple[frozenset[Path], frozenset[Path]]:
+    """The modules and the data files that code names, once for each text: every stage asks again."""
+    modules: set[Path] = set()
+    data: set[Path] = set()
+    for node in ast.walk(ast.parse(text)):
+        names: list[str] = []
+        if isinstance(node, ast.ImportFrom) and node.module:
+            names = [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+        elif isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            if re.fullmatch(r"nbhelpers(\.\w+)+(:\w+)?", node.value):
+                names = [node.value.partition(":")[0]]
+            elif folder and re.fullmatch(r"[\w.-]+\.(yaml|json|html)", node.value):
+                data |= set(folder.glob(f"**/{node.value}"))
+        modules |= {path for name in names for path in _module_files(name)}
+    return frozenset(modules), frozenset(data)
 
 
 def _module_files(name: str) -> list[Path]:

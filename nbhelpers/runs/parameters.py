@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import difflib
 import io
 import json
@@ -11,6 +12,7 @@ import tokenize
 import types
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import astuple, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -81,7 +83,12 @@ def declared(path: Path | str) -> dict[str, Declaration]:
     Parsed with `ast`, since papermill's own inspector loses `int | None` and a `=` in a comment or string.
     """
     path = Path(path)
-    source = notebook_source(path)
+    return dict(_declared_in(notebook_source(path), path.name))
+
+
+@cache
+def _declared_in(source: str, notebook: str) -> dict[str, Declaration]:
+    """What one cell declares, once for each text: a pipeline asks for each of its trainings."""
     comments = {
         token.start[0]: token.string.lstrip("# ").strip()
         for token in tokenize.generate_tokens(io.StringIO(source).readline)
@@ -91,30 +98,30 @@ def declared(path: Path | str) -> dict[str, Declaration]:
     known: dict[str, Any] = {}
     for node in ast.parse(source).body:
         if isinstance(node, ast.ImportFrom) and node.module in TYPES_FROM:
-            exec(compile(ast.Module([node], []), path.name, "exec"), known)
+            exec(compile(ast.Module([node], []), notebook, "exec"), known)
             continue
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
             raise UserError(
                 "a parameters cell holds something else than `name: type = literal  # help`",
-                f"{path.name}, line {node.lineno}",
+                f"{notebook}, line {node.lineno}",
                 "declare parameters only",
             )
         name, annotation = node.target.id, ast.unparse(node.annotation)
         try:
             default = ast.literal_eval(node.value)
         except ValueError:
-            raise UserError(f"default of {name} is no literal", path.name, "write a literal") from None
+            raise UserError(f"default of {name} is no literal", notebook, "write a literal") from None
         try:
             kind = eval(annotation, known)
             TypeAdapter(kind, config=_STRICT)
         except (NameError, AttributeError, TypeError, PydanticUserError) as error:
             raise UserError(
                 f"annotation {annotation!r} of {name} is not understood: {error}",
-                path.name,
+                notebook,
                 f"use plain types, or import it in the cell from {', '.join(TYPES_FROM)}",
             ) from None
         help_text = comments.get(node.end_lineno or node.lineno, "")
-        found[name] = Declaration(name, annotation, kind, default, help_text, path.stem)
+        found[name] = Declaration(name, annotation, kind, default, help_text, Path(notebook).stem)
     return found
 
 
@@ -227,8 +234,15 @@ def read(path: Path | str, notebooks: Path = NOTEBOOKS) -> tuple[dict[str, Any],
     Where a value is wrong its default stands, so that what follows can be checked too. A file that cannot be read as
     YAML is a `UserError`.
     """
-    given, declarations, where = read_yaml(path), all_declared(notebooks), str(path)
-    values = {name: entries[0].default for name, entries in declarations.items()}
+    return complete(read_yaml(path), str(path), notebooks)
+
+
+def complete(
+    given: Mapping[str, Any], where: str, notebooks: Path = NOTEBOOKS
+) -> tuple[dict[str, Any], list[UserError]]:
+    """What `read` gives of the values of a file; `where` is its name."""
+    declarations = all_declared(notebooks)
+    values = {name: copy.deepcopy(entries[0].default) for name, entries in declarations.items()}
     values |= {name: type(values[name])() for name in ASKED_BY.values() if name in values}
     values.pop(FILE, None)
     faults = []
@@ -322,8 +336,8 @@ def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
     for name in arms.keys() & checkpoints.keys():
         faults.append(UserError(f"{name!r} is an arm and a checkpoint", where, "give one of them another name"))
     for name, arm in arms.items():
-        if not isinstance(arm, dict) or set(arm) - {"method", "images"} != {"source", "crop"}:
-            shape = "an arm is {source: ..., crop: ...}, and may name a method and a number of images"
+        if not isinstance(arm, dict) or set(arm) - {"method", "images", "backbone"} != {"source", "crop"}:
+            shape = "an arm is {source: ..., crop: ...}, and may name a method, a number of images and a backbone"
             faults.append(UserError(f"arm {name!r} is {arm!r}", where, shape))
         elif not re.fullmatch(r"[2-9]|[1-9]\d+", arm.get("images", "2")):
             fix = "give a number, 2 or more, in quotes"

@@ -14,7 +14,8 @@ import pytest
 
 from nbhelpers.errors import UserError
 from nbhelpers.pipeline import command
-from nbhelpers.pipeline.command import only_run, run
+from nbhelpers.pipeline.command import only_run, run, what_is_asked
+from nbhelpers.pipeline.jobs import Asked
 from nbhelpers.runs import parameters
 
 
@@ -33,8 +34,9 @@ def test_images_that_may_still_come_are_asked_for_by_the_next_run(
 ) -> None:
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path))
     monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
+    monkeypatch.setattr(command, "what_is_asked", lambda _: Asked())
     calls: list[tuple[str, list[str]]] = []
-    monkeypatch.setattr(command, "snakemake", lambda _, target, options: calls.append((target, options)) or 0)
+    monkeypatch.setattr(command, "snakemake", lambda _, target, options, __: calls.append((target, options)) or 0)
     file = tmp_path / "mine.yaml"
     file.write_text((parameters.ROOT / "params/demo.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     table = tmp_path / "demo/01_prompting/gemini/images.csv"
@@ -95,7 +97,43 @@ def test_what_is_said_to_be_run_again_is_forced_once_whatever_its_stage(
     stale = {f"{stage}/run.json": {"seed": (1, 0)} for stage in parameters.STAGES}
     monkeypatch.setattr(command, "made_otherwise", lambda *_: stale)
     forced: list[str] = []
-    monkeypatch.setattr(command, "snakemake", lambda _, __, options: forced.extend(options[1:]) or 0)
+    monkeypatch.setattr(command, "snakemake", lambda _, __, options, ___: forced.extend(options[1:]) or 0)
     file = tmp_path / "mine.yaml"
     file.write_text((parameters.ROOT / "params/demo.yaml").read_text(encoding="utf-8"), encoding="utf-8")
     assert run(file, []) == 0 and sorted(forced) == sorted(stale)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("options", "asked"),
+    [
+        (["--profile=profiles/slurm"], Asked(elsewhere=True, cores=True)),
+        (["--profile", str(parameters.ROOT / "profiles/slurm"), "-n"], Asked(elsewhere=True, cores=True, dry=True)),
+        (["--exec", "slurm", "--jobs", "3"], Asked(elsewhere=True)),
+        (["--keep-going", "--dry-run"], Asked(dry=True)),
+        (["-j2", "--res", "accelerator=2"], Asked(cores=True, resources=True)),
+        (["--forcerun", "prompting", "cropping"], Asked(forced=True)),
+    ],
+)
+def test_options_mean_what_snakemake_takes_them_for_however_they_are_written(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], asked: Asked
+) -> None:
+    monkeypatch.chdir(parameters.ROOT)
+    assert what_is_asked(options) == asked
+
+
+def test_a_profile_of_another_kind_of_run_stays_on_this_machine(tmp_path: Path) -> None:
+    (tmp_path / "config.yaml").write_text("keep-going: true\ncores: 1\n")
+    assert what_is_asked(["--profile", str(tmp_path)]) == Asked(cores=True)
+
+
+def test_without_options_nothing_is_asked_of_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: pytest.fail("it was asked"))
+    assert what_is_asked([]) == Asked()
+
+
+@pytest.mark.parametrize("options", [["--nonsense", "3"], ["--profile", "profiles/none"]])
+def test_what_snakemake_refuses_is_one_line_before_anything_runs(options: list[str]) -> None:
+    with pytest.raises(UserError) as told:
+        what_is_asked(options)
+    assert len(str(told.value).splitlines()) == 1 and options[1] in str(told.value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import signal
@@ -63,6 +64,65 @@ LONG = {
 )
 def test_a_failure_is_told_once_and_in_one_line(message: str, told: str) -> None:
     assert jobs.cause(message) == told
+
+
+def record(level: int, message: str, **told: object) -> logging.LogRecord:
+    made = logging.LogRecord("snakemake.logging", level, "", 0, message, None, None)
+    for name, value in told.items():
+        setattr(made, name, value)
+    return made
+
+
+def test_a_job_that_failed_on_a_cluster_is_told_with_its_notebooks_own_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    log = tmp_path / "slurm_logs" / "rule_training" / "raw_" / "12.log"
+    log.parent.mkdir(parents=True)
+    log.write_text("[03_training_raw] started\nerror: 03_training_raw stopped: no image is left\nsrun: error: n1: 2\n")
+    see = jobs.Failures().filter
+    see(record(logging.INFO, f"Job 3 has been submitted with SLURM jobid 12 (log: {log})."))
+    see(record(logging.ERROR, "Error in rule training, jobid: 3", log=["a.ipynb", str(log)], external_jobid="12"))
+    see(record(logging.ERROR, "WorkflowError:\nAt least one job did not complete successfully."))
+    submitted, failed = capsys.readouterr().err.splitlines()
+    assert submitted == f"[cluster] job 12: training/raw; log {log}"
+    assert failed == f"error: job 12 of the cluster failed: 03_training_raw stopped: no image is left; log {log}"
+
+
+def test_a_job_that_a_cluster_killed_is_told_with_the_clusters_words(tmp_path: Path) -> None:
+    log = tmp_path / "7.log"
+    log.write_text("[03] started\nslurmstepd-n1: error: *** JOB 7 ON n1 CANCELLED AT NOON DUE TO TIME LIMIT ***\n")
+    assert "failed: JOB 7 ON n1 CANCELLED AT NOON DUE TO TIME LIMIT; log" in jobs.cluster_cause("7", log)
+    assert jobs.cluster_cause("7", tmp_path / "late.log").startswith("job 7 of the cluster failed; log")
+
+
+def test_a_cluster_without_logs_names_its_job(capsys: pytest.CaptureFixture[str]) -> None:
+    see = jobs.Failures().filter
+    see(record(logging.INFO, "Submitted group job 3 with external jobid 'nb-cxr-a-1'."))
+    see(record(logging.ERROR, "Error in group images", external_jobid="nb-cxr-a-1"))
+    told = capsys.readouterr().err.splitlines()
+    assert told[0] == "[cluster] job nb-cxr-a-1" and told[1].startswith("error: job nb-cxr-a-1 of the cluster failed;")
+
+
+def test_on_a_cluster_snakemake_is_interrupted_so_that_it_cancels_and_this_is_said(
+    no_owner: None, capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    # A stand-in for Snakemake: it ends its jobs at an interrupt, and takes longer for it than for its own end.
+    code = (
+        "import signal, sys, time\n"
+        f"signal.signal(2, lambda *_: (time.sleep(6), open({str(tmp_path / 'cancelled')!r}, 'w'), sys.exit()))\n"
+        "time.sleep(60)"
+    )
+    soon(signal.SIGTERM, (1.0,))
+    with pytest.raises(Stopped, match="its jobs are cancelled"):
+        jobs.supervise([sys.executable, "-c", code], "x", patience=30, elsewhere=True)
+    assert (tmp_path / "cancelled").exists() and "the cluster's jobs are cancelled" in capfd.readouterr().err
+
+
+def test_of_jobs_that_could_not_be_cancelled_nothing_is_promised(no_owner: None) -> None:
+    code = "import signal, time\nsignal.signal(2, signal.SIG_IGN)\ntime.sleep(60)"
+    soon(signal.SIGTERM, (1.0,))
+    with pytest.raises(Stopped, match="the cluster may still run its jobs"):
+        jobs.supervise([sys.executable, "-c", code], "x", patience=1, elsewhere=True)
 
 
 @pytest.fixture

@@ -13,6 +13,7 @@ import pytest
 import yaml
 
 from nbhelpers.pipeline import command
+from nbhelpers.pipeline.jobs import Asked
 from nbhelpers.pipeline.plan import Plan, library_files
 from nbhelpers.runs import parameters, reviews
 
@@ -247,7 +248,7 @@ def test_snakemake_plans_a_run_whose_paths_hold_what_it_would_read_as_its_own(tm
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "elsewhere" / "{x}: # 2"))
         patch.setattr(command, "supervise", lambda words, *_: told.extend(words[4:]) or 0)
-        assert command.snakemake(path, "all", ["--dry-run"]) == 0
+        assert command.snakemake(path, "all", ["--dry-run"], Asked(dry=True)) == 0
         done = subprocess.run(
             [sys.executable, "-m", "nbhelpers", "snakemake", *told],
             cwd=parameters.ROOT,

@@ -317,9 +317,9 @@ def test_the_embedded_default_is_what_the_demo_file_says() -> None:
 
 @pytest.mark.parametrize("path", sorted((parameters.ROOT / "params").glob("*.yaml")), ids=lambda path: path.stem)
 def test_every_parameter_file_is_valid_and_its_names_are_known(path: Path) -> None:
-    from nbhelpers.pipeline import checks
+    from nbhelpers.pipeline import checks, sweep
 
-    values = parameters.load(path)
+    values = sweep.load(path)
     assert values["run"] == path.stem
     assert checks.name_faults(values, str(path)) == []
 

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pandas as pd
@@ -30,8 +31,14 @@ def by_seed():
     return pd.DataFrame(rows, columns=["arm", "dataset", "seed", "metric", "value"])
 
 
+def spread():
+    arms = ["few", "many", "mixed"]
+    found = pd.DataFrame({"arm": arms, "dataset": "films", "metric": "auroc", "ci_low": 0.5, "ci_high": [0.7, 0.95, 1]})
+    return pd.concat([found, found.assign(metric="aupr", ci_high=0.1)], ignore_index=True)
+
+
 def test_arms_of_one_source_and_method_are_one_line_and_a_mix_is_its_own():
-    table = dose.dose_table(by_seed(), NETWORKS)
+    table = dose.dose_table(by_seed(), NETWORKS, spread())
     lines = table.groupby("line")["arm"].unique().map(sorted).to_dict()
     assert sorted(lines.values()) == [["few", "many"], ["mixed"]]
     assert all("simulated" in line or "simulator" in line for line in lines)
@@ -45,7 +52,7 @@ def test_arms_of_one_source_and_method_are_one_line_and_a_mix_is_its_own():
 
 
 def test_the_curve_goes_through_the_mean_of_the_seeds_and_shows_each():
-    figure = dose.draw_curve(dose.dose_table(by_seed(), NETWORKS), SETS)
+    figure = dose.draw_curve(dose.dose_table(by_seed(), NETWORKS, spread()), SETS)
     axis = figure.axes[0]
     assert axis.get_xscale() == "log"
     assert [round(value, 6) for value in axis.lines[0].get_ydata()] == [0.7, 0.9]
@@ -55,9 +62,25 @@ def test_the_curve_goes_through_the_mean_of_the_seeds_and_shows_each():
 def test_arms_of_equal_size_have_no_curve(capsys):
     saved = []
     stage = SimpleNamespace(save_figure=lambda figure, name: saved.append(name))
-    table = dose.dose_table(by_seed(), NETWORKS)
+    table = dose.dose_table(by_seed(), NETWORKS, spread())
     dose.save_curve(table[table["images"] == 1000], SETS, stage)
     assert not saved
     assert "no dose curve" in capsys.readouterr().out
     dose.save_curve(table, SETS, stage)
     assert saved == ["dose"]
+
+
+def test_the_interval_is_the_first_seeds_and_drawn_as_a_bar():
+    table = dose.dose_table(by_seed(), NETWORKS, spread()).set_index(["arm", "seed"])
+    assert table.loc[("few", 0), ["ci_low", "ci_high"]].tolist() == [0.5, 0.7]
+    assert table.loc[("few", 1), ["ci_low", "ci_high"]].isna().all()
+    figure = dose.draw_curve(table.reset_index(), SETS)
+    bars = [segment for bar in figure.axes[0].collections for segment in bar.get_segments()]
+    assert sorted(round(float(bar[1][1]), 6) for bar in bars) == [0.7, 0.95, 1.0]
+
+
+def test_networks_of_several_backbones_are_lines_of_their_own():
+    other = network("few", 10)
+    networks = NETWORKS | {"few": Network("few", None, replace(other.description, backbone="test_vit"))}
+    lines = dose.dose_table(by_seed(), networks, spread()).groupby("line")["arm"].unique().map(list).to_dict()
+    assert sorted(lines.values()) == [["few"], ["many"], ["mixed"]] and sum("test_vit" in line for line in lines) == 1
