@@ -10,13 +10,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import yaml
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.access import DEADLINE_S, SERVICES
 from nbhelpers.image_models.ledger import NOT_YET
 from nbhelpers.pipeline import sweep
 from nbhelpers.pipeline.jobs import SNAKEFILE, Asked, supervise
@@ -138,6 +140,15 @@ def may_still_come(folder: Path) -> bool:
     return False
 
 
+def longest_request(values: Mapping[str, Any]) -> float:
+    """Seconds that a paid request in flight may still take when a run is stopped; 0 where nothing is paid."""
+    editors = {name: given or {} for name, given in values["editors"].items()}
+    paid = {name: given for name, given in editors.items() if given.get("provider", name) in SERVICES}
+    waits = [float(given.get("deadline_s", DEADLINE_S)) for given in (paid | values["image_models"]).values()]
+    gemini = "gemini" in str(values["arms"]) or values["omnimodel"].startswith("gemini")
+    return max([values["gemini_deadline_s"] * gemini, *waits])
+
+
 def what_is_asked(options: list[str]) -> Asked:
     """What Snakemake's options, and the profiles that they name, ask for; `UserError` for what Snakemake refuses.
 
@@ -170,6 +181,6 @@ def snakemake(parameter_file: Path | str, target: str, options: list[str], asked
         *local,
         *options,
     ]
-    patience = PATIENCE_S + values["gemini_deadline_s"] * ("gemini" in str(values["arms"]))
+    patience = PATIENCE_S + longest_request(values)
     words = [sys.executable, "-m", "nbhelpers", "snakemake", *(["--elsewhere"] if asked.elsewhere else []), *arguments]
     return supervise(words, values["run"], patience, asked.elsewhere)

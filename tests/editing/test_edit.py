@@ -141,7 +141,7 @@ def test_what_is_wrong_is_found_before_anything_is_made(changes, message):
             check(*arguments)
         except UserError as fault:
             faults.append(str(fault))
-    assert any(message in fault for fault in faults), faults
+    assert len(faults) == 1 and message in faults[0], faults
 
 
 def test_patients_pictures_go_to_no_service_that_is_not_named(tmp_path):
