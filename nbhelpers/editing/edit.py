@@ -52,13 +52,6 @@ def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
         raise UserError.of(faults)
 
 
-def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
-    """Everything of `wanted` is there, for a notebook that is opened."""
-    faults = gathered(wanted(parameters))
-    if faults:
-        raise UserError.of(faults)
-
-
 def _check_sending(parameters: Mapping[str, Any]) -> None:
     """Whose pictures would go where; simulated ones may go anywhere, and what is wrong besides others tell."""
     if not isinstance(parameters["editing_pictures"], str):
