@@ -1,4 +1,4 @@
-# make demo | make test | make run PARAMS=params/mine.yaml [PROFILE=profiles/slurm] | make lab   (developers: make check, make format, make lock, make test-slurm)
+# make demo | make test | make run PARAMS=params/mine.yaml [PROFILE=profiles/slurm] | make release PARAMS=... | make lab   (developers: make check, make format, make lock, make test-slurm)
 SHELL := /bin/bash
 PARAMS ?= params/demo.yaml
 PROFILE ?=
@@ -19,7 +19,7 @@ MPLCONFIGDIR ?= $(CURDIR)/.venv/home/matplotlib
 export XDG_CACHE_HOME JUPYTER_CONFIG_DIR JUPYTER_DATA_DIR IPYTHONDIR MPLCONFIGDIR
 endif
 
-.PHONY: help demo run test test-slurm lab check format lock setup
+.PHONY: help demo run release test test-slurm lab check format lock setup
 help:
 	@head -n 1 Makefile | cut -c 3-
 
@@ -28,6 +28,9 @@ demo: $(STAMP)
 
 run: $(STAMP)
 	@$(BIN)/python -m nbhelpers run $(PARAMS) $(if $(PROFILE),--profile $(PROFILE)) $(ARGS)
+
+release: $(STAMP)
+	@$(BIN)/python -m nbhelpers release $(PARAMS)
 
 test: $(STAMP)
 	@$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder $(ARGS)

@@ -1,4 +1,4 @@
-"""The one command: `python -m nbhelpers run | fetch | checkpoint | handout`, each with `--help`.
+"""The one command: `python -m nbhelpers run | fetch | checkpoint | handout | release`, each with `--help`.
 
 Exit codes: 0; 1 when a notebook stopped; 2 for bad input, each fault a line of what, where and what to do; 128 and the
 signal's number when it was stopped.
@@ -16,12 +16,20 @@ from pathlib import Path
 from nbhelpers.errors import UserError
 from nbhelpers.runs import parameters
 
-INTERNAL = ("check", "arms", "notebook", "report", "snakemake", "options")  # what the pipeline calls; not for typing
+INTERNAL = (
+    "check",
+    "arms",
+    "notebook",
+    "report",
+    "snakemake",
+    "options",
+    "graph",
+)  # what the pipeline calls; not for typing
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m nbhelpers", description=(__doc__ or "").splitlines()[0])
-    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run | fetch | checkpoint | handout")
+    verbs = parser.add_subparsers(dest="verb", required=True, metavar="run | fetch | checkpoint | handout | release")
 
     run = verbs.add_parser("run", help="bring the whole run of one parameter file up to date, and name its report")
     run.add_argument("parameters", help="the experiment, e.g. params/demo.yaml")
@@ -53,13 +61,16 @@ def _parser() -> argparse.ArgumentParser:
     handout = verbs.add_parser("handout", help="write a run's model card, checklists, data flow and report again")
     handout.add_argument("folder", type=Path, help="outputs/<run>")
 
+    release = verbs.add_parser("release", help="pack a finished run for a paper's supplement, and verify the archive")
+    release.add_argument("parameters", help="the experiment, e.g. params/demo.yaml")
+
     for name in INTERNAL:
         verb = verbs.add_parser(name)
         if name == "notebook":
             verb.add_argument("stage", choices=parameters.STAGES)
         if name in ("check", "snakemake"):
             verb.add_argument("--elsewhere", action="store_true")
-        if name in ("snakemake", "options"):
+        if name in ("snakemake", "options", "graph"):
             verb.add_argument("options", nargs=argparse.REMAINDER)
             continue
         verb.add_argument("parameters")
@@ -89,6 +100,13 @@ def _do(chosen: argparse.Namespace) -> int:
             from nbhelpers.reporting import handout, report
 
             print(*handout.write(chosen.folder), report.write(chosen.folder), sep="\n")
+        case "release":
+            from nbhelpers.pipeline import sweep
+            from nbhelpers.reporting import release
+            from nbhelpers.runs.stage import outputs_root
+
+            path = release.write(outputs_root().absolute() / sweep.load(chosen.parameters)["run"])
+            print(f"release: {path} ({release.verify(path)} files, each as its SHA-256 says)")
         case "check":
             from nbhelpers.pipeline.checks import check_inputs
 
@@ -111,6 +129,10 @@ def _do(chosen: argparse.Namespace) -> int:
             from nbhelpers.pipeline.jobs import Asked
 
             print(json.dumps(asdict(Asked.by(chosen.options))))
+        case "graph":
+            from nbhelpers.pipeline import rule_graph
+
+            rule_graph.draw(chosen.parameters)
         case "report":
             from nbhelpers.reporting import handout, report
             from nbhelpers.runs.stage import outputs_root

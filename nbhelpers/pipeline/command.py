@@ -98,7 +98,8 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         # A copy is run, not the file itself: an edit while it runs must not reach half of the notebooks.
         frozen = folder / "parameters.yaml"
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        if not frozen.is_file() or frozen.read_text(encoding="utf-8") != text:
+        changed = not frozen.is_file() or frozen.read_text(encoding="utf-8") != text
+        if changed:
             write_bytes(frozen, text.encode())
         # This library, whatever else is installed: notebooks run in other folders than this one.
         known = os.environ.get("PYTHONPATH")
@@ -107,6 +108,8 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         trainings = f", {sweep.size(values)} trainings" if "sweep" in given else ""
         say(values["run"], f"{parameter_file} -> {folder}{trainings}")
         before = report.stat().st_mtime_ns if report.is_file() else None
+        if not asked.dry and (changed or not (folder / "figures" / "pipeline.png").is_file()):
+            draw_rules(frozen)
         stale = made_otherwise(folder, values)
         for path, differing in stale.items():
             told = ", ".join(f"{name} {was} (now {now})" for name, (was, now) in differing.items())
@@ -129,6 +132,12 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
             say(values["run"], "everything was up to date")
         print(f"report: {report}")
     return 0
+
+
+def draw_rules(parameter_file: Path) -> None:
+    """Draw the run's pipeline beside its first steps; it takes seconds, the report is made long after."""
+    words = [sys.executable, "-m", "nbhelpers", "graph", str(parameter_file)]
+    subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 def may_still_come(folder: Path) -> bool:

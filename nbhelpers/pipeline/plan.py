@@ -105,10 +105,10 @@ class Plan:
         named = [
             self.values[name]
             for name, declaration in parameters.declared(notebook).items()
-            if re.search(r"\bstr\b", declaration.annotation)
-            and isinstance(self.values.get(name), str)
+            if matters(name, self.values)  # first: a notebook's own `params_file` is no value of an experiment
+            and re.search(r"\bstr\b", declaration.annotation)
+            and isinstance(self.values[name], str)
             and self.values[name]
-            and matters(name, self.values)
         ]
         return {path for path in map(user_path, named) if path.is_file()}
 

@@ -5,7 +5,7 @@
 it, `statements` all of these by name (with `statements.yaml`, fixed words); `checklists` CLAIM 2024 and TRIPOD+AI
 (their items in YAML); `model_card`; `flow_diagram`; `handout` all that is handed in; `report` the run at a glance (its
 words in `report.yaml`); `answers` its questions with answer and evidence; `figure_cells` where each figure was made;
-`pages` the HTML pages, from `templates/`.
+`release` the archive for a supplement; `pages` the HTML pages, from `templates/`.
 
 May import every stage's package and what lies below; nothing imports it but the command line.
 """

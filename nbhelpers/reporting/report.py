@@ -187,7 +187,12 @@ def _captions(facts: RunFacts) -> dict[str, str]:
     """
     sets = facts.datasets()
     diamond = published.ARM in facts.scored_arms and any(published.reference(row["dataset"], row["n"]) for row in sets)
-    shown = {"seeds": bool(_seeds(facts)), "saliency": len(facts.table("saliency")) > 0}
+    doses = facts.table("dose")
+    shown = {
+        "seeds": bool(_seeds(facts)),
+        "saliency": len(facts.table("saliency")) > 0,
+        "dose": len(doses) > 0 and len(set(doses["images"])) > 1,
+    }
     more = {name: caption for name, caption in WORDS["more_figures"].items() if shown.get(name, True)}
     curves = {f"training_{arm}": WORDS["training"].format(arm=named(arm)) for arm in facts.arms}
     return CAPTIONS | {"figure_2": CAPTIONS["figure_2"] + f" {WORDS['diamond']}" * diamond} | more | curves

@@ -6,6 +6,7 @@ One story, told once and looked at by each test; `make test-slurm` tells it.
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -144,7 +145,9 @@ def unfinished(cluster: Slurm) -> list[str]:
 
 def test_a_killed_job_is_told_of_and_tried_again(story: Story) -> None:
     told = story.told["stopped"]
-    assert "of the cluster failed" in told and "CANCELLED" in told and "tried once more" in told
+    # By its notebook, or by the cluster where that had no time to say anything.
+    assert re.search(r"error: job \d+ of the cluster failed: .*(stopped by SIGTERM|CANCELLED)", told)
+    assert "tried once more" in told
     assert "Traceback" not in told
 
 

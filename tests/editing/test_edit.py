@@ -159,3 +159,9 @@ def test_patients_pictures_go_to_no_service_that_is_not_named(tmp_path):
     for allowed in ({"send_patient_films_to": ["gemini"]}, {"editing_pictures": 2}):
         [check(*arguments) for check, *arguments in edit.wanted(known.PARAMETERS | asked | allowed)]
     assert edit.wanted(known.PARAMETERS | {"editors": {}}) == []
+
+
+def test_a_notebook_is_told_of_an_editor_that_is_not_known(tmp_path):
+    edit.check(known.PARAMETERS, tmp_path)
+    with pytest.raises(UserError, match="unknown provider"):
+        edit.check(known.PARAMETERS | {"editors": {"nobody": None}}, tmp_path)

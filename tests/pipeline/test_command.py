@@ -111,6 +111,7 @@ def test_what_is_said_to_be_run_again_is_forced_once_whatever_its_stage(
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path))
     monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
     stale = {f"{stage}/run.json": {"seed": (1, 0)} for stage in parameters.STAGES}
+    monkeypatch.setattr(command, "draw_rules", lambda _: None)
     monkeypatch.setattr(command, "made_otherwise", lambda *_: stale)
     forced: list[str] = []
     monkeypatch.setattr(command, "snakemake", lambda _, __, options, ___: forced.extend(options[1:]) or 0)

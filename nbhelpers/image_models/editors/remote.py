@@ -50,7 +50,8 @@ class ServiceEditor:
         rows = []
         for request in requests:
             canvas = squared(request.image, self.own["size"])
-            mask = None if request.mask is None or not self.asked.masks else _mask_png(request.mask, canvas.shape)
+            hint = request.mask if self.asked.masks and request.mask is not None and request.mask.any() else None
+            mask = None if hint is None else _mask_png(hint, canvas.shape)  # an empty one is no hint: leave it as it is
             image = _png(canvas)
             digests = {"image": hashlib.sha256(canvas.tobytes()).hexdigest()}
             digests |= {"mask": hashlib.sha256(mask).hexdigest()} if mask else {}

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -317,3 +318,11 @@ def test_three_kills_and_thirty_percent_faults_over_all_services_lose_and_double
 
 
 PRICES = {"gemini": 0.0387, "openai": 0.013, "ark": 0.03, "bfl": 0.045}
+
+
+def test_an_empty_mask_is_no_hint():
+    one = edit("a", mask=True)
+    (asked,) = made(only("gpt"))
+    empty, none = replace(one, mask=np.zeros_like(one.mask)), replace(one, mask=None)
+    with_hint, without, plain = (asked.rows([request])[0] for request in (one, empty, none))
+    assert with_hint.mask and not without.mask and without.key == plain.key != with_hint.key
