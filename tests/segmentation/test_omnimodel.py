@@ -25,7 +25,6 @@ from PIL import Image
 from segmentation.segmentation_fixture import photo, written_set
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.settings import Settings
 from nbhelpers.image_models.geometry import RATIOS, padded, squared
 from nbhelpers.image_models.ledger import replay, spent
 from nbhelpers.metrics.overlap import dice
@@ -46,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("key")
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Settings, "backoff_s", 0.005)
+    monkeypatch.setattr("nbhelpers.image_models.online.LONGEST_PAUSE_S", 0.01)
 
 
 def request_image(call: Call) -> np.ndarray:
