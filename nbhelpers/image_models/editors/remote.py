@@ -112,7 +112,7 @@ def _answer(entry: Entry, row: Row, request: EditRequest, editor: ServiceEditor,
     line: Mapping[str, Any] = entry.ok or entry.last or {}
     facts: dict[str, Any] = {"model": str(line.get("model_version") or editor.asked.model)}
     facts |= {"cost_usd": entry.cost_usd, "seconds": line.get("seconds"), "detail": str(line.get("detail") or "")}
-    facts |= {"width_asked": row.side, "height_asked": row.side}
+    facts |= dict.fromkeys(("width_asked", "height_asked"), row.side if editor.asked.sized else None)
     if entry.ok is None:
         return EditAnswer(_KINDS.get(str(line.get("outcome")), "refused"), **facts)
     try:

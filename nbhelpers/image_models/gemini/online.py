@@ -23,7 +23,7 @@ class GeminiService:
     price: Price
     terms: Terms
 
-    masks = False  # none can be sent
+    masks, sized = False, True  # as of `services.asked.HttpService`
 
     def __post_init__(self) -> None:
         self.model = self.request.model

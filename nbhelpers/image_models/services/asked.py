@@ -35,6 +35,7 @@ class HttpService:
     OPTIONS: ClassVar[dict[str, tuple[Any, Any]]] = {}  # name: type and default
     name: ClassVar[str] = ""  # of `access.SERVICES`
     masks: ClassVar[bool] = False  # whether a mask can be sent
+    sized: ClassVar[bool] = True  # whether an edit's size can be asked for
 
     def __post_init__(self) -> None:
         self.listed = listed_of(self.name, self.model)

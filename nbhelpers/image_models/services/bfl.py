@@ -27,6 +27,7 @@ class BflService(HttpService):
     """One FLUX model. Its size follows the picture that it is given."""
 
     name = "bfl"
+    sized = False
     OPTIONS: ClassVar[dict[str, tuple[Any, Any]]] = {"safety_tolerance": (int | None, None)}
 
     async def open(self) -> None:

@@ -85,6 +85,7 @@ def test_a_size_may_be_set_and_what_comes_is_as_large_as_it_comes(services, tmp_
     sizes = {asked.service: asked.fields.get("size") for asked in services.asked}
     assert sizes == {"openai": "1024x1024", "ark": "1936x1936", "bfl": None}
     assert answers["seed", "a"].width_asked == 1936 and answers["seed", "a"].width == 24
+    assert answers["flux", "a"].width_asked is None, "none can be asked for"
 
 
 def test_what_is_no_finished_picture_has_its_kind(services, tmp_path):
