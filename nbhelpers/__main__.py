@@ -16,7 +16,15 @@ from pathlib import Path
 from nbhelpers.errors import UserError
 from nbhelpers.runs import parameters
 
-INTERNAL = ("check", "arms", "notebook", "report", "snakemake", "options")  # what the pipeline calls; not for typing
+INTERNAL = (
+    "check",
+    "arms",
+    "notebook",
+    "report",
+    "snakemake",
+    "options",
+    "graph",
+)  # what the pipeline calls; not for typing
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -62,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("stage", choices=parameters.STAGES)
         if name in ("check", "snakemake"):
             verb.add_argument("--elsewhere", action="store_true")
-        if name in ("snakemake", "options"):
+        if name in ("snakemake", "options", "graph"):
             verb.add_argument("options", nargs=argparse.REMAINDER)
             continue
         verb.add_argument("parameters")
@@ -121,6 +129,10 @@ def _do(chosen: argparse.Namespace) -> int:
             from nbhelpers.pipeline.jobs import Asked
 
             print(json.dumps(asdict(Asked.by(chosen.options))))
+        case "graph":
+            from nbhelpers.pipeline import rule_graph
+
+            rule_graph.draw(chosen.parameters)
         case "report":
             from nbhelpers.reporting import handout, report
             from nbhelpers.runs.stage import outputs_root

@@ -21,7 +21,7 @@ from nbhelpers.images.masks import Box
 from nbhelpers.images.widgets import LINE, Pixels, choice, picture, row, slider, watch, whole, words
 from nbhelpers.runs import front_end
 from nbhelpers.runs.files import inside
-from nbhelpers.style import readable
+from nbhelpers.style import readable, simulated_note
 
 SIDES = ("left", "top", "right", "bottom")
 MOST = 0.45  # a margin's share of the image, at most
@@ -66,6 +66,7 @@ def crops(
             show(axes[0][column], outlined(image, box))
             show(axes[1][column], image[box.top : box.bottom, box.left : box.right])
             axes[0][column].set_title(method, fontsize=8)
+        figure.suptitle("One image under each crop" + simulated_note(drawn[next(iter(paths))]["simulated"]), fontsize=9)
         plt.close(figure)  # it is shown as what the cell gives, and once is enough
         return figure
     source, method = choice("source", list(paths)), choice("crop", ["margins", "content"])

@@ -6,6 +6,7 @@ edit       all editors on all pictures, once and in a chain, and the table of ed
 measures   what one edit changed, where it should and where it should not
 tables     means with intervals, paired differences, what a reader sees
 figures    figure 5, the answers, the measures, the chain
+widgets    at the screen, a wipe between a picture and its edit
 
 Imports the shared packages; never another stage.
 """

@@ -14,10 +14,12 @@ import pandas as pd
 from nbhelpers.editing import measures
 from nbhelpers.editing.anatomy import Anatomy
 from nbhelpers.editing.pictures import Picture, check_pictures, load_pictures
+from nbhelpers.errors import UserError
 from nbhelpers.image_models.editors import registry
 from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
 from nbhelpers.images.files import write_png
 from nbhelpers.runs.progress import progress
+from nbhelpers.runs.stage import gathered
 
 Answers = dict[tuple[str, str], EditAnswer]
 
@@ -37,13 +39,28 @@ def wanted(parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Checks of editors, tasks and pictures that are asked for, each a function and its arguments."""
     if not parameters["editors"]:
         return []
-    return [(check_pictures, parameters), (_check_sending, parameters)]
+    made = (registry.make_editors, parameters["editors"], parameters)
+    return [made, (check_pictures, parameters), (_check_sending, parameters)]
+
+
+def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
+    """Everything of `wanted` is there, and an editor is named."""
+    faults = gathered(wanted(parameters))
+    if not parameters["editors"]:
+        faults = [UserError("no editor is named", "editors", "e.g. {nothing: , inpainting: }")]
+    if faults:
+        raise UserError.of(faults)
 
 
 def _check_sending(parameters: Mapping[str, Any]) -> None:
-    editors = registry.make_editors(parameters["editors"], parameters)
-    own = isinstance(parameters["editing_pictures"], str)
-    requests = [request_of(one) for one in load_pictures(parameters)] if own else []
+    """Whose pictures would go where; simulated ones may go anywhere, and what is wrong besides others tell."""
+    if not isinstance(parameters["editing_pictures"], str):
+        return
+    try:
+        editors = registry.make_editors(parameters["editors"], parameters)
+        requests = [request_of(picture) for picture in load_pictures(parameters)]
+    except UserError:
+        return
     registry.check_sending(editors, requests, parameters["send_patient_films_to"])
 
 

@@ -96,7 +96,8 @@ def _cell(above: Axes, below: Axes, picture: Picture, image: Pixels | None, note
         for spine in axis.spines.values():
             spine.set_visible(False)
     if image is None:
-        above.set(xlim=(0, 1), ylim=(0, 1), aspect="equal", facecolor="0.93")
+        above.set(xlim=(0, 1), ylim=(0, 1), facecolor="0.93")
+        above.set_box_aspect(picture.image.shape[0] / picture.image.shape[1])
         above.text(0.5, 0.5, note or "not known", ha="center", va="center", fontsize=6)
         below.axis("off")
         return None
@@ -196,6 +197,7 @@ def chain_pictures(shown: Mapping[str, Sequence[Pixels]]) -> Figure:
         for axis, image in zip(line, images, strict=True):
             axis.imshow(image)
             axis.set(xticks=[], yticks=[])
+            axis.spines[:].set_visible(False)
         line[0].set_ylabel(editor.replace("_", " "), fontsize=8)
     for axis, title in zip(axes[0], titles, strict=True):
         axis.set_title(title, fontsize=7)

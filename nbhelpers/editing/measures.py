@@ -93,7 +93,7 @@ def align(image: Pixels, answer: Pixels, outside: Mask) -> Alignment:
 
 
 def _alignments(image: Pixels, answer: Pixels, outside: Mask) -> Iterator[Alignment]:
-    if rms(image, answer, outside) in (0.0, np.nan):
+    if not rms(image, answer, outside) > 0:  # equal, or nothing is outside
         return
     gray, moved = (_gray(one).astype(np.float32) for one in (image, answer))
     still = np.eye(2, 3, dtype=np.float32)

@@ -214,6 +214,7 @@ def _own(row: Mapping[str, str], table: Path, where: str, name: str, known: Mapp
     return Picture(
         name, named, kind, instruction, image, mask, target,
         patient=flags["patient"] is not False, chest_film=bool(flags["chest_film"]),
+        lesion=task is not None and task.simulated == "consolidation",
     )  # fmt: skip
 
 

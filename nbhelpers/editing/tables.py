@@ -17,7 +17,7 @@ from nbhelpers.metrics.wording import difference, in_words, interval, p_text
 
 MEASURES = (
     *("error_inside", "error_inside_all", "error_outside", "error_outside_aligned", "ssim_outside", "change_iou"),
-    *("share_outside", "lesion_change", "lung_dice", "embedding_similarity", "seconds"),
+    *("share_outside", "shift_px", "zoom", "gain", "lesion_change", "lung_dice", "embedding_similarity", "seconds"),
 )
 COMPARED = ("error_inside_all", "error_outside")
 CAME = ("edited", "unchanged", "draft_only")  # kinds of answers that hold a picture
@@ -28,11 +28,12 @@ def with_errors(edits: pd.DataFrame) -> pd.DataFrame:
     """The table of edits with errors in grey levels, of which means can be taken where a PSNR may be `inf`.
 
     `error_outside` and `error_outside_aligned` are the root mean squares of the two PSNRs; `error_inside_all` is
-    `error_inside`, or for an answer without a picture that of the picture left as it was.
+    `error_inside`, or for an answer without a picture that of the picture left as it was; it is empty where nobody was
+    asked (`no_answer`).
     """
     outside = {f"error_{name}": 255 * 10 ** (-edits[f"psnr_{name}"] / 20) for name in ("outside", "outside_aligned")}
     whole = edits["error_inside"].where(edits["psnr_outside"].notna(), edits["error_untouched"])
-    return edits.assign(**outside, error_inside_all=whole)
+    return edits.assign(**outside, error_inside_all=whole.where(edits["answer_kind"] != "no_answer"))
 
 
 def _groups(edits: pd.DataFrame) -> list[tuple[str, str]]:
@@ -52,7 +53,7 @@ def overall_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFr
     intervals over pictures.
 
     `n` edits were asked for, `n_came` came as a picture; each measure is the mean of those of which it is known, whose
-    number is `<measure>_n`. `cost_usd` is the sum. A single picture has no interval.
+    number is `<measure>_n`; of a single picture there is no interval. `cost_usd` is the sum.
     """
     table, rows = with_errors(edits), []
     for (kind, task), editor in product(_groups(edits), dict.fromkeys(edits["editor"])):
@@ -65,8 +66,10 @@ def overall_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFr
         row["n_came"] = int(part["answer_kind"].isin(CAME).sum())
         row["cost_usd"] = part["cost_usd"].sum(min_count=1)
         for column, name in enumerate(MEASURES):
-            known = values[np.isfinite(values[:, column]), column]
-            low, high = percentile_interval(spread[:, column]) if spread is not None else (np.nan, np.nan)
+            finite = np.isfinite(values[:, column])
+            known = values[finite, column]
+            several = len(set(part["image_id"][finite])) > 1
+            low, high = percentile_interval(spread[:, column]) if several and spread is not None else (np.nan, np.nan)
             row |= {name: known.mean() if known.size else np.nan, f"{name}_n": known.size}
             row |= {f"{name}_low": low, f"{name}_high": high}
         rows.append(row)
@@ -179,7 +182,13 @@ def outside(table: pd.DataFrame) -> pd.DataFrame:
     """What happened where nothing was asked for, by kind of task."""
     titles = {"error_outside": ("error outside", 1), "error_outside_aligned": ("after alignment", 1)}
     titles |= {"ssim_outside": ("SSIM outside", 3), "share_outside": ("share of the change outside", 2)}
-    return _told(table[table["task"] == "all"], titles)
+    shown = table[table["task"] == "all"]
+    took = {"zoom": ("zoom", "{:.3f}"), "gain": ("gain", "{:.3f}"), "shift_px": ("shift, px", "{:.1f}")}
+    means = {
+        title: ["" if value != value else form.format(value) for value in shown[name]]
+        for name, (title, form) in took.items()
+    }
+    return _told(shown, titles).assign(**means)
 
 
 def anatomy(table: pd.DataFrame) -> pd.DataFrame:
@@ -191,22 +200,22 @@ def anatomy(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _told(table: pd.DataFrame, titles: dict[str, tuple[str, int]]) -> pd.DataFrame:
+    table = table.reset_index(drop=True)
     facts: dict[str, Any] = {"task": table["kind"], "editor": table["editor"]}
     facts["pictures that came"] = [f"{came} of {n}" for came, n in table[["n_came", "n"]].to_numpy()]
     return pd.DataFrame(facts | {title: _counted(table, name, digits) for name, (title, digits) in titles.items()})
 
 
 def differences(table: pd.DataFrame, kinds: Iterable[str] = ("all",)) -> pd.DataFrame:
-    """Differences between editors over all tasks, as a reader sees them."""
-    shown = table[table["kind"].isin(list(kinds))]
-    shown = shown if len(shown) else table
+    """Differences between editors over all tasks, as a reader sees them; those of no common edit are left out."""
+    shown = table[table["kind"].isin(list(kinds)) & (table["n"] > 0)].reset_index(drop=True)
     words = {"error_inside_all": "error inside", "error_outside": "error outside"}
     return pd.DataFrame(
         {
             "measure": shown["measure"].map(words),
             "a": shown["a"],
             "b": shown["b"],
-            "n": shown["n"],
+            "edits": shown["n"],
             "a - b (grey levels)": in_words(difference, shown, ("difference", "ci_low", "ci_high")),
             "p": [p_text(value) for value in shown["p"]],
             "p (Holm)": [p_text(value) for value in shown["p_holm"]],

@@ -10,6 +10,8 @@ from urllib.parse import urlsplit
 from nbhelpers.errors import UserError
 from nbhelpers.runs.parameters import suggest
 
+DEADLINE_S = 180.0  # of one request as a whole, where nothing else is said
+
 
 @dataclass(frozen=True)
 class Access:

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.access import DEADLINE_S
 from nbhelpers.image_models.ledger import FILE, Entry, Ledger, dollars, image_key, mode_of, replay, spent
 from nbhelpers.image_models.originals import (
     arrivals,
@@ -33,7 +34,7 @@ class Terms:
     concurrency: int = 8  # requests in flight
     requests_per_minute: int = 300  # 0: no limit
     attempts: int = 3  # refused or imageless replies after which a row is given up
-    deadline_s: float = 180.0  # of one request as a whole
+    deadline_s: float = DEADLINE_S  # of one request as a whole
     patience_s: float = 900.0  # without any success, after which the run stops
     backoff_s: float = 1.0
 

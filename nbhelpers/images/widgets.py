@@ -6,6 +6,7 @@ A function that gives a widget gives a figure or a table in its place where nobo
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from html import escape
 from io import BytesIO
 from typing import Any
 
@@ -41,17 +42,21 @@ def as_png(pixels: Pixels) -> bytes:
     return buffer.getvalue()
 
 
-def picture(title: str = "") -> tuple[widgets.VBox, Callable[[Pixels, str], None]]:
-    """A picture under a title, and the function `(pixels, title)` that changes both."""
+def picture(side: int = SIDE) -> tuple[widgets.VBox, Callable[[Pixels | None, str], None]]:
+    """A picture under a title, and the function `(pixels, title)` that changes both; None hides them."""
     heading, shown = (
         widgets.HTML(),
         widgets.Image(format="png", layout=widgets.Layout(max_width="100%", align_self="flex-start")),
     )
 
-    def change(pixels: Pixels, text: str = title) -> None:
-        shown.value, shown.alt, heading.value = as_png(fitted(pixels)), text, f"<b>{text}</b>"
+    whole = widgets.VBox([heading, shown], layout=widgets.Layout(margin="0 12px 0 0"))
 
-    return widgets.VBox([heading, shown], layout=widgets.Layout(margin="0 12px 0 0")), change
+    def change(pixels: Pixels | None, text: str = "") -> None:
+        whole.layout.display = "none" if pixels is None else ""
+        if pixels is not None:
+            shown.value, shown.alt, heading.value = as_png(fitted(pixels, side)), text, f"<b>{escape(text)}</b>"
+
+    return whole, change
 
 
 def row(*parts: widgets.Widget) -> widgets.HBox:

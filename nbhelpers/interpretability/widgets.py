@@ -20,7 +20,8 @@ from nbhelpers.networks.trained import Network
 from nbhelpers.runs import front_end
 from nbhelpers.style import readable
 
-SUBGROUPS = ("view", "sex", "years")
+SIDE = 250  # pixels of a film on the screen: three stand beside one another
+SUBGROUPS = ("view", "sex", "age in years")
 
 
 def cells(predictions: pd.DataFrame, arm: str, threshold: float) -> pd.DataFrame:
@@ -70,24 +71,25 @@ def browse(
     an arm's frozen one of `metrics` decides, else 0.5. Where nobody is at the screen: `counts`.
     """
     arms = {name: network for name, network in networks.items() if network.fine_tuned}
-    cuts = {name: threshold if threshold is not None else frozen_threshold(metrics, name) or 0.5 for name in arms}
+    given = {name: frozen_threshold(metrics, name) if threshold is None else threshold for name in arms}
+    cuts = {name: 0.5 if cut is None else cut for name, cut in given.items()}
     if not front_end.live():
-        titles = {name: one.title for name, one in {**networks, **sets}.items()}
+        titles = {name: network.title for name, network in arms.items()}
+        titles |= {name: found.title for name, found in sets.items()}
         return readable(counts(predictions, cuts), titles)
     scale = max((float(one.max()) for shown in examples for one in shown.maps.values() if one.size), default=1.0) or 1.0
     dataset = choice("films", [(found.title, name) for name, found in sets.items()])
     arm = choice("as called by", [(network.title, name) for name, network in arms.items()])
     cell = choice("which", list(CELLS))
-    predictions = (
-        predictions.assign(years=[decades(age) for age in predictions["age"]]) if "age" in predictions else predictions
-    )
+    ages = predictions["age"] if "age" in predictions else pd.Series(np.nan, index=predictions.index)
+    predictions = predictions.assign(**{SUBGROUPS[-1]: ages.map(decades)})
     menus = filters(predictions, SUBGROUPS)
     span = widgets.FloatRangeSlider(
         value=(0.0, 1.0), min=0, max=1, step=0.01, description="score", continuous_update=False
     )
     opacity, at, told = slider("opacity of the maps", 0.6, 0, 1, 0.05), whole("film", 0, 0, 0), widgets.HTML()
-    shown, to_film = picture()
-    maps = {name: picture() for name in arms}
+    shown, to_film = picture(SIDE)
+    maps = {name: picture(SIDE) for name in arms}
     kept: dict[tuple[str, str], Examples] = {}
 
     def explained(film: pd.Series) -> Examples:
@@ -109,6 +111,8 @@ def browse(
         at.max = max(len(films) - 1, 0)
         if films.empty:
             told.value = words("no film of this kind")
+            for to in (to_film, *(to for _, to in maps.values())):
+                to(None, "")
             return
         film = films.iloc[at.value]
         example = explained(film)
@@ -125,6 +129,8 @@ def browse(
         truth = ("normal", "pneumonia")[int(film["label"])]
         told.value = words(f"{at.value + 1} of {len(films)}: {escape(str(film['image_id']))}, {truth}")
 
+    for one in (dataset, arm, cell, span, *menus.values()):
+        one.observe(lambda _: setattr(at, "value", 0), "value")  # other films are looked at from the first
     watch(change, dataset, arm, cell, span, at, opacity, *menus.values())
     pictures = row(shown, *(widget for widget, _ in maps.values()))
     return widgets.VBox([row(dataset, arm, cell), row(*menus.values(), span), row(at, opacity), told, pictures])

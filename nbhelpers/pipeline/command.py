@@ -10,13 +10,15 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import yaml
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.access import DEADLINE_S, SERVICES
 from nbhelpers.image_models.ledger import NOT_YET
 from nbhelpers.pipeline import sweep
 from nbhelpers.pipeline.jobs import SNAKEFILE, Asked, supervise
@@ -96,7 +98,8 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         # A copy is run, not the file itself: an edit while it runs must not reach half of the notebooks.
         frozen = folder / "parameters.yaml"
         text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
-        if not frozen.is_file() or frozen.read_text(encoding="utf-8") != text:
+        changed = not frozen.is_file() or frozen.read_text(encoding="utf-8") != text
+        if changed:
             write_bytes(frozen, text.encode())
         # This library, whatever else is installed: notebooks run in other folders than this one.
         known = os.environ.get("PYTHONPATH")
@@ -105,6 +108,8 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         trainings = f", {sweep.size(values)} trainings" if "sweep" in given else ""
         say(values["run"], f"{parameter_file} -> {folder}{trainings}")
         before = report.stat().st_mtime_ns if report.is_file() else None
+        if not asked.dry and (changed or not (folder / "figures" / "pipeline.png").is_file()):
+            draw_rules(frozen)
         stale = made_otherwise(folder, values)
         for path, differing in stale.items():
             told = ", ".join(f"{name} {was} (now {now})" for name, (was, now) in differing.items())
@@ -129,6 +134,12 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
     return 0
 
 
+def draw_rules(parameter_file: Path) -> None:
+    """Draw the run's pipeline beside its first steps; it takes seconds, the report is made long after."""
+    words = [sys.executable, "-m", "nbhelpers", "graph", str(parameter_file)]
+    subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
 def may_still_come(folder: Path) -> bool:
     """Whether an earlier run went on without images that the source may still bring (`gemini_partial: true`)."""
     for path in folder.glob("01_prompting/*/images.csv"):
@@ -136,6 +147,15 @@ def may_still_come(folder: Path) -> bool:
             if any(row["status"].startswith(NOT_YET) for row in csv.DictReader(handle)):
                 return True
     return False
+
+
+def longest_request(values: Mapping[str, Any]) -> float:
+    """Seconds that a paid request in flight may still take when a run is stopped; 0 where nothing is paid."""
+    editors = {name: given or {} for name, given in values["editors"].items()}
+    paid = {name: given for name, given in editors.items() if given.get("provider", name) in SERVICES}
+    waits = [float(given.get("deadline_s", DEADLINE_S)) for given in (paid | values["image_models"]).values()]
+    gemini = "gemini" in str(values["arms"]) or values["omnimodel"].startswith("gemini")
+    return max([values["gemini_deadline_s"] * gemini, *waits])
 
 
 def what_is_asked(options: list[str]) -> Asked:
@@ -170,6 +190,6 @@ def snakemake(parameter_file: Path | str, target: str, options: list[str], asked
         *local,
         *options,
     ]
-    patience = PATIENCE_S + values["gemini_deadline_s"] * ("gemini" in str(values["arms"]))
+    patience = PATIENCE_S + longest_request(values)
     words = [sys.executable, "-m", "nbhelpers", "snakemake", *(["--elsewhere"] if asked.elsewhere else []), *arguments]
     return supervise(words, values["run"], patience, asked.elsewhere)

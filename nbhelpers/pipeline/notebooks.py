@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from html import escape
 from pathlib import Path
 from types import FrameType, SimpleNamespace
 from typing import Any
@@ -51,6 +52,7 @@ _PAGE = """
   h1, h2, h3 { break-after: avoid; }
 }
 """
+_NO_WORDS = "No description has been provided for this image"  # nbconvert's
 _BAR = re.compile(r"\d+%\||\d+(it|\w+) ?\[\d+:\d+")
 _NOTHING_YET = re.compile(r" 0%\||\b0[a-z]+ \[")
 
@@ -254,7 +256,6 @@ def write_html(notebook: Path) -> Path:
     node = nbformat.read(notebook, as_version=4)
     heading = next((cell.source for cell in node.cells if cell.source.startswith("# ")), f"# {notebook.stem}")
     node.metadata["title"] = heading.splitlines()[0].lstrip("# ")
-    _describe_pictures(node)
     # nbconvert's page asks other hosts for mathematics, diagrams and widgets; a page that is sent on must not.
     exporter = HTMLExporter(
         mathjax_url="",
@@ -265,6 +266,7 @@ def write_html(notebook: Path) -> Path:
         embed_images=True,
     )
     body, _ = exporter.from_notebook_node(node)
+    body = _described(body, node)
     body = re.sub(r"<script\b[^>]*\bsrc=[^>]*>\s*</script>", "", body)
     body = re.sub(r"<script\b[^>]*type=\"module\"[^>]*>.*?mermaid.*?</script>", "", body, flags=re.DOTALL)
     body = body.replace("</head>", f"<style>{_PAGE}</style></head>", 1)
@@ -273,16 +275,16 @@ def write_html(notebook: Path) -> Path:
     return target
 
 
-def _describe_pictures(node: Any) -> None:
-    """Give each picture, for readers who cannot see it, the heading that it stands under in place of nothing."""
-    heading = ""
+def _described(body: str, node: Any) -> str:
+    """The page with each picture described, for readers who cannot see it, by the heading that it stands under."""
+    heading, headings = "", []
     for cell in node.cells:
         if cell.cell_type == "markdown":
-            headings = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
-            heading = headings[-1] if headings else heading
-        for output in cell.get("outputs", []):
-            if "image/png" in output.get("data", {}):
-                output.metadata.setdefault("image/png", {}).setdefault("alt", f"Figure: {heading}")
+            found = [line.lstrip("# ") for line in cell.source.splitlines() if line.startswith("#")]
+            heading = found[-1] if found else heading
+        headings += [heading for output in cell.get("outputs", []) if "image/png" in output.get("data", {})]
+    told = iter(headings)  # nbconvert gives each picture the same words, in their order
+    return re.sub(re.escape(_NO_WORDS), lambda _: f"Figure: {escape(next(told, ''), quote=True)}", body)
 
 
 def watch_owner(elsewhere: bool = False) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -57,10 +58,11 @@ def ask(design: pd.DataFrame, templates: Templates, size: int = 256) -> widgets.
     }
     if not front_end.live():
         made = pair(first, templates, int(first["pair_seed"]) % 1000, size)
-        figure, axes = grid(1, 2, title_room=1.1)
+        figure, axes = grid(1, 2, title_room=1.5)
         for axis, (label, (prompt, image)) in zip(axes[0], made.items(), strict=True):
             show(axis, image)
-            axis.set_title(f"{label}: {prompt}", fontsize=7, wrap=True)
+            axis.set_anchor("S")  # all room above the image is the prompt's
+            axis.set_title(textwrap.fill(f"{label} (simulated). {prompt}", 66), fontsize=7, loc="left")
         plt.close(figure)  # it is shown as what the cell gives, and once is enough
         return figure
     menus = {
@@ -135,6 +137,7 @@ def review(images: pd.DataFrame, stage_folder: Path) -> widgets.Widget | Styler:
         for button in (keep, reject):
             button.disabled = chosen[0].empty
         if chosen[0].empty:
+            to(None, "")
             told.value = words("no image of this kind")
             return
         image = chosen[0].iloc[at.value]

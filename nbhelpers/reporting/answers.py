@@ -130,11 +130,11 @@ def _edits(facts: RunFacts) -> Iterator[Answer]:
     table = facts.editing.get("overall", pd.DataFrame())
     rows = _rows(table[table["kind"] == "all"]) if len(table) else []
     told = [
-        f"{named(row['editor'])} {row['error_inside_all']:.1f} inside, {row['error_outside']:.1f} outside"
+        f"{row['editor'].replace('_', ' ')} {row['error_inside_all']:.1f} inside, {row['error_outside']:.1f} outside"
         for row in rows
         if row["n_came"]
     ]
-    told += [f"{named(row['editor'])} gave no picture" for row in rows if not row["n_came"]]
+    told += [f"{row['editor'].replace('_', ' ')} gave no picture" for row in rows if not row["n_came"]]
     if told:
         simulated = " on simulated films" if facts.edits_simulated() == "simulated" else ""
         question = f"Do the editors change what they were asked to change{simulated}, and nothing else?"

@@ -106,4 +106,4 @@ def cases(
     dataset.observe(list_cases, "value")
     list_cases()
     watch(change, dataset, case, model, turned, *switches.values())
-    return widgets.VBox([row(dataset, case, model), row(shown, widgets.VBox([turned, *marks, told]))])
+    return widgets.VBox([row(dataset, case, model), row(shown, widgets.VBox([turned, *marks])), told])

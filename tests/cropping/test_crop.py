@@ -108,3 +108,9 @@ def test_what_a_reviewer_rejected_is_left_out_of_every_crop_with_who_and_why(
     assert crop.left_out(cropped)[["image_id", "reason", "detail"]].to_numpy().tolist() == [
         [out, "reviewer", "A. Reader: two hearts"]
     ]
+
+
+def test_an_unknown_crop_and_margins_that_leave_nothing_are_told_at_once(tmp_path: Path) -> None:
+    given = {"arms": {"a": {"source": "simulator", "crop": "contents"}}, "crop_margins": [0.5, 0.5, 0.5, 0.5]}
+    with pytest.raises(UserError, match=r"(?s)^2 faults.*unknown crop 'contents'.*leave nothing"):
+        crop.check(given, tmp_path)

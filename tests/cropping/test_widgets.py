@@ -33,6 +33,7 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, pd.DataFr
     for number in range(3):
         write_png(folder / "simulator" / f"{number}.png", draw_film({}, number, number, size=128).image)
         rows.append({"image_id": f"{number}", "label": "normal", "path": f"{number}.png", "status": "ok"})
+        rows[-1]["simulated"] = True
     return {"simulator": pd.DataFrame(rows)}, folder
 
 

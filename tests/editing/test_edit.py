@@ -141,7 +141,7 @@ def test_what_is_wrong_is_found_before_anything_is_made(changes, message):
             check(*arguments)
         except UserError as fault:
             faults.append(str(fault))
-    assert any(message in fault for fault in faults), faults
+    assert len(faults) == 1 and message in faults[0], faults
 
 
 def test_patients_pictures_go_to_no_service_that_is_not_named(tmp_path):
@@ -159,3 +159,9 @@ def test_patients_pictures_go_to_no_service_that_is_not_named(tmp_path):
     for allowed in ({"send_patient_films_to": ["gemini"]}, {"editing_pictures": 2}):
         [check(*arguments) for check, *arguments in edit.wanted(known.PARAMETERS | asked | allowed)]
     assert edit.wanted(known.PARAMETERS | {"editors": {}}) == []
+
+
+def test_a_notebook_is_told_of_an_editor_that_is_not_known(tmp_path):
+    edit.check(known.PARAMETERS, tmp_path)
+    with pytest.raises(UserError, match="unknown provider"):
+        edit.check(known.PARAMETERS | {"editors": {"nobody": None}}, tmp_path)

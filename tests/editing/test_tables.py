@@ -25,6 +25,7 @@ def edits(n=6, **editors):
                 row |= {"answer_kind": "edited", "detail": None, "error_inside": error + rng.normal(0, 0.1)}
                 row |= {"psnr_outside": np.inf if error == 0 else 40.0, "psnr_outside_aligned": 40.0, "cost_usd": 0.1}
                 row |= dict.fromkeys(("ssim_outside", "change_iou", "share_outside", "lesion_change", "lung_dice"), 0.5)
+                row |= {"shift_px": 0.0, "zoom": 1.0, "gain": 1.0}
                 rows.append(row | {"embedding_similarity": 0.9, "seconds": 1.0, "error_untouched": 50.0})
     return pd.DataFrame(rows)
 
@@ -40,6 +41,9 @@ def test_means_are_of_what_came_and_say_of_how_many_and_what_is_missing_counts_a
     lost = [0, 1, 2]
     table.loc[lost, ["error_inside", "psnr_outside", "psnr_outside_aligned", "ssim_outside"]] = np.nan
     table.loc[lost, "answer_kind"] = ["refused", "text_only", "broken"]
+    withdrawn = edits(gone=1.0).assign(answer_kind="no_answer", error_inside=np.nan, psnr_outside=np.nan)
+    asked = tables.with_errors(pd.concat([table, withdrawn])).groupby("editor")["error_inside_all"].count()
+    assert asked.to_dict() == {"a": 12, "b": 12, "gone": 0}, "who was never asked is not counted as having done nothing"
     overall = tables.overall_table(table, 200, 0)
     row = overall[(overall["editor"] == "a") & (overall["kind"] == "all")].iloc[0]
     assert (row["n"], row["n_came"], row["error_inside_n"], row["error_inside_all_n"]) == (12, 9, 9, 12)
@@ -55,6 +59,10 @@ def test_intervals_hold_the_mean_and_a_single_picture_has_none():
     assert (overall["error_inside"] < overall["error_inside_high"]).all()
     alone = tables.overall_table(edits(1, a=10.0, b=3.0), 500, 0)
     assert alone["error_inside_low"].isna().all() and alone["error_inside"].notna().all()
+    table = edits(a=10.0)
+    table.loc[table["image_id"] != "p0", "change_iou"] = np.nan
+    one_known = tables.overall_table(table, 500, 0)
+    assert one_known["change_iou_low"].isna().all() and one_known["error_inside_low"].notna().all()
 
 
 def test_differences_are_paired_and_their_p_is_that_of_a_permutation_test():

@@ -69,7 +69,7 @@ def test_at_the_screen_filters_choose_the_film_and_one_slider_covers_it(
     (_, _, cell), (sex, years, span), (at, opacity), told, pictures = (
         getattr(part, "children", part) for part in shown.children
     )
-    assert (sex.description, years.description) == ("sex", "years")
+    assert (sex.description, years.description) == ("sex", "age in years")
     maps = [one.children[1] for one in pictures[1:]]
     assert "1 of 2: f11, pneumonia" in told.value
     at.value = 1
@@ -82,4 +82,4 @@ def test_at_the_screen_filters_choose_the_film_and_one_slider_covers_it(
     span.value = (0.0, 0.2)
     assert "1 of 1: f0, normal" in told.value
     years.value = "60-79"
-    assert "no film of this kind" in told.value
+    assert "no film of this kind" in told.value and all(one.layout.display == "none" for one in pictures)

@@ -54,6 +54,22 @@ def test_images_that_may_still_come_are_asked_for_by_the_next_run(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("given", "seconds"),
+    [
+        ({}, 0),
+        ({"arms": {"a": {"source": "gemini", "crop": "none"}}, "gemini_deadline_s": 50.0}, 50),
+        ({"omnimodel": "gemini_json", "gemini_deadline_s": 50.0}, 50),
+        ({"editors": {"bfl": {"model": "x", "deadline_s": 300.0}, "nothing": None}}, 300),
+        ({"editors": {"gpt": {"provider": "openai", "model": "x"}, "web": {"provider": "folder", "path": "x"}}}, 180),
+        ({"image_models": {"ark": {"model": "x", "deadline_s": 90.0}}}, 90),
+    ],
+)
+def test_a_stopped_run_waits_as_long_as_a_paid_request_may_take(given: dict[str, object], seconds: float) -> None:
+    values = {"arms": {}, "omnimodel": "stand_in", "gemini_deadline_s": 180.0, "editors": {}, "image_models": {}}
+    assert command.longest_request(values | given) == seconds
+
+
 def test_a_dry_run_tells_what_would_be_run_and_sees_films_that_have_gone(tmp_path: Path) -> None:
     films = tmp_path / "films"
     films.mkdir()
@@ -95,6 +111,7 @@ def test_what_is_said_to_be_run_again_is_forced_once_whatever_its_stage(
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path))
     monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: subprocess.CompletedProcess([], 0))
     stale = {f"{stage}/run.json": {"seed": (1, 0)} for stage in parameters.STAGES}
+    monkeypatch.setattr(command, "draw_rules", lambda _: None)
     monkeypatch.setattr(command, "made_otherwise", lambda *_: stale)
     forced: list[str] = []
     monkeypatch.setattr(command, "snakemake", lambda _, __, options, ___: forced.extend(options[1:]) or 0)

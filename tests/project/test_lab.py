@@ -25,10 +25,15 @@ WIDGETS = {
     "03_training": (),
     "04_external_validation": ("c39-turn-1",),
     "05_interpretability": ("interpretability-browse-1",),
+    "06_image_editing": ("e11-wipe-1",),
     "07_segmentation": ("s30-turn-1",),
 }
 # Of the smallest experiment what a widget's look needs no more of.
-SMALLER = {"simulated_test_films": 12, "simulated_training_films": 12, "specialist_seeds": 1, "third_model": None}
+SMALLER = {
+    "arms": {"cropped": {"source": "simulator", "crop": "content", "method": "pairs"}},
+    **{"simulated_test_films": 12, "simulated_training_films": 12, "specialist_seeds": 1, "third_model": None},
+    **{"editors": {"nothing": None, "simulator": None}, "editing_chains": 0},
+}
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +66,8 @@ def run(lab: lab_fixture.Lab, stage: str) -> None:
         before = lab.seen(output)
         turned = lab.turn(output)
         lab.page.screenshot(path=lab.folder.parent / f"{cell}.png")
-        assert turned and lab.seen(output) != before, cell
+        # One image alone was left out: there is no other to turn to.
+        assert turned and (cell == "cropping-out-1" or lab.seen(output) != before), cell
     assert lab.console() == []
 
 
@@ -88,15 +94,7 @@ def test_each_notebook_runs_and_each_widget_turns(lab: lab_fixture.Lab) -> None:
 
     run(lab, "03_training")
     lab.save_and_close()
-    other_arm = [sys.executable, "-m", "papermill", "notebooks/03_training.ipynb", str(outputs.parent / "raw.ipynb")]
-    subprocess.run(
-        [*other_arm, "-p", parameters.FILE, "params/tiny.yaml", "-p", "arm", "raw"],
-        cwd=lab.folder,
-        env=os.environ | {"PYTHONPATH": str(lab.folder), "JUPYTER_PREFER_ENV_PATH": "1"},
-        check=True,
-        capture_output=True,
-    )
-    for stage in ("04_external_validation", "05_interpretability", "07_segmentation"):
+    for stage in ("04_external_validation", "05_interpretability", "06_image_editing", "07_segmentation"):
         run(lab, stage)
         lab.save_and_close()
     log = (lab.folder.parent / "lab.log").read_text(encoding="utf-8")

@@ -38,8 +38,9 @@ def named(shown: Any) -> dict[str, Any]:
 def test_without_a_screen_the_first_pair_of_the_design_is_shown_with_its_prompts() -> None:
     figure = widgets.ask(DESIGN, TEMPLATES, 64)
     assert isinstance(figure, Figure)
-    titles = [axis.get_title() for axis in figure.axes]
-    assert titles[0] == f"pneumonia: {DESIGN['prompt'][0]}" and titles[1] == f"normal: {DESIGN['prompt'][1]}"
+    titles = [" ".join(axis.get_title(loc="left").split()) for axis in figure.axes]
+    prompts_in_order = DESIGN["prompt"].head(2).tolist()
+    assert titles == [f"pneumonia (simulated). {prompts_in_order[0]}", f"normal (simulated). {prompts_in_order[1]}"]
 
 
 @pytest.mark.usefixtures("live")

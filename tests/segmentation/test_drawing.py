@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
+from nbhelpers.errors import UserError
 from nbhelpers.segmentation import drawing
 from nbhelpers.segmentation.answers import Answers
 
@@ -44,3 +47,14 @@ def test_a_specialist_that_is_not_trained_here_has_one_seed(tmp_path: Path) -> N
     kept = f"smp:{tmp_path / 'stage/networks/simulated_lesions/specialist'}"
     again = drawing.draw_all(sets, PARAMETERS | {"specialist": kept, "third_model": kept}, tmp_path / "other")
     assert models(again) == ["specialist", "third", "omnimodel"]
+
+
+def test_all_that_is_missing_is_told_before_anything_is_drawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path))
+    given = PARAMETERS | {"segmentation_data": ["simulated_lesions", "busi"], "specialist": "smpp:x"}
+    with pytest.raises(UserError, match=r"(?s)^2 faults.*busi.*smpp"):
+        drawing.check(given | {"send_patient_films_to": []}, tmp_path)
+    with pytest.raises(UserError, match="no set is named"):
+        drawing.check(given | {"segmentation_data": []}, tmp_path)
+    drawing.check(PARAMETERS | {"send_patient_films_to": []}, tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -63,7 +63,7 @@ def test_at_the_screen_each_switch_and_the_wipe_change_the_picture(
     assert isinstance(shown, ipywidgets.VBox)
     _, case, _ = shown.children[0].children
     picture, turning = shown.children[1].children
-    wipe, *marks, told = turning.children
+    (wipe, *marks), told = turning.children, shown.children[2]
     assert case.value == "b" and "specialist 0.40" in told.value
     case.value = "a"
     seen = [picture.children[1].value]

@@ -216,3 +216,11 @@ def test_a_network_is_not_trained_over_by_hand_with_another_seed(trained, arm, t
     shutil.copytree(folder, tmp_path / "arm")
     (tmp_path / "arm/model.json").unlink()
     assert train(tmp_path / "arm", *arm, seed=4).description.seed == 4
+
+
+def test_a_notebooks_parameters_name_their_folder_and_an_unknown_arm_is_told_first(tmp_path):
+    given = {"arm": "raw", "seed": 3, "training_seed": None, "arms": {"raw": {}}}
+    assert training.part(given) == "raw" and training.part(given | {"training_seed": 4}) == "raw/seed_4"
+    training.check(given, tmp_path)
+    with pytest.raises(UserError, match=r"unknown arm 'row'.*did you mean 'raw'"):
+        training.check(given | {"arm": "row"}, tmp_path)

@@ -57,7 +57,7 @@ class DiffusersEditor:
 
     def _path(self, request: EditRequest) -> tuple[str, int]:
         """The file of an answer, named by all that decides it, and its seed."""
-        decides = {name: value for name, value in self.own.items() if name != "device"}
+        decides = {name: value for name, value in self.own.items() if value is not None and name != "device"}
         pixels = [request.image, *([] if request.mask is None else [request.mask])]
         parts = [json.dumps([decides, request.instruction]).encode(), *(part.tobytes() for part in pixels)]
         name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]

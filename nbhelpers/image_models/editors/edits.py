@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
 from nbhelpers.runs.parameters import Declaration, fault, suggest
+from nbhelpers.runs.tables import EDIT_ANSWERS
 
 # What an answer is. Whether a picture that came is `edited` or `unchanged` is for whoever measures it to say;
 # `no_answer`: nobody was asked (an editor that is withdrawn), or no picture was brought.
-KINDS = ("edited", "unchanged", "refused", "text_only", "draft_only", "broken", "no_answer")
+KINDS = EDIT_ANSWERS
 
 
 @dataclass(frozen=True, eq=False)

@@ -50,7 +50,8 @@ class ServiceEditor:
         rows = []
         for request in requests:
             canvas = squared(request.image, self.own["size"])
-            mask = None if request.mask is None or not self.asked.masks else _mask_png(request.mask, canvas.shape)
+            hint = request.mask if self.asked.masks and request.mask is not None and request.mask.any() else None
+            mask = None if hint is None else _mask_png(hint, canvas.shape)  # an empty one is no hint: leave it as it is
             image = _png(canvas)
             digests = {"image": hashlib.sha256(canvas.tobytes()).hexdigest()}
             digests |= {"mask": hashlib.sha256(mask).hexdigest()} if mask else {}
@@ -87,6 +88,7 @@ def buy(
         print(said, end="\n" if said else "")
     answers: dict[tuple[str, str], EditAnswer] = {}
     late: list[str] = []
+    why: list[str] = []
     with opened(folder, [row for rows in wanted.values() for row in rows]) as ledger:
         buy_rows(ledger, [(editor.asked, wanted[editor.name]) for editor in paid], folder, budget_usd, BUDGET)
         # Two editors of one kind have their rows in common, and one of them was asked.
@@ -96,10 +98,12 @@ def buy(
                 entry, state = ledger.entry(row.key), states.get(row.key, "")
                 if entry.ok is None and (state.startswith(NOT_YET) or entry.last is None):
                     late.append(f"{row.image_id} ({state.removeprefix(NOT_YET + ': ')})")
+                    why += [str(entry.last["detail"])] if entry.last and entry.last.get("detail") else []
                 answers[editor.name, request.edit_id] = _answer(entry, row, request, editor, folder)
     if late:
         do = "run again: it asks only for what is missing; or take the editor out, or give it provider: withdrawn"
-        raise UserError(f"{len(late)} answers have not come yet, the first {late[0]}", str(folder), do)
+        said = ": ".join([f"{len(late)} answers have not come yet, the first {late[0]}", *why[:1]])
+        raise UserError(said, str(folder), do)
     return answers
 
 

@@ -10,6 +10,7 @@ from annotated_types import Ge, Le, MultipleOf
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.access import DEADLINE_S
 from nbhelpers.image_models.online import Service
 from nbhelpers.image_models.purchases import Terms
 from nbhelpers.image_models.services.asked import price_of
@@ -24,7 +25,7 @@ TERMS: dict[str, tuple[Any, Any]] = {
     "concurrency": (PositiveInt, 4),
     "requests_per_minute": (NonNegativeInt, 0),
     "attempts": (PositiveInt, 3),
-    "deadline_s": (PositiveFloat, 180.0),
+    "deadline_s": (PositiveFloat, DEADLINE_S),
     "patience_s": (PositiveFloat, 900.0),
 }
 COMMON: dict[str, tuple[Any, Any]] = {
@@ -60,8 +61,13 @@ def make_service(service: str, own: Mapping[str, Any]) -> Service:
 
         more = {name: own[name] for name in GEMINI}
         request = client.Request(model=model, **more)
-        prices.check_options(model, request.image_size, request.aspect_ratio, request.thinking)
-        return online.GeminiService(request, prices.price_of(model, own["price_usd"], size=request.image_size), terms)
+        try:
+            prices.check_options(model, request.image_size, request.aspect_ratio, request.thinking)
+            price = prices.price_of(model, own["price_usd"], size=request.image_size)
+        except UserError as error:
+            # As notebook 01's parameters, these would have the service's name before them.
+            raise UserError(error.what.replace("gemini_", ""), service, error.do.replace("gemini_", "")) from None
+        return online.GeminiService(request, price, terms)
     kind = _class_of(service)
     options = {name: own[name] for name in kind.OPTIONS}
     price = price_of(service, model, own["price_usd"], options.get("quality"))
@@ -70,5 +76,9 @@ def make_service(service: str, own: Mapping[str, Any]) -> Service:
 
 
 def deciding(own: Mapping[str, Any]) -> dict[str, Any]:
-    """Of a service's settings those that decide what an answer is, beside the model."""
-    return {name: value for name, value in own.items() if name not in (*TERMS, "price_usd", "model")}
+    """Of a service's settings those that decide what an answer is, beside the model.
+
+    What is not set is left out: a setting that is new some day must not make what was bought another thing.
+    """
+    beside = (*TERMS, "price_usd", "model")
+    return {name: value for name, value in own.items() if value is not None and name not in beside}

@@ -9,6 +9,7 @@ import sys
 import textwrap
 import time
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -175,7 +176,9 @@ def test_a_service_that_refuses_stops_no_other_and_what_came_is_kept(services, t
 
 def test_no_credit_stops_one_service_at_once_and_is_said(services, tmp_path):
     services.scripts["openai"] = lambda asked: OPENAI["429 no credit"][0](asked.prompt)
-    with pytest.raises(UserError, match=r"9 answers have not come yet, the first gpt/e000 \(quota_day\)"):
+    with pytest.raises(
+        UserError, match=r"9 answers have not come yet, the first gpt/e00\d \(quota_day\).*insufficient_quota"
+    ):
         edited(edits(9), tmp_path, concurrency=2)
     assert Counter(asked.service for asked in services.asked) == {"openai": 2, "ark": 9, "bfl": 9}
 
@@ -314,3 +317,11 @@ def test_three_kills_and_thirty_percent_faults_over_all_services_lose_and_double
 
 
 PRICES = {"gemini": 0.0387, "openai": 0.013, "ark": 0.03, "bfl": 0.045}
+
+
+def test_an_empty_mask_is_no_hint():
+    one = edit("a", mask=True)
+    (asked,) = made(only("gpt"))
+    empty, none = replace(one, mask=np.zeros_like(one.mask)), replace(one, mask=None)
+    with_hint, without, plain = (asked.rows([request])[0] for request in (one, empty, none))
+    assert with_hint.mask and not without.mask and without.key == plain.key != with_hint.key

@@ -19,10 +19,15 @@ def test_every_service_is_made_from_its_settings(name):
 
 def test_settings_that_decide_an_answer_are_all_but_how_it_is_asked_and_paid():
     own = {name: default for name, (_, default) in options_of("openai").items()}
-    assert set(deciding(own)) == {"size", "quality", "input_fidelity"}
+    assert deciding(own) == {}, "what is not set is left out"
+    assert deciding(own | {"size": 1024, "quality": "low", "price_usd": 0.1, "attempts": 9, "model": "x"}) == {
+        **{"size": 1024, "quality": "low"}
+    }
 
 
 def test_what_a_gemini_model_does_not_take_is_refused():
     own = {name: default for name, (_, default) in options_of("gemini").items()}
-    with pytest.raises(UserError, match="4K"):
+    with pytest.raises(UserError, match=r"^image_size = '4K' is not what model"):
         make_service("gemini", own | {"model": "gemini-2.5-flash-image", "image_size": "4K"})
+    with pytest.raises(UserError, match="or set price_usd to"):
+        make_service("gemini", own | {"model": "gemini-9"})
