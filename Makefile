@@ -37,7 +37,7 @@ test: $(STAMP)
 
 # on a Slurm that is started here, as root: apt-get install --no-install-recommends slurm-wlm munge
 test-slurm: $(STAMP)
-	@NBHELPERS_TEST_SLURM=1 $(BIN)/python -m pytest tests/cluster -s -rs $(ARGS)
+	@NBHELPERS_TEST_SLURM=1 $(BIN)/python -m pytest tests/project/test_slurm.py -s -rs $(ARGS)
 
 # Outputs, counts and what Lab says of the kernel stay out of git, by a filter of this clone alone: Run All and save is no change.
 LAB_ADDS = metadata.language_info.codemirror_mode metadata.language_info.file_extension metadata.language_info.mimetype \

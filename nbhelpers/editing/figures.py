@@ -86,7 +86,7 @@ def _note(row: pd.Series, picture: Picture) -> str:
     notes = [kind.replace("_", " ")] if kind != "edited" else []
     if not pd.isna(size[0]) and tuple(map(int, size)) != picture.image.shape[:2]:
         notes.append(f"{int(size[1])} x {int(size[0])}")
-    return ", ".join(notes)
+    return "\n".join(notes)
 
 
 def _cell(above: Axes, below: Axes, picture: Picture, image: Pixels | None, note: str) -> Any:

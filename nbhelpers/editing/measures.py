@@ -24,6 +24,7 @@ _ENOUGH = 46.0  # dB outside from which no affine map can help: to resample alon
 _BETTER = 0.5  # dB that an alignment must gain over a simpler one
 _FLOOR = 3.0  # grey levels of blurred difference below which nobody sees a change
 _SPREADS = 4.0  # scaled median absolute deviations over the median that a change stands out by
+_SAME = 30.0  # dB outside under which a picture is not the same one, coded again
 _SPECK = 2e-4  # share of the picture's pixels: less is no change
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
 _COARSEST = 96  # pixels a side of the smallest picture that is mapped
@@ -168,7 +169,7 @@ def changed_region(image: Pixels, aligned: Alignment) -> Mask:
     scale = max(image.shape[:2]) / 512
     difference = (aligned.image - image.astype(np.float32)) * aligned.valid[..., None]
     # With its sign: what a codec or a resampling leaves beside sharp edges cancels, what was put there does not.
-    blurred = np.abs(cv2.GaussianBlur(difference, (0, 0), 2.0 * scale)).reshape(difference.shape).mean(axis=2)
+    blurred = np.abs(cv2.GaussianBlur(difference, (0, 0), 2.0 * max(scale, 1.0))).reshape(difference.shape).mean(axis=2)
     middle = float(np.median(blurred[aligned.valid])) if aligned.valid.any() else 0.0
     spread = 1.4826 * float(np.median(np.abs(blurred[aligned.valid] - middle))) if aligned.valid.any() else 0.0
     found = (blurred > max(middle + _SPREADS * spread, _FLOOR)).astype(np.uint8)
@@ -240,6 +241,7 @@ def measure(
 
 
 def is_unchanged(row: Mapping[str, float]) -> bool:
-    """Whether an answer is the input but for its coding: no change stands out, and none of place, size or gain."""
+    """Whether an answer is the input but for its coding: no change stands out, none of place, size or gain, and the
+    rest is not another picture, in which nothing could stand out."""
     still = row["shift_px"] < 1 and abs(row["zoom"] - 1) < 0.005 and abs(row["gain"] - 1) < 0.02
-    return row["changed_share"] < _SPECK and still
+    return row["changed_share"] < _SPECK and still and row["psnr_outside"] > _SAME

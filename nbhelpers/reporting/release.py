@@ -137,7 +137,8 @@ def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
 
 def _placeless(data: bytes, folder: Path) -> bytes:
     """A file without where the project, its outputs and its data lie on this machine, which is nobody's concern."""
-    for place in {str(folder.absolute().parent), str(parameters.ROOT), os.environ.get("NBHELPERS_DATA", "")} - {""}:
+    places = {str(folder.absolute().parent), str(parameters.ROOT), os.environ.get("NBHELPERS_DATA", "")} - {""}
+    for place in sorted(places, key=len, reverse=True):  # the outputs may lie in the project
         data = data.replace(place.rstrip(os.sep).encode() + os.sep.encode(), b"")
     return data
 

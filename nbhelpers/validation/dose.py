@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 
 from nbhelpers import style
 from nbhelpers.films.film_set import FilmSet
@@ -68,5 +69,8 @@ def draw_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
             axis.vlines(bars["images"] * beside, bars["ci_low"], bars["ci_high"], looks[line]["color"], linewidth=0.8)
             axis.plot([], [], **looks[line], markersize=4, linewidth=1.2, label=line)
         axis.set(xscale="log", xlabel="synthetic training images", ylabel="AUROC")
+        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axis.xaxis.set_minor_locator(NullLocator())
     style.shared_legend(figure, axes.ravel()[0], "lower center", 2)
     return figure

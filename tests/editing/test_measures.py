@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pandas as pd
 import pytest
 from editing import editing_fixture as known
+from PIL import Image
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
 
 from nbhelpers.editing import measures
@@ -99,6 +101,25 @@ def test_a_picture_that_was_only_coded_again_is_unchanged(thing, same):
 def test_a_picture_that_is_moved_or_brighter_is_not_unchanged(moved):
     image, _, mask = known.pair("pacemaker")
     assert not measures.is_unchanged(measures.measure(image, moved(image), mask))
+
+
+def test_another_picture_is_not_unchanged_though_nothing_stands_out_in_it():
+    image, target, mask = known.pair("pacemaker")
+    noise = np.random.default_rng(0).integers(0, 256, image.shape, dtype=np.uint8)
+    for other in (noise, known.pair("pacemaker", 1)[1], 255 - image):
+        assert not measures.is_unchanged(measures.measure(image, other, mask, target))
+
+
+@pytest.mark.parametrize("thing", ["lettering", "watermark"])
+def test_small_pictures_that_were_enlarged_and_brought_back_are_unchanged(thing):
+    patient = known.Patient(5, 6, 256)
+    image, _, mask = (
+        known.rgb(one) if one.ndim == 2 and one.dtype != bool else one for one in patient.pair((thing,), ())
+    )
+    for side in (1024, 2048):
+        big = Image.fromarray(image).resize((side, side))
+        back = np.asarray(cv2.resize(np.asarray(big), (256, 256), interpolation=cv2.INTER_AREA))
+        assert measures.is_unchanged(measures.measure(image, back, mask))
 
 
 def test_without_a_mask_or_target_what_cannot_be_known_is_empty():

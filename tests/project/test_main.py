@@ -30,6 +30,7 @@ def test_handout_names_what_it_wrote(tmp_path: Path, capsys: pytest.CaptureFixtu
         ["notebook", "03_training", "params/none.yaml", "--arm", "raw"],
         ["arms", "params/none.yaml"],
         ["report", "params/none.yaml"],
+        ["release", "params/none.yaml"],
     ],
     ids=lambda words: words[0],
 )

@@ -55,6 +55,8 @@ def test_the_curve_goes_through_the_mean_of_the_seeds_and_shows_each():
     figure = dose.draw_curve(dose.dose_table(by_seed(), NETWORKS, spread()), SETS)
     axis = figure.axes[0]
     assert axis.get_xscale() == "log"
+    figure.canvas.draw()
+    assert {"10", "100", "1,000"} <= {tick.get_text() for tick in axis.get_xticklabels()}
     assert [round(value, 6) for value in axis.lines[0].get_ydata()] == [0.7, 0.9]
     assert sum(len(dots.get_xdata()) for dots in axis.lines if dots.get_linestyle() == "None") == 4
 

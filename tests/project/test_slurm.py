@@ -18,7 +18,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from cluster.slurm_cluster import Slurm, slurm, wait_for, why_not
+from project.slurm_cluster import Slurm, slurm, wait_for, why_not
 
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import sha256_file
