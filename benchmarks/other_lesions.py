@@ -107,7 +107,6 @@ def main() -> None:
     for name in SELECTOR:
         with mock.patch.object(film, "draw_lesion", other_opacity):
             films, y = drawn((name,), HELD_OUT, 14)
-        cv2.imwrite(f"/tmp/{name}_other.png", np.hstack(films[:12]))
         tests[f"{name}, other opacities"] = pooled(regrained(films, 14)), y
         print(name, "drawn", flush=True)
     rows = []
