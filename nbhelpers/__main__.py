@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
             verb.add_argument("stage", choices=parameters.STAGES)
         if name in ("check", "snakemake"):
             verb.add_argument("--elsewhere", action="store_true")
-        if name in ("snakemake", "options", "graph"):
+        if name in ("snakemake", "options"):
             verb.add_argument("options", nargs=argparse.REMAINDER)
             continue
         verb.add_argument("parameters")

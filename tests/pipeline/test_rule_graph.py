@@ -8,6 +8,7 @@ import pytest
 import yaml
 from matplotlib import pyplot as plt
 
+from nbhelpers.__main__ import main
 from nbhelpers.pipeline import rule_graph
 
 DOT = """digraph snakemake_dag {
@@ -43,6 +44,6 @@ def test_a_run_has_the_picture_of_its_own_rules(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
     path = tmp_path / "masks.yaml"
     path.write_text(yaml.safe_dump({"run": "masks", "arms": {}, "segmentation_data": ["simulated_lungs"]}))
-    assert rule_graph.draw(path)
+    assert main(["graph", str(path)]) == 0  # as a run calls it
     told = (tmp_path / "outputs/masks/figures/pipeline.svg").read_text(encoding="utf-8")
     assert "segmentation" in told and "report" in told and "prompting" not in told
