@@ -12,6 +12,7 @@ import networkx as nx
 from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 
+from nbhelpers.pipeline.jobs import SNAKEFILE
 from nbhelpers.runs import parameters
 from nbhelpers.runs.stage import outputs_root, write_figure
 from nbhelpers.style import PAGE_WIDTH
@@ -25,7 +26,7 @@ _BOX, _GAP = 0.36, 0.26  # inches: how high a rule stands, and what lies between
 def draw(parameter_file: Path | str) -> bool:
     """Ask Snakemake for the rules of an experiment and save them as `figures/pipeline`; False where it gives none."""
     folder = outputs_root().absolute() / parameters.load(parameter_file)["run"]
-    words = ["all", "--snakefile", str(parameters.ROOT / "Snakefile"), "--rulegraph", "--quiet", "all", "--cores", "1"]
+    words = ["all", "--snakefile", str(SNAKEFILE), "--rulegraph", "--quiet", "all", "--cores", "1"]
     words += ["--nolock", "--config", f"parameters={quote(str(Path(parameter_file).absolute()))}"]
     told = subprocess.run([sys.executable, "-m", "snakemake", *words], capture_output=True, text=True)
     graph = read(told.stdout)

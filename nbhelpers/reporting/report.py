@@ -47,7 +47,7 @@ def write(run_folder: Path | str) -> Path:
 
 def page_facts(facts: RunFacts) -> dict[str, Any]:
     """Everything that the template shows, as plain values."""
-    stages = _stages(facts)
+    stages, figures = _stages(facts), _figures(facts)
     question = statements.state("question", facts)
     running = not {"04_external_validation", "05_interpretability"} <= set(facts.stages)
     return {
@@ -69,13 +69,13 @@ def page_facts(facts: RunFacts) -> dict[str, Any]:
         "editing": _editing(facts),
         "segmentation": _segmentation(facts),
         "networks_asked_for": bool(facts.scored_arms),
-        "figures": _figures(facts),
+        "figures": figures,
         "missing_figures": [] if running else [n for n in CAPTIONS if not _there(facts, f"figures/{n}.png")],
         "stages": stages,
         "total_time": duration(sum(stage["seconds"] for stage in stages)),
         "parameters": parameter_rows.rows(facts),
         "differing": parameter_rows.differing(facts),
-        "sections": _sections(facts),
+        "sections": _sections(facts, figures),
         "versions": _one_or_all([stage.get("versions", {}) for stage in facts.stages.values()]),
         "commits": sorted({str(stage.get("git_commit") or "unknown") for stage in facts.stages.values()}),
         "documents": [(title, path) for title, path in WORDS["documents"].items() if _there(facts, path)],
@@ -310,9 +310,9 @@ def _there(facts: RunFacts, path: str) -> str | None:
     return path if (facts.folder / path).is_file() else None
 
 
-def _sections(facts: RunFacts) -> list[dict[str, Any]]:
+def _sections(facts: RunFacts, figures: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """The further results, each with its figures that are there."""
-    drawn = {figure["name"]: figure for figure in _figures(facts)}
+    drawn = {figure["name"]: figure for figure in figures}
     return [
         section | {"figures": [drawn[name] for name in section["figures"] if name in drawn]}
         for section in result_tables.sections(facts)
