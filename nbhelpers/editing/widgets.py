@@ -13,7 +13,7 @@ from nbhelpers.editing.pictures import Picture, Pixels
 from nbhelpers.images.widgets import choice, picture, row, slider, watch, wipe, wiped, words
 from nbhelpers.runs import front_end
 
-INPUT, TRUE = "input", "true answer"
+INPUT, TRUE = "input", "ground truth"
 
 
 def compare(pictures: Sequence[Picture], answers: Answers) -> widgets.Widget | Figure | None:
@@ -41,11 +41,11 @@ def compare(pictures: Sequence[Picture], answers: Answers) -> widgets.Widget | F
         known = one.target if of.value == TRUE else one.image
         notes = [escape(one.instruction)]
         if known is None:
-            notes.append("the true answer is not known: the input stands in its place")
+            notes.append("the ground truth is not known: the input is shown instead")
         if made is None:
-            notes.append(f"no picture came: {escape(answers[editor.value, which.value].kind.replace('_', ' '))}")
+            notes.append(f"no image received: {escape(answers[editor.value, which.value].kind.replace('_', ' '))}")
         before = one.image if known is None else known
-        to(wiped(before, before if made is None else made, turned.value), "left of the line: the editor's")
+        to(wiped(before, before if made is None else made, turned.value), "left of the line: the result of the editor")
         told.value = words(*notes)
 
     watch(change, which, editor, of, turned)

@@ -75,7 +75,7 @@ def cases(
         widgets.HBox([widgets.HTML(f'<b style="color:{colours[name]};background:#333;padding:0 4px">&#9632;</b>'), one])
         for name, one in switches.items()
     ]
-    turned = slider("picture | answer", 0.0, 0, 1, 0.01, readout=False)
+    turned = slider("image | answer", 0.0, 0, 1, 0.01, readout=False)
     told, (shown, to) = widgets.HTML(), picture()
 
     def list_cases(_: object = None) -> None:
@@ -98,7 +98,7 @@ def cases(
         on = {colours[name]: mask for name, mask in masks.items() if switches[name].value}
         grey = maps.get(model.value, np.zeros(truth.shape, dtype=np.uint8))
         mixed = wiped(outlined(image, on), np.repeat(grey[..., None], 3, axis=2), turned.value)
-        to(mixed, f"{case.value}: left of the line the answer of the {model_names[model.value]}")
+        to(mixed, f"{case.value}: left of the line, the answer of {model_names[model.value]}")
         here = table[(table["dataset"] == names[dataset.value]) & (table["case"] == case.value)].iloc[0]
         dice = ", ".join(f"{model_names[name]} {here[name]:.2f}" for name in maps if name in here)
         told.value = words(f"Dice: {dice}")

@@ -137,5 +137,5 @@ def test_a_run_without_any_picture_is_an_error(tmp_path, wanted, monkeypatch):
     (tmp_path / "photographs.yaml").write_text("a: {kind: replace, instruction: x}\n")
     if isinstance(wanted["editing_tasks"], str):
         wanted = {"editing_tasks": str(tmp_path / wanted["editing_tasks"])}
-    with pytest.raises(UserError, match="no task has a picture"):
+    with pytest.raises(UserError, match="no task has an image"):
         pictures.check_pictures({"editing_pictures": 2, "editing_size": 128, "seed": 0} | wanted)

@@ -44,4 +44,4 @@ def test_at_the_screen_any_editor_is_wiped_over_the_input_or_the_true_answer(mon
     seen.append(picture.value)
     assert len(set(seen)) == 3
     editor.value = "refuser"
-    assert "no picture came: refused" in told.value
+    assert "no image received: refused" in told.value
