@@ -95,11 +95,11 @@ def crops(
 def exclusions(cropped: pd.DataFrame, folder_in: Path, raw: pd.DataFrame) -> widgets.Widget | Styler:
     """The images that were left out, by reason, one at a time; as a table where nobody is at the screen.
 
-    Parameters are those of `figures.figure_exclusions`. Where nothing was left out, it says so.
+    Parameters are those of `figures.figure_exclusions`. Where no image was excluded, it says so.
     """
     out = left_out(cropped)
     if out.empty or not front_end.live():
-        return readable(out, nothing="nothing was left out")
+        return readable(out, nothing="no image was excluded")
     files = out.merge(raw[["source", "image_id", "path"]], on=["source", "image_id"], how="left")
     counts = files["reason"].value_counts()
     reason = choice("reason", [(f"{str(name).replace('_', ' ')} ({n})", name) for name, n in counts.items()])

@@ -27,9 +27,9 @@ REASONS = (
     "no chest film",
     "wrong anatomy",
     "two images in one",
-    "finding not as asked",
+    "finding not as requested",
     "artefact",
-    "letters or marks",
+    "letters or markers",
 )
 FILTERS = ("label", "sex", "age_group", "view", "position", "habitus", "exposure", "pattern", "side", "lobe", "extent")
 
@@ -121,7 +121,7 @@ def review(images: pd.DataFrame, stage_folder: Path) -> widgets.Widget | Styler:
     menus = filters(drawn, FILTERS)
     at, told, (shown, to) = whole("image", 0, 0, 0), widgets.HTML(), picture()
     reviewer = widgets.Text(description="reviewer", placeholder="your name")
-    reason = widgets.Combobox(description="why", options=REASONS, placeholder="why it is rejected")
+    reason = widgets.Combobox(description="why", options=REASONS, placeholder="reason for rejection")
     keep, reject = (
         widgets.Button(description=name, icon=icon, button_style=style)
         for name, icon, style in (("keep", "check", "success"), ("reject", "times", "danger"))

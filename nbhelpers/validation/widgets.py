@@ -18,10 +18,10 @@ from nbhelpers.style import named, readable
 
 # Rows are read as a confusion matrix is: what a film shows, and what it is called.
 IN_WORDS = {
-    "tp": "pneumonia, called so",
-    "fn": "pneumonia, missed",
-    "fp": "no pneumonia, called it",
-    "tn": "no pneumonia, not called it",
+    "tp": "true positives",
+    "fn": "false negatives",
+    "fp": "false positives",
+    "tn": "true negatives",
 }
 ELSEWHERE = 0.1  # the prevalence that PPV and NPV are also given at, unless another is chosen
 
@@ -65,7 +65,7 @@ def threshold(
     dataset = choice("films", [(found.title, name) for name, found in sets.items()])
     turned = slider("threshold", 0.5, 0, 1, 0.001, readout_format=".3f")
     own = slider("prevalence elsewhere", ELSEWHERE, 0.005, 0.995, 0.005, readout_format=".3f")
-    reset = widgets.Button(description="back to the frozen one", layout=widgets.Layout(width="auto"))
+    reset = widgets.Button(description="reset to the frozen threshold", layout=widgets.Layout(width="auto"))
     told = widgets.HTML()
 
     def change() -> None:
@@ -105,4 +105,4 @@ def table_of(points: Mapping[str, Mapping[str, Any]], here: float, elsewhere: fl
 def _told(value: float) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    return "none called so" if value != value else f"{value:.3f}"
+    return "none called positive" if value != value else f"{value:.3f}"

@@ -58,4 +58,4 @@ def test_where_nothing_is_left_out_a_line_says_so(
 ) -> None:
     folder, cropped, raw = made
     figures.save_exclusions(cropped[cropped["status"] == "ok"], folder, raw, stage=None)  # would fail if it saved
-    assert capsys.readouterr().out == "nothing was left out: all 3 images passed quality control\n"
+    assert capsys.readouterr().out == "no exclusions: all 3 images passed quality control\n"

@@ -107,4 +107,4 @@ def test_at_the_screen_they_are_turned_by_reason(drawn: Any) -> None:
 @pytest.mark.usefixtures("live")
 def test_where_nothing_was_left_out_there_is_nothing_to_turn(drawn: Any) -> None:
     told = widgets.exclusions(CROPPED[CROPPED["status"] == "ok"], drawn[1], raw(drawn))
-    assert "nothing was left out" in told.to_html()
+    assert "no image was excluded" in told.to_html()

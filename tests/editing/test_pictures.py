@@ -105,9 +105,9 @@ def test_own_pictures_are_read_in_their_colours(table, tmp_path):
     [
         ("nowhere.png,x,,,", "cannot be read"),
         ("film.png,,,,", "no prompt"),
-        ("film.png,x,small.png,,", "the mask is 40 x 40 for a picture of 96 x 96"),
+        ("film.png,x,small.png,,", "the mask is 40 x 40 for an image of 96 x 96"),
         ("film.png,x,,small.png,", "the target is 40 x 40"),
-        ("film.png,x,empty.png,,", "covers nothing, or all"),
+        ("film.png,x,empty.png,,", "the mask is empty, or covers"),
         ("../film.png,x,,,", "leaves its folder"),
         ("film.png,x,../mask.png,,", "leaves its folder"),
         ("/etc/passwd,x,,,", "leaves its folder"),

@@ -138,7 +138,7 @@ def test_films_that_are_the_same_file_twice_are_noted(tmp_path):
     (tmp_path / "films.csv").write_text("path,label\na.png,0\nb.png,1\nc.png,1\n")
     found = registry.load("folder", {"folder_films": str(tmp_path / "films.csv")}, tmp_path)
     assert any(
-        f"1 films are byte for byte others of the set, e.g. {tmp_path / 'c.png'}" in note for note in found.notes
+        f"1 films are identical copies of others in the set, e.g. {tmp_path / 'c.png'}" in note for note in found.notes
     )
 
 

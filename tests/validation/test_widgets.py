@@ -57,10 +57,10 @@ def test_at_the_screen_the_slider_changes_the_second_row_and_the_button_takes_it
             found.setdefault(name, []).append(now)
         return found
 
-    assert turned()["pneumonia, called so"] == ["3"] and turned()["no pneumonia, called it"] == ["1"]
+    assert turned()["true positives"] == ["3"] and turned()["false positives"] == ["1"]
     slider.value = 0.25
-    assert turned()["pneumonia, called so"] == ["4"] and turned()["sensitivity"] == ["1.000"]
+    assert turned()["true positives"] == ["4"] and turned()["sensitivity"] == ["1.000"]
     own.value = 0.4  # which is the set's own, too
     assert turned()["PPV at a prevalence of 40.0%"] == ["0.667", "0.667"]
     button.click()
-    assert slider.value == 0.5 and turned()["pneumonia, called so"] == ["3"]
+    assert slider.value == 0.5 and turned()["true positives"] == ["3"]
