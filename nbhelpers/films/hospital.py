@@ -55,7 +55,8 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         licence="made by this run",
         notes=[
             "Every film is simulated; none is of a patient.",
-            "Films with pneumonia are AP more often than normal ones, as in real hospitals: by design, the view is a shortcut.",
+            "Films with pneumonia are AP more often than normal ones, as in real hospitals: the view is a shortcut by "
+            "design.",
         ],
     )
 

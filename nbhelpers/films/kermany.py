@@ -46,8 +46,8 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
             if int((films["label"] == label).sum()) != published
         ),
         "Patients are identified by file name; personN_bacteria and personN_virus count as two, because the two series "
-        "are numbered independently (no number of one series occurs in two splits, many occur in both series, and films "
-        "with the same number in both series are no more alike than any two films).",
+        "are numbered independently (no number of one series occurs in two splits, many occur in both series, and "
+        "films with the same number in both series are no more alike than any two films).",
         "The name of a normal film gives its study (IM-N or NORMAL2-IM-N), which is taken as the patient.",
     ]
     missing = sorted(set(SPLITS) - set(films["split"]), key=SPLITS.index)
@@ -55,7 +55,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         notes.append(f"No films in: {', '.join(missing)}.")
     unknown = int(films["patient_id"].isna().sum())
     if unknown:
-        notes.append(f"{unknown} file names give no patient; each of these films counts as a patient of its own.")
+        notes.append(f"{unknown} file names give no patient; such films counts as a patient of its own.")
     notes += note_doubles(root / path for path in films["path"])
     return FilmSet(
         name="kermany",

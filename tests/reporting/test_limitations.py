@@ -106,7 +106,7 @@ def test_a_number_that_was_chosen_on_the_labels_is_called_an_optimistic_bound(ru
     table = pd.read_csv(path).assign(kind="best way", chosen_from=5)
     table.to_csv(path, index=False)
     told = " ".join(limitations.beside_baselines(run_facts.read(run)))
-    assert "the largest of 5 image statistics, each with the sign that suits these labels: an optimistic bound" in told
+    assert "the largest of 5 image statistics, each with its sign chosen on these labels: an optimistic bound" in told
 
 
 def test_a_part_of_a_published_set_is_a_limitation_with_its_share(run: Path) -> None:
