@@ -148,7 +148,7 @@ def _checked(films: pd.DataFrame, name: str, where: str) -> tuple[pd.DataFrame, 
     for column, known in (("view", VIEWS), ("sex", SEXES)):
         given = films[column]
         films[column] = pd.Series([_named(text, known) for text in given], index=films.index, dtype="str")
-        notes += _lost(given, films[column], f"an unknown {column}")
+        notes += _lost(given, films[column], f"an unrecognised {column}")
     years = pd.Series([_years(given) for given in films["age"]], index=films.index, dtype="float64")
     notes += _lost(films["age"], years, "an age that is not a number")
     films["age"] = years

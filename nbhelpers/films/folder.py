@@ -69,5 +69,5 @@ def _given(films: pd.DataFrame) -> str:
     unknown = [name for name in ("patient_id", *KNOWN) if name not in known]
     names = {"patient_id": "patients"}
     told = ", ".join(["labels", *(names.get(name, name) for name in known)])
-    lacking = f"; not given: {', no '.join(names.get(name, name) for name in unknown)}" if unknown else ""
+    lacking = f"; not given: {', '.join(names.get(name, name) for name in unknown)}" if unknown else ""
     return f"From the user's table: {told}{lacking}."

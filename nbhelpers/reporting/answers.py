@@ -87,7 +87,11 @@ def _differ(facts: RunFacts) -> Iterator[Answer]:
             f"{wording.difference(row['difference'], row['ci_low'], row['ci_high'])}"
             for row in _rows(part[part["p_holm"] < 0.05])
         ]
-        text = f"Difference in AUROC: {listed(pairs, 'pairs')}." if pairs else f"No significant difference in {len(part)} pairs, after Holm's correction."
+        text = (
+            f"Difference in AUROC: {listed(pairs, 'pairs')}."
+            if pairs
+            else f"No significant difference in {len(part)} pairs, after Holm's correction."
+        )
         where = _evidence("arm_differences", dataset, "metric=auroc, primary=True", "figure_2")
         yield Answer(f"Do the arms differ on {facts.title(dataset)}?", text, *where)
 
@@ -110,7 +114,9 @@ def _clusters(facts: RunFacts) -> Iterator[Answer]:
         known = "majority" in part and pd.notna(part["majority"].iloc[0])
         bar = f" (one single cluster: {part['majority'].iloc[0]:.3f})" if known else ""
         question = f"Does unsupervised clustering of the features separate the classes on {facts.title(dataset)}?"
-        yield Answer(question, f"Accuracy of two clusters{bar}: {told}.", *_evidence("clusters", dataset, "", "figure_3"))
+        yield Answer(
+            question, f"Accuracy of two clusters{bar}: {told}.", *_evidence("clusters", dataset, "", "figure_3")
+        )
 
 
 def _looks(facts: RunFacts) -> Iterator[Answer]:

@@ -27,10 +27,11 @@ def of_results(facts: RunFacts) -> list[str]:
         arms = f"Arms {together(simulated)} were" if len(simulated) > 1 else f"Arm {named(simulated[0])} was"
         found.append(f"{arms} trained on simulated images, not on images from a general image model.")
     titles, metrics = facts.titles(), facts.table("metrics")
-    found += [f"{titles[name]}: simulated films, whose results do not apply to patients." for name in facts.simulated_datasets()]
     found += [
-        f"{titles[name]}: {part} were scored: a part of the set only." for name, part in facts.partial().items()
+        f"{titles[name]}: simulated films, whose results do not apply to patients."
+        for name in facts.simulated_datasets()
     ]
+    found += [f"{titles[name]}: {part} were scored: a part of the set only." for name, part in facts.partial().items()]
     unknown = [row["title"] for row in facts.datasets() if row["patients"] is None]
     if unknown:
         found.append(f"{', '.join(unknown)}: patients are unknown, so intervals treat films as independent.")
@@ -95,8 +96,8 @@ def beside_trained(facts: RunFacts) -> list[str]:
         )
         told.append(
             f"{facts.title(dataset)}: a trivial baseline trained on this set reaches AUROC "
-            f"{area:.3f} ({title}); not a fair comparison for an arm trained elsewhere, but it shows how far the classes are "
-            f"separable by non-clinical cues ({arms})."
+            f"{area:.3f} ({title}); not a fair comparison for an arm trained elsewhere, but it shows how far the classes "
+            f"are separable by non-clinical cues ({arms})."
         )
     return told
 

@@ -83,8 +83,8 @@ def preprocessing(facts: RunFacts) -> str | None:
     margins = facts.parameters.get("crop_margins")
     cut = f" (margins left, top, right, bottom: {margins})" if margins else ""
     return (
-        f"Crop of the training images: {crops}{cut}; crop of the films: {films}. Quality control excludes images that are "
-        f"unreadable, too small, not a radiograph or a near-duplicate, without using the label. "
+        f"Crop of the training images: {crops}{cut}; crop of the films: {films}. Quality control excludes images "
+        f"that are unreadable, too small, not a radiograph or a near-duplicate, without using the label. "
         f"Network input: {size}"
     )
 

@@ -20,7 +20,11 @@ def _metrics(part: pd.DataFrame) -> str:
 def internal(facts: RunFacts) -> str | None:
     """AUROC on synthetic images."""
     told = [f"{named(name)} {model['val_auroc']:.3f}" for name, model in facts.models.items() if model.get("val_auroc")]
-    return f"AUROC on synthetic validation images, which does not predict performance on films: {listed(told)}." if told else None
+    return (
+        f"AUROC on synthetic validation images, which does not predict performance on films: {listed(told)}."
+        if told
+        else None
+    )
 
 
 def external(facts: RunFacts) -> str | None:
@@ -98,7 +102,7 @@ def interpretation(facts: RunFacts) -> str | None:
     if facts.overall().empty or facts.table("comparison").empty:
         return None
     first = against.beside_baselines(facts) or [
-        "Every arm beats the best single-number baseline of every data set, even with the baseline's sign chosen on the test labels."
+        "Every arm beats the best single-number baseline of every data set, even with its sign chosen on the test labels."
     ]
     return " ".join([*first, *against.beside_trained(facts)])
 

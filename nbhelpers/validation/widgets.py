@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import ipywidgets as widgets
@@ -93,13 +92,8 @@ def table_of(points: Mapping[str, Mapping[str, Any]], here: float, elsewhere: fl
         for name in ("ppv", "npv")
         for end, share in (("", here), ("_elsewhere", elsewhere))
     }
-    cell = 'style="padding:1px 14px;text-align:{};line-height:1.4"'
-    heads = "".join(f'<th scope="col" {cell.format("right")}>{escape(name)}</th>' for name in points)
-    lines = []
-    for key, text in words.items():
-        values = "".join(f"<td {cell.format('right')}>{_told(point[key])}</td>" for point in points.values())
-        lines.append(f'<tr><th scope="row" {cell.format("left")}>{text}</th>{values}</tr>')
-    return f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    columns = {name: [_told(point[key]) for key in words] for name, point in points.items()}
+    return readable(pd.DataFrame({"": list(words.values())} | columns)).to_html()
 
 
 def _told(value: float) -> str:

@@ -38,8 +38,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, pd.DataFr
 
 
 def test_the_outline_is_the_box_and_nothing_else_changes() -> None:
-    shown = widgets.outlined(np.zeros((100, 100), np.uint8), Box(10, 20, 60, 70))
-    marked = (shown == widgets.LINE).all(axis=2)
+    shown = widgets.boxed(np.zeros((100, 100), np.uint8), Box(10, 20, 60, 70))
+    marked = (shown == (222, 143, 5)).all(axis=2)
     assert marked[20, 10] and marked[69, 59] and marked[45, 11] and not marked[45, 35] and not marked[5, 5]
     assert (shown[~marked] == 0).all()
 

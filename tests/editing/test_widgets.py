@@ -26,7 +26,7 @@ ANSWERS: Any = {
 def test_without_a_screen_the_first_answer_that_is_one_stands_beside_its_picture() -> None:
     figure = widgets.compare(PICTURES, ANSWERS)
     assert isinstance(figure, Figure)
-    assert [axis.get_title(loc="left") for axis in figure.axes] == ["A   input, take off 1", "B   model"]
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["input, take off 1", "model"]
     assert widgets.compare(PICTURES, {key: one for key, one in ANSWERS.items() if "model" not in key}) is None
 
 

@@ -148,7 +148,7 @@ def test_a_picture_that_holds_no_film_is_left_out_with_its_reason_and_the_rest_g
     assert len(array) == len(kept) == len(film_set.films) - 2
     assert list(film_set.excluded["reason"]) == [
         "unreadable: not a film: blank",
-        "unreadable: no film: 2250 x 3 pixels",
+        "unreadable: not a film: 2250 x 3 pixels",
     ]
 
 
