@@ -55,7 +55,7 @@ def draw_clusters(
                 truth.set_title(in_lines(network_titles[arm]).replace(", ", "\n", 1), fontsize=9)
             grouped.set_title(f"{_of_seeds(row, 'accuracy', 'acc.')}\n{_of_seeds(row, 'ari', 'ARI')}", fontsize=8)
             if column == 0:
-                truth.set_ylabel(f"{set_titles[dataset]}\ntrue label\nUMAP 2", fontsize=8)
+                truth.set_ylabel(f"{set_titles[dataset]}\ntrue label (n = {len(here):,})\nUMAP 2", fontsize=8)
                 share = f"(majority: {row['majority']:.3f})"
                 grouped.set_ylabel(f"K-means, best-matching label\n{share}\nUMAP 2", fontsize=8)
             if number == len(datasets) - 1:
@@ -64,7 +64,8 @@ def draw_clusters(
         Line2D([], [], ls="", marker=marker, color=LABEL_COLOURS[name], markersize=5, label=label)
         for (name, marker), label in zip(_MARKERS.items(), (negatives, "pneumonia"), strict=True)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    handles.append(Line2D([], [], ls="", label="accuracy and ARI: mean and range over seeds"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
     return figure
 
 
@@ -209,7 +210,7 @@ def draw_scores(
             room = 0.04 * max(float(rows["ci_high"].max()), 0.01)  # for a marker at zero
             axes.set_xlim(left=min(float(rows["ci_low"].min()), 0.0) - room)
             axes.set_title(f"{SCORES[metric]}\nn = {int(rows['n'].max())}", fontsize=8)
-            axes.set_xlabel("mean")
+            axes.set_xlabel("mean (95 % interval)")
     return figure
 
 
