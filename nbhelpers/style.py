@@ -161,10 +161,10 @@ def readable(table: pd.DataFrame, titles: Mapping[str, str] | None = None, nothi
     if table.empty:
         return pd.DataFrame({"": [nothing]}).style.hide().hide(axis="columns")
     if not isinstance(table.index, pd.RangeIndex):
-        # Numbers of rows without a name tell a reader nothing; words without one stand first, under no heading.
+        # Numbers of rows without a name tell a reader nothing; words without one stand first.
         unnamed = table.index.names == [None]
         numbers = unnamed and pd.api.types.is_integer_dtype(table.index)
-        table = table.reset_index(drop=numbers).rename(columns={"index": ""} if unnamed else {})
+        table = table.reset_index(drop=numbers).rename(columns={"index": "item"} if unnamed else {})
     known = NAMES | dict(titles or {})
     shown = table.astype(object).where(table.notna(), "")
     for column in shown:
