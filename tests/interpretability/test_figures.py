@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 from interpretability.interpretability_fixture import LESION, SIDE, film_set, predictions, save_arm
 
-from nbhelpers import runs
+from nbhelpers import runs, style
 from nbhelpers.interpretability import chosen_films, figures, localisation
 from nbhelpers.networks import trained
 
@@ -77,6 +77,7 @@ def test_ten_arms_go_on_in_a_second_row_of_the_same_film(networks, tmp_path):
         titles={arm: f"{arm} (simulated)" for arm in arms},
         films=shown.films.assign(**{f"score_{arm}": number / 10 for number, arm in enumerate(arms)}),
     )
+    style.use()
     figure = figures.draw_examples([shown])
     headings = [axes.get_title() for axes in figure.axes if axes.axison and axes.get_title()]
     film = [line.splitlines()[-1] for line in headings[:11]]
