@@ -202,6 +202,8 @@ def summary(description: ModelDescription) -> pd.DataFrame:
         facts["epoch kept"] = f"{training['best_epoch']} of at most {training['epochs']}"
     if description.probe:
         facts["features"] = "; ".join(f"{key}: {', '.join(map(str, one))}" for key, one in description.probe.items())
+    if "pair_weights" in training:
+        facts["difference divided by its"] = training["pair_weights"]
     if "strength" in training:
         facts["ridge penalty"] = f"{training['strength']:g}"
     return pd.DataFrame({"value": facts})
