@@ -1,8 +1,8 @@
 """Cropped to the lungs that a network found, with the recipe that was chosen: rows of docs/transfer.md.
 
 Run as `python benchmarks/ablation_lungs.py [table.csv]`; a quarter of an hour on one core. No real film takes part.
-Images and hospitals are those of `ablation_transfer.py`. A small U-Net, trained on 400 of the training images, finds the
-lungs, to which training images and films alike are cropped.
+Images and hospitals are those of `ablation_transfer.py`. A small U-Net, trained on 400 of the training images, finds
+the lungs, to which training images and films alike are cropped.
 """
 
 from __future__ import annotations
