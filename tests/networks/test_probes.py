@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import timm
 import torch
-from scipy.stats import ttest_rel
+from scipy import stats
 from sklearn.linear_model import Ridge
 
 from nbhelpers.errors import UserError
@@ -116,7 +116,7 @@ def test_pair_weights_over_their_spread_are_the_paired_t_statistic_and_zero_wher
     normal = rng.normal(size=(50, 4))
     pneumonia = normal + rng.normal([0.5, -1, 0, 0], [1, 2, 3, 0], size=(50, 4))
     found = probes.pair_weights(normal, pneumonia, "spread")
-    wanted = ttest_rel(pneumonia[:, :3], normal[:, :3]).statistic / np.sqrt(49)
+    wanted = stats.ttest_rel(pneumonia[:, :3], normal[:, :3]).statistic / np.sqrt(49)
     np.testing.assert_allclose(found, [*wanted, 0], rtol=1e-4)
 
 
@@ -143,5 +143,5 @@ def test_a_probe_that_cannot_be_is_named(changes, message):
 
 
 def test_a_network_of_tokens_has_no_map_to_probe():
-    with pytest.raises(UserError, match="no square map"):
+    with pytest.raises(UserError, match="no square feature map"):
         models.build_probe("test_vit", "random", 1, {**MADE, "names": ["blocks.0"], "sizes": [160]}, 160)
