@@ -89,9 +89,8 @@ def surfaces(mask: Mask, truth: Mask) -> Surfaces:
     lines = [_outline(values[top : top + height, left : left + width]) for values in (a, b)]
     a, b = (np.asarray(cv2.findNonZero(line)).reshape(-1, 2) for line in lines)
     few = len(a) * len(b) <= PAIRS and max(width, height) <= EXACT_SIDE
-    known = (
-        _all_distances(a, b, lines[1][a[:, 1], a[:, 0]] > 0, lines[0][b[:, 1], b[:, 0]] > 0) if few else (None, None)
-    )
+    shared = (lines[1][a[:, 1], a[:, 0]] > 0, lines[0][b[:, 1], b[:, 0]] > 0)
+    known = _all_distances(a, b, *shared) if few else (None, None)
     return Surfaces((_Way(a, b, lines[1], known[0]), _Way(b, a, lines[0], known[1])), False, False, diagonal)
 
 

@@ -10,7 +10,6 @@ import cv2
 import numpy as np
 import pytest
 from metrics.mask_fixture import as_drawn, blob, vessel_tree
-
 from scipy.ndimage import distance_transform_edt
 
 from nbhelpers.errors import UserError
