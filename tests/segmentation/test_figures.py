@@ -64,7 +64,10 @@ def test_hit_missed_extra_and_the_image_are_told_apart_in_grey_and_without_red_a
     kinds = {"hit": mask & truth, "missed": truth & ~mask, "extra": mask & ~truth, "image": ~mask & ~truth}
     assert (np.ptp(shown[kinds["image"]].astype(int), axis=1) == 0).all(), "what is neither stays grey"
     seen = ((shown / 255) ** 2.2 @ DEUTERANOPIA.T).clip(0, 1) ** (1 / 2.2)
-    for name, picture in (("grey", shown @ (0.299, 0.587, 0.114)), ("deuteranopia", 255 * seen @ (0.299, 0.587, 0.114))):
+    for name, picture in (
+        ("grey", shown @ (0.299, 0.587, 0.114)),
+        ("deuteranopia", 255 * seen @ (0.299, 0.587, 0.114)),
+    ):
         ranges = sorted((picture[where].min(), picture[where].max()) for where in kinds.values())
         gaps = [after[0] - before[1] for before, after in pairwise(ranges)]
         assert min(gaps) > 30, f"{name}: levels {ranges} of 256 must lie apart"
