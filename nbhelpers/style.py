@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_uppercase
@@ -12,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -54,12 +56,32 @@ _HEADINGS = {
         "dataset": "data set",
         "image_id": "image",
         "n": "films",
+        "n_positive": "films with pneumonia",
+        "n_patients": "patients",
+        "n_cell": "films in group",
+        "cell": "group",
+        "films_lesion": "films with known lesion",
+        "films_lungs": "films with known lungs",
+        "empty": "share of empty maps",
+        "taken": "films sampled",
+        "started_from": "initial weights",
+        "size": "input size (px)",
+        "usd": "USD",
+        "vendi": "Vendi score",
+        "vendi_centred": "Vendi score, centred",
+        "mean_distance": "mean cosine distance",
+        "effect": "effect size",
+        "spearman": "Spearman's correlation",
+        "empty_truths": "cases without target",
+        "stand_in": "stand-in",
+        "what": "description",
         "ari_umap": "ARI UMAP",
         "ari_features": "ARI features",
     },
     **{"synthetic_auroc": "AUROC, synthetic", "synthetic_val_auroc": "AUROC, synthetic validation"},
     **{"ci_low": "95 % from", "ci_high": "to"},
 }
+_LEGEND_CHARACTERS = 115  # of a legend's type that a page is wide
 _INTERVAL = re.compile(r"[-+]?[\d.]+ \([-+]?[\d.]+ to [-+]?[\d.]+\)")
 # Markers and lines of arms, so that they differ without colour too.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -142,7 +164,10 @@ def readable(table: pd.DataFrame, titles: Mapping[str, str] | None = None, nothi
     if table.empty:
         return pd.DataFrame({"": [nothing]}).style.hide().hide(axis="columns")
     if not isinstance(table.index, pd.RangeIndex):
-        table = table.reset_index()
+        # Numbers of rows without a name tell a reader nothing; words without one stand first.
+        unnamed = table.index.names == [None]
+        numbers = unnamed and pd.api.types.is_integer_dtype(table.index)
+        table = table.reset_index(drop=numbers).rename(columns={"index": "item"} if unnamed else {})
     known = NAMES | dict(titles or {})
     shown = table.astype(object).where(table.notna(), "")
     for column in shown:
@@ -192,11 +217,29 @@ def panels(
     return figure, axes
 
 
-def shared_legend(figure: Figure, axis: Axes, place: str, columns: int) -> None:
-    """One legend for a whole figure, outside its axes, of what one of them names; `place` is e.g. `lower center`."""
-    handles, labels = axis.get_legend_handles_labels()
+def in_rows(names: Iterable[str], most: int = 4) -> list[list[str]]:
+    """Names of panels in rows of at most `most`, all rows but the last equally long."""
+    told = list(names)
+    columns = math.ceil(len(told) / math.ceil(len(told) / most))
+    return [told[start : start + columns] for start in range(0, len(told), columns)]
+
+
+def remove(unused: NDArray[np.object_]) -> None:
+    """Take axes that hold nothing out of their figure's sight; their places stay empty."""
+    for axis in unused.flat:
+        axis.set_axis_off()  # type: ignore[attr-defined]
+
+
+def shared_legend(figure: Figure, named: Axes | Sequence[Artist], place: str = "lower center", most: int = 4) -> None:
+    """One legend for a whole figure, outside its axes, in as many columns as fit, `most` at most.
+
+    It holds what one of the axes names, or `named` itself where it is a list; `place` is e.g. `lower center`.
+    """
+    handles = named.get_legend_handles_labels()[0] if isinstance(named, Axes) else list(named)
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    fitting = int(_LEGEND_CHARACTERS / (longest + 7))  # with the line before each and the space between
     outside: Any = f"outside {place}"  # a name of a place, which the types of Matplotlib list one by one
-    figure.legend(handles, labels, loc=outside, ncols=columns)
+    figure.legend(handles=handles, loc=outside, ncols=max(1, min(len(handles), most, fitting)))
 
 
 def in_lines(title: str) -> str:

@@ -62,7 +62,7 @@ def _faults(task: Task, where: str) -> list[UserError]:
     if task.simulated and (task.kind == "keep") != (task.simulated == "nothing"):
         found.append(UserError(f"kind {task.kind} with simulated: {task.simulated}", where, "keep goes with nothing"))
     if task.simulated and task.kind == "replace":
-        found.append(UserError("the simulator replaces nothing", where, "use remove, add or keep"))
+        found.append(UserError("the simulator cannot replace objects", where, "use remove, add or keep"))
     if task.simulated == "consolidation" and (task.side, task.lobe) == ("left", "middle"):
         found.append(UserError("the left lung has no middle lobe", where, "use upper or lower"))
     return found
@@ -85,9 +85,9 @@ def wanted_tasks(named: Sequence[str] | str) -> tuple[dict[str, Task], list[Task
     ]
     if len(set(named)) < len(named):
         faults.append(UserError(f"editing_tasks = {list(named)!r}", "editing_tasks", "name each once"))
-    do = "name it in the column prompt of a table of own pictures, which editing_pictures names"
+    do = "use it in the column prompt of your own table of images (editing_pictures)"
     faults += [
-        UserError(f"task {name!r} is for own pictures", "editing_tasks", do)
+        UserError(f"task {name!r} is for your own images", "editing_tasks", do)
         for name in named
         if name in known and not known[name].simulated
     ]

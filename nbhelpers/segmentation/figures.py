@@ -25,6 +25,15 @@ A_COLOUR, B_COLOUR, SEED_COLOUR = "#1f4e79", "#e08214", "#9cc3e6"
 # Luminances 164, 240 and 21: the image under them keeps to its own range between, so that no grey of it looks like one.
 HIT, MISSED_COLOUR, EXTRA = "#6ab4ea", "#fffbaa", "#300040"
 IMAGE_RANGE = (65, 115)
+# What makes a case hard, in words and with its unit.
+UNITS = {
+    "third": "Dice of the third model",
+    "area": "area (share of the image)",
+    "contrast": "contrast (grey levels)",
+    "parts": "number of parts",
+    "edge_contact": "share of outline at image edge",
+    "vessel_width": "vessel width (px)",
+}
 # Of each model, and of the true mask drawn as a model draws: colour, line, marker.
 LOOKS = {
     "specialist": (A_COLOUR, "-", "o"),
@@ -59,7 +68,7 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str,
         marks = PUBLISHED.get(TASK_OF.get(name, ""))
         for measure, here in zip(("dice", "hd95"), axes[:, column], strict=True):
             ends = ("mean_a", "mean_b") if measure == "dice" else ("hd95_a", "hd95_b")
-            labels = [f"{word}est {n}" for word, n in zip(("hard", "easi"), rows["n"], strict=True)]
+            labels = [f"{word}est, n = {n}" for word, n in zip(("hard", "easi"), rows["n"], strict=True)]
             _pairs(here, rows, ends, B_COLOUR, labels, gaps=measure == "dice")
             for place, extreme in enumerate(rows.index if marks else ()):
                 values = getattr(marks, measure)[extreme]
@@ -72,7 +81,11 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str,
     if tasks:
         label = f"published ({tasks}): other cases and models"
         handles.append(Line2D([], [], marker="D", mfc="white", mec="black", ls="", label=label))
-    figure.suptitle("Cases chosen by the specialist's own Dice")
+    figure.suptitle(
+        "Hardest and easiest cases, selected by the specialist's Dice\n"
+        "gap: omnimodel minus specialist; by selection: gap expected of two exchangeable models",
+        fontsize=9,
+    )
     return _legend(figure, handles, 2)
 
 
@@ -86,7 +99,7 @@ def _pairs(
     if gaps:
         axes.set(ylim=(0, 1.25), yticks=np.linspace(0, 1, 6))
         for place, row in enumerate(rows.to_dict("records")):
-            told = f"gap {row['difference']:+z.2f}\nby choice {row['swap_null']:+z.2f}"
+            told = f"gap {row['difference']:+z.2f}\nby selection {row['swap_null']:+z.2f}"
             axes.text(place, 1.05, told, ha="center", va="bottom", fontsize=6.5)
 
 
@@ -103,9 +116,11 @@ def paired_scatter(
         here.scatter(a, b, s=12, color=B_COLOUR, alpha=0.6, linewidths=0)
         here.plot(a.mean(), b.mean(), "P", ms=9, color="black")
         here.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Dice, specialist", aspect="equal")
-        here.set_title(f"{in_lines(title)}\nabove the line: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
+        here.set_title(f"{in_lines(title)}\nabove the diagonal: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
     axes[0, 0].set_ylabel(f"Dice, {omnimodel}")
-    return figure
+    dot = Line2D([], [], marker="o", ls="", ms=4, color=B_COLOUR, label="case")
+    mean = Line2D([], [], marker="P", ls="", ms=9, color="black", label="mean of all cases")
+    return _legend(figure, [dot, mean, Patch(color="0.88", label=f"hardest {share:.0%} for the specialist")], 3)
 
 
 def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
@@ -118,7 +133,11 @@ def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
         _pairs(here, rows, ("mean_a", "mean_b"), SEED_COLOUR, labels, gaps=True)
         here.set_title(in_lines(names[name]))
     axes[0, 0].set_ylabel("mean Dice")
-    figure.suptitle("The same network, two seeds")
+    figure.suptitle(
+        "The same network trained with two seeds\n"
+        "gap: other minus first seed; by selection: gap expected of two exchangeable models",
+        fontsize=9,
+    )
     return _legend(figure, [Patch(color=A_COLOUR, label="first seed"), Patch(color=SEED_COLOUR, label="other seed")], 2)
 
 
@@ -132,12 +151,14 @@ def difficulty_curve(curve: pd.DataFrame, names: Mapping[str, str], omnimodel: s
         for panel, (measure, rows) in zip(line, here.items(), strict=False):
             panel.plot(rows["centre"], rows["mean_a"], **_line("specialist"))
             panel.plot(rows["centre"], rows["mean_b"], **_line("omnimodel"))
-            label = "Dice of the third model" if measure == "third" else str(measure).replace("_", " ")
+            label = UNITS.get(str(measure), str(measure).replace("_", " "))
             panel.set_xlabel(label, fontsize=8)
             panel.set_ylim(0, 1.03)
         for panel in line[len(here) :]:
             panel.remove()
         line[0].set_ylabel(f"{in_lines(names[name])}\nmean Dice", fontsize=8)
+    few, many = int(curve["n"].min()), int(curve["n"].max())
+    figure.suptitle(f"Mean Dice by difficulty, {few} to {many} cases per point", fontsize=10)
     both = {"specialist": "specialist", "omnimodel": omnimodel}
     return _legend(figure, [Line2D([], [], **_line(model, label=label)) for model, label in both.items()], 2)
 
@@ -150,11 +171,18 @@ def threshold_sweep(sweep: pd.DataFrame, names: Mapping[str, str], model_names: 
             here.plot(rows["threshold"], rows["dice"], **_line(str(model)))
         here.axvline(PAPER_THRESHOLD, color="0.5", lw=0.8)
         here.text(PAPER_THRESHOLD - 3, 0.02, "> 240", rotation=90, ha="right", fontsize=7.5, color="0.35")
-        here.set(ylim=(0, 1.03), xlabel="grey level over which is foreground")
+        here.set(ylim=(0, 1.03), xlabel="threshold (grey levels above are foreground)")
         here.set_title(in_lines(title))
     axes[0, 0].set_ylabel("mean Dice")
     shown = dict.fromkeys(sweep["model"])
-    return _legend(figure, [Line2D([], [], **_line(m, label=model_names.get(m, m))) for m in shown], 3)
+    return _legend(
+        figure,
+        [
+            Line2D([], [], **_line(m, label=model_names.get(m, m.replace("drawn truth", "true mask, rendered"))))
+            for m in shown
+        ],
+        3,
+    )
 
 
 def error_overlay(image: Pixels, mask: Mask, truth: Mask) -> Pixels:
@@ -199,7 +227,7 @@ def worst_and_best(
             value = row[row["threshold"] == threshold]["dice"].iloc[0]
             note = "" if kind == "mask" else f", {kind.replace('_', ' ')}"
             here.set_title(f"{in_lines(model_names[model])}\nDice {value:.2f}{note}", fontsize=8)
-    kinds = ((HIT, "hit"), (MISSED_COLOUR, "missed"), (EXTRA, "extra"))
+    kinds = ((HIT, "true positive"), (MISSED_COLOUR, "missed"), (EXTRA, "false positive"))
     return _legend(figure, [Patch(color=colour, label=label) for colour, label in kinds], 3)
 
 

@@ -24,7 +24,7 @@ INTERVALS = {
 KINDS = {
     "fixed": "direction fixed beforehand",
     "best way": "sign chosen on the test labels",
-    "trained": "trained on this very set",
+    "trained": "trained on this set",
 }
 
 
@@ -42,7 +42,7 @@ def against_baselines(comparison: pd.DataFrame, sets: Mapping[str, FilmSet], tit
                 f"{title}, {area:.3f}"
                 for title, area in zip(comparison["title"], comparison["baseline_auroc"], strict=True)
             ],
-            "of its kind": comparison["kind"].map(KINDS),
+            "kind of baseline": comparison["kind"].map(KINDS),
             "difference (95 %)": in_words(difference, comparison, _DIFFERENCE),
             "verdict": comparison["verdict"].map(verdict),
         }

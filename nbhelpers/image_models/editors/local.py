@@ -96,7 +96,7 @@ class Poisson(_Local):
         if request.mask is not None and not request.mask.any():
             return request.image.copy()
         if "donor" not in request.known:
-            raise _Unable("no other patient's picture is given")
+            raise _Unable("no image of another patient is given")
         theirs = request.known.get("donor_mask")
         mask = request.mask if request.mask is not None else theirs
         if mask is None or not mask.any():

@@ -101,8 +101,8 @@ def buy(
                     why += [str(entry.last["detail"])] if entry.last and entry.last.get("detail") else []
                 answers[editor.name, request.edit_id] = _answer(entry, row, request, editor, folder)
     if late:
-        do = "run again: it asks only for what is missing; or take the editor out, or give it provider: withdrawn"
-        said = ": ".join([f"{len(late)} answers have not come yet, the first {late[0]}", *why[:1]])
+        do = "run again, which requests only the missing ones; or remove the editor, or give it provider: withdrawn"
+        said = ": ".join([f"{len(late)} answers are still missing, the first {late[0]}", *why[:1]])
         raise UserError(said, str(folder), do)
     return answers
 
@@ -119,7 +119,7 @@ def _answer(entry: Entry, row: Row, request: EditRequest, editor: ServiceEditor,
         image: Pixels = np.asarray(decode(inside(folder, line["path"]).read_bytes()).convert("RGB"))
     except (UserError, OSError, KeyError) as error:
         # Its file was changed since.
-        return EditAnswer("broken", **(facts | {"detail": f"the picture kept cannot be read: {error}"}))
+        return EditAnswer("broken", **(facts | {"detail": f"the stored image cannot be read: {error}"}))
     kind, (height, width) = "draft_only" if line.get("draft") else "edited", image.shape[:2]
     return EditAnswer(kind, unsquared(image, request.image.shape), line["path"], width=width, height=height, **facts)
 

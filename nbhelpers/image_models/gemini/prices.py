@@ -57,7 +57,7 @@ def check_options(
     ):
         if value is not None and value not in known:
             do = f"use one of {', '.join(known)}" if known else "leave it null"
-            raise UserError(f"gemini_{name} = {value!r} is not what model {model!r} takes", "parameters", do)
+            raise UserError(f"gemini_{name} = {value!r} is not accepted by model {model!r} takes", "parameters", do)
 
 
 def standing(model: str, path: Path = PRICES) -> str:
