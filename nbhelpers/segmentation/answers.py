@@ -45,7 +45,12 @@ class Answers:
     brought: dict[str, Path] = field(default_factory=dict)  # each case's file, where another program wrote them
 
     def read(self, case: str, shape: tuple[int, ...]) -> Pixels:
-        """A case's map at the truth's shape `(h, w)`, uint8: the grey is resized, and thresholded by others later."""
+        """A case's map at the truth's shape `(h, w)`, uint8: the grey is resized, and thresholded by others later.
+
+        Black where the answer holds no mask.
+        """
+        if self.kinds.get(case) in NO_MASK:
+            return np.zeros(shape, dtype=np.uint8)
         brought = self.brought.get(case)
         return resized(_shares(brought) if brought else read_gray(inside(self.folder, f"{case}.png")), shape)
 

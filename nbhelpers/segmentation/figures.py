@@ -220,8 +220,7 @@ def worst_and_best(
                 continue
             drawn = next(entry for entry in answers[name] if entry.name == model)
             kind = drawn.kinds[case]
-            mask = np.zeros_like(truth) if kind in NO_MASK else drawn.read(case, truth.shape) > threshold
-            mask &= found.view(record, truth.shape)
+            mask = (drawn.read(case, truth.shape) > threshold) & found.view(record, truth.shape)
             here.imshow(error_overlay(image, mask, truth))
             row = scores[(scores["case"] == case) & (scores["dataset"] == name) & (scores["model"] == model)]
             value = row[row["threshold"] == threshold]["dice"].iloc[0]
