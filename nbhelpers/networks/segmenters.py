@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -217,8 +217,6 @@ def fit(
             "there is no training image", "segmentation_data", "bring masks:<folder>, or lower the test share"
         )
     chosen = pick_device(device) if isinstance(device, str) else device
-    if chosen.torch.type == "cpu" and any(getattr(part, "groups", 1) > 1 for part in segmenter.model.modules()):
-        chosen = replace(chosen, autocast=None)  # gradients of grouped convolutions have no fast bfloat16 kernel
     colour, size = segmenter.description["colour"], segmenter.description["size"]
     inputs = [prepared(image, colour, size) for image in images]
     targets = [_squeezed(mask, size) for mask in masks]
