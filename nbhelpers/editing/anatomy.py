@@ -65,7 +65,7 @@ class Anatomy:
         unit = dict(zip(whole, found / np.linalg.norm(found, axis=1, keepdims=True), strict=True))
         return [float("nan") if b is None else float(np.clip(unit[_key(a)] @ unit[_key(b)], -1, 1)) for a, b in pairs]
 
-    def kept(self, pairs: Sequence[tuple[Picture, Pixels | None]]) -> dict[str, list[float]]:
+    def columns(self, pairs: Sequence[tuple[Picture, Pixels | None]]) -> dict[str, list[float]]:
         """`lung_dice` (of chest films alone) and `embedding_similarity` of each picture and its answer."""
         lungs = [
             self.lung_dice(picture.image, answer) if answer is not None and picture.chest_film else float("nan")

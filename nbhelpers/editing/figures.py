@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nbhelpers.editing.chain import CHAIN
 from nbhelpers.editing.edit import Answers, edit_id
 from nbhelpers.editing.pictures import Picture
-from nbhelpers.editing.tables import CAME
+from nbhelpers.editing.tables import CAME, OPTIONAL
 from nbhelpers.style import LINES, MARKERS, PAGE_WIDTH, arm_colours, panels, simulated_note
 
 Pixels = NDArray[np.uint8]
@@ -131,15 +131,24 @@ def answer_kinds(table: pd.DataFrame, editors: Sequence[str]) -> Figure:
 
 
 def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
-    """Error inside the mask and outside it, by editor and kind of task: means with 95 % intervals over pictures."""
-    titles = {"error_inside": "inside the mask", "error_outside": "outside"}
-    titles |= {"error_outside_aligned": "outside, aligned"}
+    """Error inside the mask and outside it, by editor and kind of task: means with 95 % intervals over pictures.
+
+    Optional measures that the table has follow, a panel each.
+    """
+    errors = {"error_inside": "inside the mask", "error_outside": "outside"}
+    errors |= {"error_outside_aligned": "outside, aligned"}
+    titles = errors | {name: told for name, (told, _) in OPTIONAL.items() if name in overall}
     editors = list(dict.fromkeys(overall["editor"]))
     overall = overall[overall["task"] == "all"]
     kinds = [kind for kind in dict.fromkeys(overall["kind"]) if kind != "all"]
-    figure, axes = panels(1, 3, 1.5 + 0.24 * len(editors) * max(len(kinds) / 2, 1), list(titles.values()), sharey=True)
+    lines = -(-len(titles) // 3)
+    names = [*titles.values(), *[""] * (3 * lines - len(titles))]
+    figure, axes = panels(lines, 3, lines * (1.5 + 0.24 * len(editors) * max(len(kinds) / 2, 1)), names, sharey=True)
     colours = arm_colours(kinds)
-    for axis, name in zip(axes[0], titles, strict=True):
+    places: Any = axes.flat  # whose types know no Axes
+    for axis in places[len(titles) :]:
+        axis.axis("off")
+    for axis, name in zip(places, titles, strict=False):
         for number, kind in enumerate(kinds):
             part = overall[overall["kind"] == kind].set_index("editor").reindex(editors)
             place = np.arange(len(editors)) + (number - (len(kinds) - 1) / 2) * 0.8 / len(kinds)
@@ -149,12 +158,14 @@ def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
                 value, place, xerr=np.nan_to_num(np.stack(ends)), fmt=MARKERS[number], ms=4, lw=1,
                 color=colours[kind], label=kind,
             )  # fmt: skip
-        axis.set_xlim(left=0)
-        axis.set_xlabel("RMS (grey levels)")
+        if name in errors:
+            axis.set_xlim(left=0)
+            axis.set_xlabel("RMS (grey levels)")
         axis.grid(axis="y", lw=0.3)
-    axes[0, 0].set_yticks(range(len(editors)), [name.replace("_", " ") for name in editors])
+    for axis in axes[:, 0]:
+        axis.set_yticks(range(len(editors)), [name.replace("_", " ") for name in editors])
     axes[0, 0].invert_yaxis()
-    handles, labels = axes[0, -1].get_legend_handles_labels()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds))
     figure.suptitle(f"Error of the edits{simulated_note([simulated])}")
     return figure

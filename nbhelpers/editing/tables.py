@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import permutation_test
 
 from nbhelpers.metrics import holm
 from nbhelpers.metrics.bootstrap import bootstrap_means
@@ -19,9 +20,13 @@ MEASURES = (
     *("error_inside", "error_inside_all", "error_outside", "error_outside_aligned", "ssim_outside", "change_iou"),
     *("share_outside", "shift_px", "zoom", "gain", "lesion_change", "lung_dice", "embedding_similarity", "seconds"),
 )
+# Columns of `optional` that a table may have: title and digits.
+OPTIONAL = {"lpips": ("LPIPS to the input", 3), "clip_image": ("CLIP, input and answer", 3)}
+OPTIONAL |= {"clip_text": ("CLIP, answer and caption", 3), "judge_consistency": ("judge: instruction, rest kept", 1)}
+OPTIONAL |= {"judge_quality": ("judge: quality", 1), "judge_overall": ("judge: overall", 1)}
 COMPARED = ("error_inside_all", "error_outside")
 CAME = ("edited", "unchanged", "draft_only")  # kinds of answers that hold a picture
-_EXACT = 12  # pictures up to which every exchange of signs is counted, and not 4,096 at random
+EXCHANGES = 4096  # of signs: all of them up to twelve pictures, else so many at random
 
 
 def with_errors(edits: pd.DataFrame) -> pd.DataFrame:
@@ -34,6 +39,11 @@ def with_errors(edits: pd.DataFrame) -> pd.DataFrame:
     outside = {f"error_{name}": 255 * 10 ** (-edits[f"psnr_{name}"] / 20) for name in ("outside", "outside_aligned")}
     whole = edits["error_inside"].where(edits["psnr_outside"].notna(), edits["error_untouched"])
     return edits.assign(**outside, error_inside_all=whole.where(edits["answer_kind"] != "no_answer"))
+
+
+def measures_in(table: pd.DataFrame) -> list[str]:
+    """The measures that a table of edits has, those that are optional last."""
+    return [*MEASURES, *(name for name in OPTIONAL if name in table)]
 
 
 def _groups(edits: pd.DataFrame) -> list[tuple[str, str]]:
@@ -55,17 +65,17 @@ def overall_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFr
     `n` edits were asked for, `n_came` came as a picture; each measure is the mean of those of which it is known, whose
     number is `<measure>_n`; of a single picture there is no interval. `cost_usd` is the sum.
     """
-    table, rows = with_errors(edits), []
+    table, rows, names = with_errors(edits), [], measures_in(edits)
     for (kind, task), editor in product(_groups(edits), dict.fromkeys(edits["editor"])):
         part = _of(table, kind, task)
         part = part[part["editor"] == editor]
-        values = part[list(MEASURES)].to_numpy(dtype=float)
+        values = part[names].to_numpy(dtype=float)
         pictures = len(set(part["image_id"]))
         spread = bootstrap_means(values, part["image_id"], n_resamples, seed) if pictures > 1 else None
         row: dict[str, Any] = {"editor": editor, "kind": kind, "task": task, "n": len(part), "pictures": pictures}
         row["n_came"] = int(part["answer_kind"].isin(CAME).sum())
         row["cost_usd"] = part["cost_usd"].sum(min_count=1)
-        for column, name in enumerate(MEASURES):
+        for column, name in enumerate(names):
             finite = np.isfinite(values[:, column])
             known = values[finite, column]
             several = len(set(part["image_id"][finite])) > 1
@@ -112,14 +122,13 @@ def differences_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.Da
 
 def _exchange_p(sums: NDArray[np.float64], seed: int) -> float:
     """Two-sided p of the sum of differences under every exchange of signs, or under 4,096 at random; NaN for none."""
-    n = len(sums)
-    if not n:
+    if not len(sums):
         return float("nan")
-    if n <= _EXACT:
-        signs = np.array(list(product((1.0, -1.0), repeat=n)))
-        return float(np.mean(np.abs(signs @ sums) >= abs(sums.sum()) * (1 - 1e-9)))
-    signs = np.random.default_rng(seed).choice((1.0, -1.0), size=(4096, n))
-    return float((1 + np.sum(np.abs(signs @ sums) >= abs(sums.sum()) * (1 - 1e-9))) / 4097)
+    found = permutation_test(
+        (sums,), lambda values, axis: np.abs(values.sum(axis=axis)), permutation_type="samples", alternative="greater",
+        n_resamples=EXCHANGES, rng=seed, vectorized=True,
+    )  # fmt: skip
+    return float(found.pvalue)
 
 
 def answers_table(edits: pd.DataFrame) -> pd.DataFrame:
@@ -199,6 +208,11 @@ def anatomy(table: pd.DataFrame) -> pd.DataFrame:
     return found.assign(cost=["none" if pd.isna(cost) else f"{cost:.2f} USD" for cost in shown["cost_usd"]])
 
 
+def optional(table: pd.DataFrame) -> pd.DataFrame:
+    """The optional measures that were asked for, by kind of task."""
+    return _told(table[table["task"] == "all"], {name: told for name, told in OPTIONAL.items() if name in table})
+
+
 def _told(table: pd.DataFrame, titles: dict[str, tuple[str, int]]) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     facts: dict[str, Any] = {"task": table["kind"], "editor": table["editor"]}
@@ -221,6 +235,11 @@ def differences(table: pd.DataFrame, kinds: Iterable[str] = ("all",)) -> pd.Data
             "p (Holm)": [p_text(value) for value in shown["p_holm"]],
         }
     )
+
+
+def cost_usd(*found: pd.DataFrame) -> float:
+    """All that was paid, US dollars: for edits, chains and judging."""
+    return float(sum(table[name].sum() for table in found for name in ("cost_usd", "judge_usd") if name in table))
 
 
 def chain_end(chain: pd.DataFrame) -> pd.DataFrame:

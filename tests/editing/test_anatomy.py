@@ -45,7 +45,7 @@ def test_lungs_are_compared_on_chest_films_alone(found):
 
     film = known.few_pictures(number=1)[0]
     pairs = [(film, film.image), (replace(film, chest_film=False), film.image), (film, None)]
-    kept = found[0].kept(pairs)
+    kept = found[0].columns(pairs)
     assert kept["lung_dice"][0] == 1 and np.isnan(kept["lung_dice"][1:]).all()
     assert kept["embedding_similarity"][:2] == pytest.approx([1, 1], abs=1e-5)
     assert np.isnan(kept["embedding_similarity"][2])

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.editors.edits import EditAnswer, EditRequest, settings_of
+from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
 from nbhelpers.image_models.geometry import resized
 from nbhelpers.images.files import SUFFIXES, copy_original, decode
 from nbhelpers.runs.files import inside
@@ -20,21 +20,20 @@ MOST_BYTES = 2**28  # of one picture's file
 _SUFFIXES = {*SUFFIXES.values(), ".jpeg", ".tiff"}
 
 
-class FolderEditor:
+class FolderEditor(Editor):
     """Pictures brought from elsewhere: named `<edit_id>.<suffix>` in a folder, or listed in a CSV `edit_id,path`.
 
     Settings: `path`, which counts from the project's root; those in a CSV count from its folder.
     """
 
-    service = ""
+    SETTINGS: ClassVar[dict[str, tuple[Any, Any]]] = {"path": (str, "")}
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        self.name, self.provider = name, str(settings.get("provider", "folder"))
-        own = settings_of(name, settings, {"path": (str, "")})
-        self.where = user_path(own["path"])
-        if not own["path"] or not self.where.exists():
+        super().__init__(name, settings)
+        self.where = user_path(self.own["path"])
+        if not self.own["path"] or not self.where.exists():
             do = "set path to a folder of pictures <edit_id>.png, or to a CSV edit_id,path"
-            raise UserError(f"no pictures at {own['path']!r}", f"editors, {name}", do)
+            raise UserError(f"no pictures at {self.own['path']!r}", f"editors, {name}", do)
 
     def _files(self) -> dict[str, Path]:
         """Each picture's file, by edit's id."""
@@ -86,23 +85,20 @@ class FolderEditor:
         return EditAnswer("edited", back, kept, "brought", width, height, detail=detail)
 
 
-class WithdrawnEditor:
+class WithdrawnEditor(Editor):
     """A system that can no longer be asked, or that nobody serves here: a row of its own, never left out in silence.
 
     Settings: `note`, what is to be said of it, and `model`.
     """
 
-    service = ""
-
-    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        self.name, self.provider = name, str(settings.get("provider", "withdrawn"))
-        own = settings_of(name, settings, {"note": (str, "withdrawn"), "model": (str, "")})
-        self.note, self.model = own["note"], own["model"]
+    SETTINGS: ClassVar[dict[str, tuple[Any, Any]]] = {"note": (str, "withdrawn"), "model": (str, "")}
 
     def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
         """Nothing is here, and nothing will come."""
-        return {"model": self.model or self.note, "here": 0, "still_wanted": 0}
+        return {"model": self.own["model"] or self.own["note"], "here": 0, "still_wanted": 0}
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """No answer to any request, with the note as the reason."""
-        return {one.edit_id: EditAnswer("no_answer", model=self.model, detail=self.note) for one in requests}
+        return {
+            one.edit_id: EditAnswer("no_answer", model=self.own["model"], detail=self.own["note"]) for one in requests
+        }

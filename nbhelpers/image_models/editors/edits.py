@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,20 +49,28 @@ class EditAnswer:
     detail: str = ""  # the reason, where the answer is no finished picture
 
 
-class Editor(Protocol):
-    """An editor by its name in the parameter file."""
+class Editor:
+    """An editor by its name in the parameter file, and its settings over the defaults of `known`."""
 
-    name: str
-    provider: str
-    service: str  # the name that `send_patient_films_to` must hold; empty for an editor on this machine
+    SETTINGS: ClassVar[dict[str, tuple[Any, Any]]] = {}  # name: type and default
+    service = ""  # the name that `send_patient_films_to` must hold; empty for an editor on this machine
+
+    def __init__(
+        self, name: str, settings: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]] | None = None
+    ) -> None:
+        self.name, self.provider = name, str(settings.get("provider", name))
+        self.own = settings_of(name, settings, self.SETTINGS if known is None else known)
 
     def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
         """What `edit_all` would ask for and may cost (US dollars); nothing is sent, paid, locked or written."""
-        ...
+        raise NotImplementedError
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
-        """An answer for each request, by `edit_id`; what `folder` holds already is not asked for again."""
-        ...
+        """An answer for each request, by `edit_id`; what `folder` holds already is not asked for again.
+
+        Those with a `service` are asked together, by `registry.edit_all`.
+        """
+        raise NotImplementedError
 
 
 def settings_of(

@@ -18,8 +18,8 @@ from google.genai import errors, types
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.access import api_key, endpoint
 from nbhelpers.image_models.gemini.outcomes import from_reply, from_status, text_of
-from nbhelpers.image_models.gemini.prices import instead
 from nbhelpers.image_models.outcomes import Outcome, from_network
+from nbhelpers.image_models.prices import instead
 
 SIZES = {"512": 0.5, "1K": 1, "2K": 2, "4K": 4}  # in 1,024 pixels along a side of a square
 TEXT_TOKENS = 8192  # of a reply of text: masks in base64 may repeat themselves without an end
@@ -145,15 +145,16 @@ def check_model(client: genai.Client, model: str, deadline_s: float, backoff_s: 
 
 
 async def ask(
-    client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float, image: bytes | None = None
+    client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float, *images: bytes
 ) -> str | Outcome:
     """Ask for one image: the body of a reply with status 200 (for `read_body`), or the outcome of what was none.
 
-    `image` (PNG) is what the model is given to work on. `deadline_s` bounds the request as a whole, in seconds: a
+    `images` (PNG) are what the model is given to work on. `deadline_s` bounds the request as a whole, in seconds: a
     time-out of the HTTP library bounds one read, and a service that sends a byte now and then outlives it.
     """
     # The words first: whoever reads a request finds them in its first part.
-    contents: Any = [prompt, types.Part.from_bytes(data=image, mime_type="image/png")] if image else prompt
+    parts = [types.Part.from_bytes(data=image, mime_type="image/png") for image in images]
+    contents: Any = [prompt, *parts] if parts else prompt
     try:
         async with asyncio.timeout(deadline_s):
             reply = await client.aio.models.generate_content(

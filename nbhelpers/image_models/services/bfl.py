@@ -13,9 +13,10 @@ from urllib.parse import SplitResult, urlsplit
 import httpx2
 
 from nbhelpers.image_models.access import api_key, endpoint
+from nbhelpers.image_models.online import Service
 from nbhelpers.image_models.outcomes import Outcome, as_mapping, from_network, line
 from nbhelpers.image_models.purchases import Row
-from nbhelpers.image_models.services.asked import HttpService, from_bytes, from_status
+from nbhelpers.image_models.services.asked import from_bytes, from_status
 
 DOMAIN = "bfl.ai"  # whose hosts may be told the key, where the endpoint is one of them
 POLL_S, LONGEST_POLL_S = 0.5, 4.0  # between two looks, at first and at most
@@ -23,7 +24,7 @@ MOST_BYTES = 2**26  # of a picture
 ADDRESSES = 3  # pictures' addresses that are tried: each dies after ten minutes
 
 
-class BflService(HttpService):
+class BflService(Service):
     """One FLUX model. Its size follows the picture that it is given."""
 
     name = "bfl"

@@ -12,13 +12,14 @@ from typing import Any, ClassVar, Literal
 import openai
 
 from nbhelpers.image_models.access import api_key, endpoint
+from nbhelpers.image_models.online import Service
 from nbhelpers.image_models.outcomes import Outcome, as_list, as_mapping, decoded, from_network, line
 from nbhelpers.image_models.prices import usage_of
 from nbhelpers.image_models.purchases import Row
-from nbhelpers.image_models.services.asked import HttpService, from_status
+from nbhelpers.image_models.services.asked import from_status
 
 
-class OpenAIService(HttpService):
+class OpenAIService(Service):
     """One of OpenAI's image models; a mask is a hint to it, and the whole picture is drawn anew."""
 
     name = "openai"
@@ -78,15 +79,9 @@ class OpenAIService(HttpService):
     def read(self, answer: tuple[bytes, str]) -> Outcome:
         """Outcome of a body: a picture that decodes completely, or the class of what came in its place."""
         data, request_id = answer
-        try:
-            body = json.loads(data)
-        except (ValueError, RecursionError):
-            return Outcome("transport", "the reply is no JSON: " + line(data), billed=None)
-        if not isinstance(body, Mapping):
-            return Outcome("transport", "the reply is no JSON object", billed=None)
-        if body.get("error"):
-            code = as_mapping(body["error"]).get("code")
-            return from_status(code if isinstance(code, int) and 400 <= code < 600 else _status_of(code), body)
+        body = body_of(data)
+        if isinstance(body, Outcome):
+            return body
         items = [as_mapping(item) for item in as_list(body.get("data"))]
         good, broken = decoded(item["b64_json"] for item in items if item.get("b64_json") is not None)
         facts = {"response_id": request_id or None, "usage": self._usage(body, len(good) + len(broken))}
@@ -141,6 +136,20 @@ class ArkService(OpenAIService):
         told = as_mapping(body.get("usage")).get("generated_images", 0)
         whole = isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= 100
         return {"usd": max(told if whole else 1, pictures) * self.price.usd_per_image}
+
+
+def body_of(data: bytes) -> Mapping[str, Any] | Outcome:
+    """The JSON object that a reply with status 200 holds, or the outcome of what is none, or holds an error."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        return Outcome("transport", "the reply is no JSON: " + line(data), billed=None)
+    if not isinstance(body, Mapping):
+        return Outcome("transport", "the reply is no JSON object", billed=None)
+    if body.get("error"):
+        code = as_mapping(body["error"]).get("code")
+        return from_status(code if isinstance(code, int) and 400 <= code < 600 else _status_of(code), body)
+    return body
 
 
 def _status_of(code: object) -> int:

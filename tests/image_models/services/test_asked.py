@@ -1,4 +1,4 @@
-"""Statuses as outcomes, the one error that stops a run, and the dated price list."""
+"""Statuses as outcomes, and the one error that stops a run."""
 
 import json
 
@@ -7,8 +7,8 @@ from image_models.services_fixture import SECRETS, service
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.outcomes import Outcome
-from nbhelpers.image_models.services.asked import PRICES, from_bytes, from_status, listed_of, price_of, standing
-from nbhelpers.runs.parameters import read_yaml
+from nbhelpers.image_models.prices import listed_of
+from nbhelpers.image_models.services.asked import from_bytes, from_status
 
 STATUSES = [
     (400, {"error": {"code": "moderation_blocked"}}, "prompt_blocked", False),
@@ -53,31 +53,6 @@ def test_what_no_request_can_mend_is_one_error_that_says_what_to_do(detail, told
     asked = service("ark", model="seedream-4-0-250828")
     with pytest.raises(UserError, match=told):
         raise asked.stop_message(Outcome("configuration", detail))
-
-
-def test_every_listed_model_has_a_price_of_each_quality_and_the_list_is_dated():
-    prices = read_yaml(PRICES)
-    for name, models in prices["models"].items():
-        for model, listed in models.items():
-            for quality in [None, *listed.get("tokens", {})]:
-                assert 0.005 < price_of(name, model, quality=quality).usd_per_image < 0.3
-            assert price_of(name, model).date == str(prices["date"])
-
-
-def test_prices_are_those_of_the_list():
-    assert price_of("openai", "gpt-image-2", quality="high").usd_per_image == pytest.approx(0.219)
-    assert price_of("openai", "gpt-image-2").usd_per_image == pytest.approx(0.219), "where the service may choose"
-    assert price_of("openai", "gpt-image-2", quality="low").reserve("", 2048) > 4 * 0.015
-    assert price_of("ark", "doubao-seedream-4-0-250828").usd_per_image == 0.03
-    assert price_of("bfl", "flux-2-pro", own_usd=0.2).cost({}, 1) == 0.2
-
-
-def test_a_model_or_quality_without_a_price_is_refused_and_one_that_ends_is_told():
-    with pytest.raises(UserError, match=r"did you mean 'flux-2-max'.*price_usd"):
-        price_of("bfl", "flux-2-maxi")
-    with pytest.raises(UserError, match="quality 'xhigh'"):
-        price_of("openai", "gpt-image-2", quality="xhigh")
-    assert "ends on 2026-12-01" in standing("openai", "gpt-image-1.5") and not standing("openai", "gpt-image-2")
 
 
 def test_the_square_that_can_be_asked_for_is_the_nearest():
