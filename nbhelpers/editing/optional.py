@@ -130,7 +130,7 @@ class Clip:
         def cosines(one: Picture, answer: Pixels | None) -> tuple[float, float]:
             if answer is None:
                 return NAN, NAN
-            given = processor(text=[one.caption], images=[one.image, answer], return_tensors="pt", truncation=True)
+            given = processor(text=[one.caption], images=[one.image, answer], return_tensors="pt", **whole)
             with torch.inference_mode():
                 found = model(**given.to(device))
             before, after = found.image_embeds
