@@ -8,6 +8,9 @@ from nbhelpers.pipeline.plan import Plan
 
 plan = Plan(unquote(config.get("parameters", "params/demo.yaml")))
 CORES = max(1, min(workflow.cores, 8))  # on a cluster: what its profile lets a job ask for
+# Where no accelerator makes them wait for each other, notebooks that can run side by side share the cores.
+SIDE_BY_SIDE = bool(config.get("side_by_side"))
+SHARE = max(1, CORES // 2) if SIDE_BY_SIDE and plan.ends() > 1 else CORES
 
 
 workdir: str(plan.folder)
@@ -100,7 +103,7 @@ rule training:
         plan.notebooks("03_training", "{arm}{seed}"),
     params:
         lambda wildcards: plan.trigger("03_training", wildcards.arm + wildcards.seed),
-    threads: CORES
+    threads: lambda wildcards: 1 if SIDE_BY_SIDE and plan.is_small(wildcards.arm) else CORES
     resources:
         accelerator=1,
     shell:
@@ -138,7 +141,7 @@ rule interpretability:
         plan.notebooks("05_interpretability"),
     params:
         lambda wildcards: plan.trigger("05_interpretability"),
-    threads: CORES
+    threads: SHARE
     resources:
         accelerator=1,
     shell:
@@ -155,7 +158,7 @@ rule image_editing:
         plan.notebooks("06_image_editing"),
     params:
         lambda wildcards: plan.trigger("06_image_editing"),
-    threads: CORES
+    threads: SHARE
     resources:
         accelerator=1,
     shell:
@@ -173,7 +176,8 @@ rule segmentation:
         plan.notebooks("07_segmentation"),
     params:
         lambda wildcards: plan.trigger("07_segmentation"),
-    threads: CORES
+    threads: SHARE
+    priority: 1  # the longest first
     resources:
         accelerator=1,
     shell:

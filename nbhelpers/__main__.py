@@ -35,11 +35,11 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("parameters", help="the experiment, e.g. params/demo.yaml")
     run.add_argument("options", nargs=argparse.REMAINDER, help="Snakemake's own, e.g. --dry-run")
 
-    fetch = verbs.add_parser("fetch", help="get a public data set from Kaggle and put it where it is looked for")
+    fetch = verbs.add_parser("fetch", help="download a public data set from Kaggle to the data folder")
     fetch.add_argument("name", help="rsna or kermany")
     fetch.add_argument("--to", type=Path, help="data root; data/ or NBHELPERS_DATA when not given")
 
-    own = verbs.add_parser("checkpoint", help="make a weights file of your own into a checkpoint to evaluate")
+    own = verbs.add_parser("checkpoint", help="convert your own weights file to a checkpoint for evaluation")
     own.add_argument("weights", type=Path)
     own.add_argument("--backbone", required=True, help="timm's name of the network")
     own.add_argument("--to", type=Path, required=True, help="folder to write")
@@ -53,12 +53,14 @@ def _parser() -> argparse.ArgumentParser:
         help="which output is pneumonia, from 0: of two classes it is 1 if not given; of more, findings with a sigmoid "
         "each, it must be given",
     )
-    own.add_argument("--init", default="random", choices=("random", "imagenet"), help="its untrained twin in 05")
+    own.add_argument(
+        "--init", default="random", choices=("random", "imagenet"), help="the untrained network beside it in 05"
+    )
     own.add_argument(
         "--validation", type=Path, help="CSV of label,score of your own validation set: chooses the threshold"
     )
 
-    handout = verbs.add_parser("handout", help="write a run's model card, checklists, data flow and report again")
+    handout = verbs.add_parser("handout", help="rewrite a run's model card, checklists, data flow and report")
     handout.add_argument("folder", type=Path, help="outputs/<run>")
 
     release = verbs.add_parser("release", help="pack a finished run for a paper's supplement, and verify the archive")

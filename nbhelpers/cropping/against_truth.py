@@ -42,16 +42,15 @@ def check_crops(truth: pd.DataFrame, gone: float = 0.99, kept: float = 0.98) -> 
     """
     content = truth[truth["crop"] == "content"]
     if content.empty:
-        return "content crop against the truth: nothing to check (no simulated source is cropped by content)"
+        return "content crop against the ground truth: nothing to check (no simulated source is cropped by content)"
     bad = content[(content["watermark_gone"].fillna(1) < gone) | (content["lung_kept"] < kept)]
     if len(bad):
         row = bad.iloc[0]
-        raise UserError(
-            f"content crop: watermark gone in {row['watermark_gone']:.1%}, {row['lung_kept']:.1%} of lung pixels kept",
-            str(row["source"]),
-            "look at the sheet of crops; use crop: margins, or correct nbhelpers/cropping/content.py",
-        )
-    return f"content crop against the truth: ok ({int(content['images'].sum())} images)"
+        gone_in, do = f"watermark gone in {row['watermark_gone']:.1%}", "look at the figure of crops; use crop: margins"
+        if pd.isna(row["watermark_gone"]):  # a corner was cleared for nothing
+            gone_in, do = "no image has a watermark", "use crop: none for this source"
+        raise UserError(f"content crop: {gone_in}, {row['lung_kept']:.1%} of lung pixels kept", str(row["source"]), do)
+    return f"content crop against the ground truth: ok ({int(content['images'].sum())} images)"
 
 
 def _against_truth(row: Mapping[Any, Any], path: Path) -> dict[str, Any]:

@@ -106,7 +106,7 @@ def crop_source(
     for label in LABELS:
         if label not in left:
             where = str(folder_out / "images.csv")
-            raise UserError(f"quality control left no image of class {label}", where, "see column reason")
+            raise UserError(f"quality control excluded all images of class {label}", where, "see column reason")
     return cropped
 
 

@@ -45,7 +45,7 @@ def figure_crops(cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, col
             show(axes[2 * number + 1][column], tile[round(top) : round(bottom), round(left) : round(right)])
         row_title(axes[2 * number][0], f"{in_lines(named(source))}\nraw")
         row_title(axes[2 * number + 1][0], f"crop:\n{crop}")
-    figure.suptitle("What each crop keeps" + simulated_note(fit["simulated"]), fontsize=9.5)
+    figure.suptitle("Images before and after cropping" + simulated_note(fit["simulated"]), fontsize=9.5)
     return figure
 
 
@@ -68,7 +68,7 @@ def figure_exclusions(
     for axis, row in zip([axis for line in axes for axis in line], shown.to_dict("records"), strict=False):
         show(axis, tile_or_blank(raw_folder / str(row["source"]), row["path_raw"]))
         axis.set_title("\n".join(textwrap.wrap(str(row["reason"]).replace("_", " "), 16)), fontsize=8)
-    figure.suptitle(f"Left out: {len(out)} of {len(images)}" + simulated_note(out["simulated"]))
+    figure.suptitle(f"Excluded: {len(out)} of {len(images)}" + simulated_note(out["simulated"]))
     return figure
 
 
@@ -76,7 +76,7 @@ def save_exclusions(cropped: pd.DataFrame, raw_folder: Path, raw: pd.DataFrame, 
     """Draw and save `figure_exclusions` as `figures/exclusions`; where nothing was left out, say so instead."""
     if (cropped["status"] == "ok").all():
         images = len(cropped.drop_duplicates(["source", "image_id"]))
-        print(f"nothing was left out: all {images} images passed quality control")
+        print(f"no exclusions: all {images} images passed quality control")
     else:
         stage.save_figure(figure_exclusions(cropped, raw_folder, raw), "exclusions")
 

@@ -14,11 +14,11 @@ from nbhelpers.images.duplicates import THUMBNAIL_SIDE, perceptual_hash, thumbna
 from nbhelpers.images.files import Gray
 
 REASONS = {
-    "unreadable": "the file is missing, cut short or no image",
-    "too_small": "the radiograph in it has a side under `min_side` pixels",
-    "colour": "its pixels are coloured (mean difference of the channels over 24 gray levels)",
+    "unreadable": "the file is missing, truncated or not an image",
+    "too_small": "a side of the radiograph is shorter than `min_side` pixels",
+    "colour": "the image is coloured (mean difference of the channels over 24 gray levels)",
     "not_a_radiograph": "flat, noise, drawn in two tones, or without a dark lung on each side of a brighter midline",
-    "near_duplicate": "nearly the same picture as an earlier image of its source",
+    "near_duplicate": "near-duplicate of an earlier image of its source",
 }
 COLOUR_LIMIT = 24.0  # mean over the radiograph of largest minus smallest channel; a tinted film stays under it
 FLAT_RANGE = 24.0  # gray levels from the 2nd to the 98th percentile

@@ -34,13 +34,13 @@ _KIND_COLOURS = {
 def figure_5(pictures: Sequence[Picture], edits: pd.DataFrame, answers: Answers) -> Figure:
     """Input beside every editor, a pair of rows a task; below each what differs from the input, all on one scale.
 
-    The first picture of up to four tasks, of different kinds first. The column `true answer` is there where any is
+    The first picture of up to four tasks, of different kinds first. The column `ground truth` is there where any is
     known. What came back as something else than a picture says what it was.
     """
     editors = list(dict.fromkeys(edits["editor"]))
     shown = _examples(pictures)
     truth = any(picture.target is not None for picture in shown)
-    titles = ["input", *(["true answer"] if truth else []), *editors]
+    titles = ["input", *(["ground truth"] if truth else []), *editors]
     width = max(PAGE_WIDTH, 0.9 + _CELL * len(titles))
     side = (width - 0.9) / len(titles)
     figure, axes = plt.subplots(
@@ -64,7 +64,7 @@ def figure_5(pictures: Sequence[Picture], edits: pd.DataFrame, answers: Answers)
         bar = figure.colorbar(drawn, ax=axes, shrink=0.4, pad=0.01, aspect=30, extend="max")
         bar.set_label("difference from the input (grey levels)", fontsize=8)
     note = simulated_note(picture.simulated for picture in shown)
-    figure.suptitle(f"The same edit by every editor{note}", fontsize=10)
+    figure.suptitle(f"The same edits by each editor{note}", fontsize=10)
     return figure
 
 
@@ -125,7 +125,7 @@ def answer_kinds(table: pd.DataFrame, editors: Sequence[str]) -> Figure:
             left += counts[kind].to_numpy()
     axes.set_yticks(range(len(editors)), [name.replace("_", " ") for name in editors])
     axes.invert_yaxis()
-    axes.set(xlabel="edits", title="What came back")
+    axes.set(xlabel="number of edits", title="Answers by editor")
     figure.legend(loc="outside lower center", ncols=4)
     return figure
 
@@ -160,14 +160,14 @@ def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
             )  # fmt: skip
         if name in errors:
             axis.set_xlim(left=0)
-            axis.set_xlabel("RMS (grey levels)")
+            axis.set_xlabel("RMS error (grey levels)")
         axis.grid(axis="y", lw=0.3)
     for axis in axes[:, 0]:
         axis.set_yticks(range(len(editors)), [name.replace("_", " ") for name in editors])
     axes[0, 0].invert_yaxis()
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds))
-    figure.suptitle(f"Error of the edits{simulated_note([simulated])}")
+    figure.suptitle(f"Error of the edits: means and 95 % intervals{simulated_note([simulated])}")
     return figure
 
 
@@ -175,7 +175,7 @@ def chain(table: pd.DataFrame) -> Figure:
     """What drifts over five edits in a row where nothing was ever to change; means over the films."""
     titles = {"error_outside": "RMS error (grey levels)", "brightness": "brightness (grey levels)"}
     titles |= {"sharpness": "sharpness (start: 1)", "zoom": "zoom", "embedding_similarity": "embedding (cosine)"}
-    titles |= {"error": "RMS error, whole picture"}
+    titles |= {"error": "RMS error, whole image"}
     start = {"sharpness": 1.0, "zoom": 1.0, "embedding_similarity": 1.0}
     figure, axes = panels(2, 3, 4.6, list(titles.values()), sharex=True)
     editors = list(dict.fromkeys(table["editor"]))
@@ -192,10 +192,10 @@ def chain(table: pd.DataFrame) -> Figure:
         panel.set_xticks(range(int(table["step"].max()) + 1))
         panel.ticklabel_format(axis="y", useOffset=False)
     for axis in axes[-1]:
-        axis.set_xlabel("edits in a row")
+        axis.set_xlabel("number of edits")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(editors), 6))
-    figure.suptitle("Five edits in a row, away from all that was to change (simulated)")
+    figure.suptitle("Five edits in a row: drift outside all edited regions (simulated)")
     return figure
 
 

@@ -188,17 +188,19 @@ def _own(row: Mapping[str, str], table: Path, where: str, name: str, known: Mapp
     image = _read(inside(table.parent, row["path"]))
     if not SMALLEST <= min(image.shape[:2]) <= max(image.shape[:2]) <= LARGEST:
         size = f"{image.shape[1]} x {image.shape[0]}"
-        raise UserError(f"a picture of {size} pixels", where, f"use {SMALLEST} to {LARGEST} pixels a side")
+        raise UserError(f"an image of {size} pixels", where, f"use {SMALLEST} to {LARGEST} pixels a side")
     target = _read(inside(table.parent, row["target"])) if "target" in row else None
     mask = np.zeros(image.shape[:2], bool) if kind == "keep" else None
     if "mask" in row and kind != "keep":
         mask = read_gray(inside(table.parent, row["mask"])) > 127
     for what, other in (("mask", mask), ("target", target)):
         if other is not None and other.shape[:2] != image.shape[:2]:
-            sizes = f"{other.shape[1]} x {other.shape[0]} for a picture of {image.shape[1]} x {image.shape[0]}"
+            sizes = f"{other.shape[1]} x {other.shape[0]} for an image of {image.shape[1]} x {image.shape[0]}"
             raise UserError(f"the {what} is {sizes}", where, "give both the same size")
     if mask is not None and kind != "keep" and mask.any() == mask.all():
-        raise UserError("the mask covers nothing, or all", where, "make what is to change white and the rest black")
+        raise UserError(
+            "the mask is empty, or covers the whole image", where, "make what is to change white and the rest black"
+        )
     if kind == "keep":
         target = image
     instruction, named = (task.instruction, task.name) if task else (row["prompt"], "own")
@@ -240,6 +242,6 @@ def check_pictures(parameters: Mapping[str, Any]) -> list[Picture]:
     if isinstance(parameters["editing_pictures"], str):
         return load_pictures(parameters)
     if not wanted_tasks(parameters["editing_tasks"])[1]:
-        do = "name tasks that the simulator draws, or a table of own pictures in editing_pictures"
-        raise UserError("no task has a picture", "editing_tasks", do)
+        do = "name tasks that can be simulated, or your own table of images in editing_pictures"
+        raise UserError("no task has an image", "editing_tasks", do)
     return []

@@ -144,9 +144,7 @@ def _first(column: pd.Series) -> str:
 def pictures_asked(listed: pd.DataFrame) -> pd.DataFrame:
     """How many pictures each task has, and what editors are told."""
     shown = listed.assign(task=listed["task"].str.replace("_", " "))
-    return (
-        shown.groupby(["task", "kind", "simulated", "instruction"], sort=False).size().rename("pictures").reset_index()
-    )
+    return shown.groupby(["task", "kind", "simulated", "instruction"], sort=False).size().rename("images").reset_index()
 
 
 def asked(planned: pd.DataFrame) -> pd.DataFrame:
@@ -181,15 +179,15 @@ def by_task(table: pd.DataFrame, name: str = "error_inside", digits: int = 1) ->
 
 
 def inside(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether the right thing was done where it was asked for, by kind of task."""
-    titles = {"error_inside": ("error inside", 1), "error_inside_all": ("missing as untouched", 1)}
+    """Whether the requested change was made inside the mask, by kind of task."""
+    titles = {"error_inside": ("error inside (grey levels)", 1), "error_inside_all": ("missing as unchanged", 1)}
     titles |= {"lesion_change": ("share of the lesion's change", 2), "change_iou": ("IoU of the change", 2)}
     return _told(table[(table["kind"] != "keep") & (table["task"] == "all")], titles)
 
 
 def outside(table: pd.DataFrame) -> pd.DataFrame:
-    """What happened where nothing was asked for, by kind of task."""
-    titles = {"error_outside": ("error outside", 1), "error_outside_aligned": ("after alignment", 1)}
+    """What changed outside the mask, by kind of task."""
+    titles = {"error_outside": ("error outside (grey levels)", 1), "error_outside_aligned": ("after alignment", 1)}
     titles |= {"ssim_outside": ("SSIM outside", 3), "share_outside": ("share of the change outside", 2)}
     shown = table[table["task"] == "all"]
     took = {"zoom": ("zoom", "{:.3f}"), "gain": ("gain", "{:.3f}"), "shift_px": ("shift, px", "{:.1f}")}
@@ -203,7 +201,7 @@ def outside(table: pd.DataFrame) -> pd.DataFrame:
 def anatomy(table: pd.DataFrame) -> pd.DataFrame:
     """Whether the patient is the same, what it took and what it cost; over all kinds of tasks."""
     shown = table[table["kind"] == "all"]
-    titles = {"lung_dice": ("Dice of the lungs", 3), "embedding_similarity": ("cosine of the embedding", 3)}
+    titles = {"lung_dice": ("lung Dice", 3), "embedding_similarity": ("embedding similarity (cosine)", 3)}
     found = _told(shown, titles | {"seconds": ("seconds", 2)})
     return found.assign(cost=["none" if pd.isna(cost) else f"{cost:.2f} USD" for cost in shown["cost_usd"]])
 
@@ -216,7 +214,7 @@ def optional(table: pd.DataFrame) -> pd.DataFrame:
 def _told(table: pd.DataFrame, titles: dict[str, tuple[str, int]]) -> pd.DataFrame:
     table = table.reset_index(drop=True)
     facts: dict[str, Any] = {"task": table["kind"], "editor": table["editor"]}
-    facts["pictures that came"] = [f"{came} of {n}" for came, n in table[["n_came", "n"]].to_numpy()]
+    facts["images received"] = [f"{came} of {n}" for came, n in table[["n_came", "n"]].to_numpy()]
     return pd.DataFrame(facts | {title: _counted(table, name, digits) for name, (title, digits) in titles.items()})
 
 
@@ -252,7 +250,7 @@ def chain_end(chain: pd.DataFrame) -> pd.DataFrame:
     came = chain.groupby("editor", sort=False)["answer_kind"].agg(
         lambda kinds: f"{kinds.isin(CAME).sum()} of {len(kinds)}"
     )
-    return found.assign(**{"pictures that came": found["editor"].map(came)}).rename(
+    return found.assign(**{"images received": found["editor"].map(came)}).rename(
         columns=lambda name: name.replace("_", " ")
     )
 
@@ -261,5 +259,5 @@ def checks(edits: pd.DataFrame, editors: Sequence[str]) -> list[str]:
     """What must hold before anything is compared, a line each; what does not stops the run."""
     sizes = edits.groupby("editor")["edit_id"].apply(set)
     same = all(sizes[editor] == sizes[editors[0]] for editor in editors)
-    assert same, "editors were asked for different edits"
-    return [f"all {len(editors)} editors were asked for the same {len(sizes[editors[0]])} edits: ok"]
+    assert same, "editors were given different edits"
+    return [f"all {len(editors)} editors were given the same {len(sizes[editors[0]])} edits: ok"]

@@ -73,7 +73,7 @@ def _check(task: Task, where: str) -> None:
     if task.simulated and (task.kind == "keep") != (task.simulated == "nothing"):
         raise UserError(f"kind {task.kind} with simulated: {task.simulated}", where, "keep goes with nothing")
     if task.simulated and task.kind == "replace":
-        raise UserError("the simulator replaces nothing", where, "use remove, add or keep")
+        raise UserError("the simulator cannot replace objects", where, "use remove, add or keep")
     if task.simulated == "consolidation" and (task.side, task.lobe) == ("left", "middle"):
         raise UserError("the left lung has no middle lobe", where, "use upper or lower")
 
@@ -92,8 +92,8 @@ def wanted_tasks(named: Sequence[str] | str) -> tuple[dict[str, Task], list[Task
         if name not in known:
             faults.append(UserError(f"unknown task {name!r}", "editing_tasks", suggest(name, known)))
         elif not known[name].simulated:
-            do = "name it in the column prompt of a table of own pictures, which editing_pictures names"
-            faults.append(UserError(f"task {name!r} is for own pictures", "editing_tasks", do))
+            do = "use it in the column prompt of your own table of images (editing_pictures)"
+            faults.append(UserError(f"task {name!r} is for your own images", "editing_tasks", do))
     if len(set(named)) < len(named):
         faults.append(UserError(f"editing_tasks = {list(named)!r}", "editing_tasks", "name each once"))
     if faults:

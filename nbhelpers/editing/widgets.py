@@ -10,10 +10,11 @@ from matplotlib.figure import Figure
 
 from nbhelpers.editing.edit import Answers, edit_id
 from nbhelpers.editing.pictures import Picture, Pixels
-from nbhelpers.images.widgets import choice, picture, row, slider, watch, wipe, wiped, words
+from nbhelpers.images.contact_sheet import side_by_side
+from nbhelpers.images.widgets import choice, picture, row, slider, watch, wiped, words
 from nbhelpers.runs import front_end
 
-INPUT, TRUE = "input", "true answer"
+INPUT, TRUE = "input", "ground truth"
 
 
 def compare(pictures: Sequence[Picture], answers: Answers) -> widgets.Widget | Figure | None:
@@ -30,7 +31,9 @@ def compare(pictures: Sequence[Picture], answers: Answers) -> widgets.Widget | F
     if not front_end.live():
         came = ((name, editor, answer(editor, name)) for name in asked for editor in editors)
         shown = next(((n, e, image) for n, e, image in came if image is not None and e != "nothing"), None)
-        return shown and wipe(asked[shown[0]].image, shown[2], (f"{INPUT}, {shown[0].replace('_', ' ')}", shown[1]))
+        return shown and side_by_side(
+            {f"{INPUT}, {shown[0].replace('_', ' ')}": asked[shown[0]].image, shown[1]: shown[2]}
+        )
     which = choice("edit", [(name.replace("_", " "), name) for name in asked])
     editor = choice("editor", [(name.replace("_", " "), name) for name in editors])
     of = choice("from", [INPUT, TRUE])
@@ -41,11 +44,11 @@ def compare(pictures: Sequence[Picture], answers: Answers) -> widgets.Widget | F
         known = one.target if of.value == TRUE else one.image
         notes = [escape(one.instruction)]
         if known is None:
-            notes.append("the true answer is not known: the input stands in its place")
+            notes.append("the ground truth is not known: the input is shown instead")
         if made is None:
-            notes.append(f"no picture came: {escape(answers[editor.value, which.value].kind.replace('_', ' '))}")
+            notes.append(f"no image received: {escape(answers[editor.value, which.value].kind.replace('_', ' '))}")
         before = one.image if known is None else known
-        to(wiped(before, before if made is None else made, turned.value), "left of the line: the editor's")
+        to(wiped(before, before if made is None else made, turned.value), "left of the line: the result of the editor")
         told.value = words(*notes)
 
     watch(change, which, editor, of, turned)

@@ -85,7 +85,7 @@ def film_arrays(
     kept = films[films["image_id"].isin(status.index[status == "ok"])].reset_index(drop=True)
     kept = kept.join(listed[list(BOX)], on="image_id")
     if kept.empty:
-        reason = status.iloc[0] if len(status) else "all were left out before"
+        reason = status.iloc[0] if len(status) else "all were excluded before"
         raise UserError(f"no film of {film_set.name!r} can be read: {reason}", str(film_set.root), "check the files")
     # A film that could not be read has no row: the first rows are those of the films that could, in order.
     mapped = {size: np.load(path, mmap_mode="r", allow_pickle=False) for size, path in arrays.items()}

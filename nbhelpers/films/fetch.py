@@ -79,16 +79,16 @@ def fetch(name: str, root: Path | None = None) -> Path:
         is too small, or a folder of this name is there but is not the data set.
     """
     if name not in RECIPES:
-        raise UserError(f"no way to fetch {name!r} is known", "fetch", suggest(name, RECIPES))
+        raise UserError(f"{name!r} cannot be fetched", "fetch", suggest(name, RECIPES))
     recipe = RECIPES[name]
     root = data_root() if root is None else root
     target = root / recipe.folder
     if _is_whole(target, recipe):
-        print(f"{name} is there already: {target}")
+        print(f"{name} already exists: {target}")
         return target
     if target.exists():
         lacking = ", ".join(part for part in recipe.parts if not _has(target, part))
-        raise UserError(f"a folder is there, but lacks {lacking}", str(target), "complete it, or move it away")
+        raise UserError(f"the folder exists, but lacks {lacking}", str(target), "complete it, or move it away")
     try:
         import kagglehub
     except ImportError:
@@ -131,10 +131,10 @@ def _explained(error: Exception, recipe: Recipe) -> Exception:
     kinds = {kind.__name__ for kind in type(error).__mro__}
     status = getattr(getattr(error, "response", None), "status_code", None)
     if kinds & {"UnauthenticatedError", "CredentialError"} or status == 401:
-        return UserError("Kaggle does not know who asks", recipe.page, TOKEN)
+        return UserError("Kaggle needs a login", recipe.page, TOKEN)
     if status == 403:
         return UserError(
-            "Kaggle refuses", recipe.page, "log in there and accept the rules, then give the command again"
+            "Kaggle refused access", recipe.page, "log in there and accept the rules, then give the command again"
         )
     if status == 404:
         return UserError("Kaggle no longer has this data set", recipe.page, "get it elsewhere; see the README")
@@ -143,7 +143,7 @@ def _explained(error: Exception, recipe: Recipe) -> Exception:
         return UserError(
             f"Kaggle cannot be reached ({said})",
             recipe.page,
-            "check the network and give the command again: it goes on where it stopped",
+            "check the network and give the command again: the download resumes",
         )
     if isinstance(error, OSError):
         return UserError(f"the download cannot be written: {error}", recipe.page, "check the disk")
@@ -164,4 +164,4 @@ def _find(folder: Path, recipe: Recipe) -> Path:
         if _is_whole(candidate, recipe):
             return candidate
     wanted = ", ".join(recipe.parts)
-    raise UserError(f"the download does not hold {wanted}", str(folder), "look there, and move the films by hand")
+    raise UserError(f"the download does not contain {wanted}", str(folder), "look there, and move the films by hand")

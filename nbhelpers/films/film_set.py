@@ -57,7 +57,7 @@ def note_doubles(paths: Iterable[Path]) -> list[str]:
         return []
     first, second = doubled[0][:2]
     films = sum(map(len, doubled)) - len(doubled)
-    return [f"{films:,} films are byte for byte others of the set, e.g. {second} and {first}: all are scored."]
+    return [f"{films:,} films are identical copies of others in the set, e.g. {second} and {first}: all are scored."]
 
 
 @dataclass
@@ -132,7 +132,7 @@ class FilmSet:
         patients = "patients unknown" if self.n_patients is None else f"{self.n_patients} patients"
         return (
             f"{self.title}: {len(films)} films, {int(films['label'].sum())} with pneumonia "
-            f"({films['label'].mean():.1%}), {patients}, {len(self.excluded)} left out"
+            f"({films['label'].mean():.1%}), {patients}, {len(self.excluded)} excluded"
         )
 
 
@@ -148,17 +148,17 @@ def _checked(films: pd.DataFrame, name: str, where: str) -> tuple[pd.DataFrame, 
     for column, known in (("view", VIEWS), ("sex", SEXES)):
         given = films[column]
         films[column] = pd.Series([_named(text, known) for text in given], index=films.index, dtype="str")
-        notes += _lost(given, films[column], f"a {column} that is not understood")
+        notes += _lost(given, films[column], f"an unrecognised {column}")
     years = pd.Series([_years(given) for given in films["age"]], index=films.index, dtype="float64")
-    notes += _lost(films["age"], years, "an age that is no number of years")
+    notes += _lost(films["age"], years, "an age that is not a number")
     films["age"] = years
     if films.empty:
-        raise UserError(f"data set {name!r} holds no film", where, "check the folder")
+        raise UserError(f"data set {name!r} has no film", where, "check the folder")
     if not films["label"].isin((0, 1)).all():
         raise UserError(f"data set {name!r} has labels other than 0 and 1", where, "use 0 (normal) or 1 (pneumonia)")
     films["label"] = films["label"].astype(int)
     if films["label"].nunique() < 2:
-        raise UserError(f"data set {name!r} holds one class only", where, "both classes are needed to validate")
+        raise UserError(f"data set {name!r} has only one class", where, "both classes are needed to validate")
     doubled = films.loc[films["image_id"].duplicated(), "image_id"]
     if len(doubled):
         raise UserError(f"{len(doubled)} films share an image_id, e.g. {doubled.iloc[0]!r}", where, "make it unique")

@@ -34,7 +34,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
             "data set 'folder' needs a table of films",
             "folder_films",
             "set it to a CSV with the columns path and label (0/1 or normal/pneumonia), optionally patient_id, view, "
-            "sex, age; paths count from the table's folder",
+            "sex, age; paths are relative to the table's folder",
         )
     table_path = user_path(str(given))
     films = read_listed(table_path, ("path", "label"), "folder_films")
@@ -48,7 +48,7 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
     missing = [not path.is_file() for path in files]
     if all(missing):
         raise UserError(
-            f"none of the {len(films)} files exists", str(table_path), "paths count from the table's folder"
+            f"none of the {len(films)} files exists", str(table_path), "paths are relative to the table's folder"
         )
     found = FilmSet(
         name="folder",
@@ -69,5 +69,5 @@ def _given(films: pd.DataFrame) -> str:
     unknown = [name for name in ("patient_id", *KNOWN) if name not in known]
     names = {"patient_id": "patients"}
     told = ", ".join(["labels", *(names.get(name, name) for name in known)])
-    lacking = f"; it gives no {', no '.join(names.get(name, name) for name in unknown)}" if unknown else ""
-    return f"As the user's table gives them: {told}{lacking}."
+    lacking = f"; not given: {', '.join(names.get(name, name) for name in unknown)}" if unknown else ""
+    return f"From the user's table: {told}{lacking}."

@@ -54,8 +54,9 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
         truth=partial(_truth, folder),
         licence="made by this run",
         notes=[
-            "Every film is simulated; no patient stands behind any.",
-            "Pneumonia is filmed AP more often than normal, as in real hospitals: view is a shortcut here by design.",
+            "Every film is simulated; none is of a patient.",
+            "Films with pneumonia are AP more often than normal ones, as in real hospitals: the view is a shortcut by "
+            "design.",
         ],
     )
 

@@ -45,17 +45,17 @@ def load(parameters: Mapping[str, Any], run_folder: Path) -> FilmSet:
             for (label, published), text in zip(PUBLISHED.items(), ("normal", "pneumonia"), strict=True)
             if int((films["label"] == label).sum()) != published
         ),
-        "Patients are told apart by file name: personN_bacteria and personN_virus count as two, since the two series "
-        "are numbered apart (no number of one series occurs in two splits, many occur in both series, and films that "
-        "share a number across the series look no more alike than any two).",
-        "A normal film's name tells its study (IM-N or NORMAL2-IM-N), which is taken for the patient.",
+        "Patients are identified by file name; personN_bacteria and personN_virus count as two, because the two series "
+        "are numbered independently (no number of one series occurs in two splits, many occur in both series, and "
+        "films with the same number in both series are no more alike than any two films).",
+        "The name of a normal film gives its study (IM-N or NORMAL2-IM-N), which is taken as the patient.",
     ]
     missing = sorted(set(SPLITS) - set(films["split"]), key=SPLITS.index)
     if missing:
         notes.append(f"No films in: {', '.join(missing)}.")
     unknown = int(films["patient_id"].isna().sum())
     if unknown:
-        notes.append(f"{unknown} file names tell no patient; each such film counts as a patient of its own.")
+        notes.append(f"{unknown} file names give no patient; such films counts as a patient of its own.")
     notes += note_doubles(root / path for path in films["path"])
     return FilmSet(
         name="kermany",
@@ -75,7 +75,7 @@ def find(data: Path) -> Path:
     if found:
         return found
     raise UserError(
-        "data set 'kermany' is not found",
+        "data set 'kermany' was not found",
         f"{data} (looked for {', '.join(name + '/' for name in FOLDERS)})",
         "download 'Chest X-Ray Images (Pneumonia)' from Kaggle (paultimothymooney/chest-xray-pneumonia) or Mendeley "
         "Data (rscbjbr9sj) and unpack it as chest_xray/ there, or set NBHELPERS_DATA to the folder that holds it",

@@ -71,7 +71,7 @@ def load_all(names: Iterable[str], parameters: Mapping[str, Any], run_folder: Pa
     if not wanted:
         raise UserError("no data set is named", "datasets", suggest("", LOADERS))
     if len(set(wanted)) < len(wanted):
-        raise UserError("a data set is named twice", "datasets", "name each once")
+        raise UserError("a data set is listed twice", "datasets", "name each once")
     return {name: load(name, parameters, run_folder) for name in wanted}
 
 

@@ -110,7 +110,7 @@ def _load(name: str, cohort: str, parameters: Mapping[str, Any]) -> FilmSet:
         notes.append(f"{implausible:,} films with an age over {dicom.OLDEST} years, or no age at all: age unknown")
     notes += patient_notes
     if extra := there.keys() - set(listed["image_id"]):
-        notes.append(f"{len(extra):,} files in {IMAGES} are in no table and are not used")
+        notes.append(f"{len(extra):,} files in {IMAGES} are not listed in any table and are not used")
     return FilmSet(
         name=name,
         title="RSNA 2018" + (" (all classes)" if cohort == "full" else ""),
@@ -140,7 +140,7 @@ def find_root(data: Path) -> Path:
     )  # what it lacks is said later
     if found:
         return found
-    raise UserError("data set rsna is not there", f"looked for {', '.join(FOLDERS)} in {data}", HOW_TO_GET)
+    raise UserError("data set rsna was not found", f"looked for {', '.join(FOLDERS)} in {data}", HOW_TO_GET)
 
 
 def read_tables(root: Path) -> pd.DataFrame:
@@ -159,10 +159,10 @@ def read_tables(root: Path) -> pd.DataFrame:
     films["boxes"] = films["boxes"].fillna("[]")
     target, name = films["max"], films["class"]
     reasons = {
-        "no film can have this name": ~films["image_id"].map(lambda text: bool(_NAME.fullmatch(text))),
+        "not a possible file name": ~films["image_id"].map(lambda text: bool(_NAME.fullmatch(text))),
         f"not in {LABELS}": target.isna(),
         f"not in {CLASSES}": name.isna(),
-        "of two classes, or of an unknown one": name.notna() & ~name.isin(list(PUBLISHED)),
+        "two classes, or an unknown class": name.notna() & ~name.isin(list(PUBLISHED)),
         "class and target disagree": (films["min"] != target) | (target != (name == "Lung Opacity").astype(float)),
     }
     films["reason"] = np.select(list(reasons.values()), list(reasons), default="")
@@ -178,12 +178,12 @@ def compare_counts(listed: pd.DataFrame, present: pd.Series) -> list[str]:
     settled = listed["reason"] == ""
     counts, files = (listed.loc[rows, "class"].value_counts() for rows in (settled, settled & present))
     lines = [
-        f"{name}: {published:,} films published, {counts.get(name, 0):,} listed, {files.get(name, 0):,} there"
+        f"{name}: {published:,} films published, {counts.get(name, 0):,} listed, {files.get(name, 0):,} found"
         for name, published in PUBLISHED.items()
         if not published == counts.get(name, 0) == files.get(name, 0)
     ]
     total = sum(PUBLISHED.values())
-    return lines or [f"all {total:,} films published are listed and there, class by class"]
+    return lines or [f"all {total:,} published films are listed and present, in each class"]
 
 
 def read_patients(path: Path) -> dict[str, str]:
@@ -208,7 +208,7 @@ def read_patients(path: Path) -> dict[str, str]:
     patients = table[names[1]].str.extract(r"^(\d{8})_\d+", expand=False)
     if patients.isna().any():
         odd = table.loc[patients.isna(), names[1]].iloc[0]
-        raise UserError(f"{odd!r} is no NIH file name", str(path), "names are like 00001234_005.png")
+        raise UserError(f"{odd!r} is not an NIH file name", str(path), "names are like 00001234_005.png")
     return dict(zip(table[names[0]], patients, strict=True))
 
 

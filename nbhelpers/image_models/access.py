@@ -49,7 +49,9 @@ def api_key(service: str = "gemini") -> str:
     for name in access.keys:
         value = os.environ.get(name, "").strip()
         if value and not (value.isascii() and value.isprintable() and " " not in value):
-            raise UserError("the API key holds characters that no key has", name, "copy it again, without quotes")
+            raise UserError(
+                "the API key holds characters that do not occur in keys", name, "copy it again, without quotes"
+            )
         if value:
             return value
     raise UserError(
@@ -78,7 +80,7 @@ def check_sending(services: Iterable[str], what: str, send_to: Sequence[str]) ->
     """A `UserError` where pictures of patients, `what`, would go to a service that `send_to` does not name."""
     where = "send_patient_films_to"
     if unknown := [name for name in send_to if name not in SERVICES]:
-        raise UserError(f"no service is called {unknown[0]!r}", where, suggest(unknown[0], SERVICES))
+        raise UserError(f"unknown service {unknown[0]!r}", where, suggest(unknown[0], SERVICES))
     if barred := [name for name in dict.fromkeys(services) if name and name not in send_to]:
         do = f"if they may leave this machine, set send_patient_films_to: [{', '.join([*send_to, *barred])}]"
         raise UserError(f"{what} would go to {', '.join(barred)}", where, do)

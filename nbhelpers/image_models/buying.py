@@ -157,6 +157,6 @@ def bought(
             late.append(f"{row.image_id} ({state.removeprefix(NOT_YET + ': ')})")
             why += [str(entry.last["detail"])] if entry.last and entry.last.get("detail") else []
     if late:
-        said = ": ".join([f"{len(late)} answers have not come yet, the first {late[0]}", *why[:1]])
-        raise UserError(said, str(folder), f"run again: it asks only for what is missing{instead}")
+        said = ": ".join([f"{len(late)} answers are still missing, the first {late[0]}", *why[:1]])
+        raise UserError(said, str(folder), f"run again, which requests only the missing ones{instead}")
     return entries

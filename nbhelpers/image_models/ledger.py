@@ -84,7 +84,7 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
         except BlockingIOError:
             os.close(self._file)
             raise UserError(
-                "another run is drawing into this folder", str(self.path.parent), "wait for it, or stop it first"
+                "another run is writing to this folder", str(self.path.parent), "wait for it, or stop it first"
             ) from None
         self._state = threading.Condition()
         self._written = self._durable = 0
@@ -122,7 +122,7 @@ class Ledger(contextlib.AbstractContextManager["Ledger"]):
             self.sync()
 
     def _refused(self, error: OSError) -> DiskRefused:
-        return DiskRefused.at(error, self.path, "what arrived before is safe")
+        return DiskRefused.at(error, self.path, "images received before are safe")
 
     def sync(self) -> None:
         """Wait until all that was appended before this call is on the disk."""
@@ -271,5 +271,5 @@ def passed_over(path: Path | str, bad: Iterable[int]) -> str:
     """One line that names a ledger's lines which could not be read; empty when there are none."""
     numbers = ", ".join(map(str, bad))
     return numbers and (
-        f"{path}: line {numbers} cannot be read whole; what it asked for counts as spent, at its estimate where known"
+        f"{path}: line {numbers} is incomplete; its request counts as spent, at its estimated cost where known"
     )

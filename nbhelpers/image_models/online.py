@@ -175,10 +175,12 @@ class Run:
     def _told_of_disk(self, refused: DiskRefused) -> DiskRefused:
         """The one error of a disk that took no more: what is safe, and what is not."""
         here = sum(row.state == "ok" for row in self.rows)
-        lost = f"{self.unwritten} images that arrived could not be written and count as spent"
-        lost = lost if self.unwritten else "none that arrived is lost"
+        lost = f"{self.unwritten} images received could not be written and count as spent"
+        lost = lost if self.unwritten else "no image received is lost"
         said = f"{refused.what}; {here} images of this run are safe, {lost}"
-        return DiskRefused(said, refused.where, "free some disk space and run again: it asks only for what is missing")
+        return DiskRefused(
+            said, refused.where, "free some disk space and run again, which requests only the missing images"
+        )
 
     def stop(self, reason: str, failure: BaseException | None = None) -> None:
         """Send no more requests; those in flight are waited for, since they are paid."""
@@ -301,10 +303,10 @@ class Run:
         now = time.monotonic()
         if not self.no_space_until:
             self.no_space_until = now + DISK_WAIT_S
-            said = f"{error}\nbuying no more; what is in flight waits {DISK_WAIT_S:g} s for space"
+            said = f"{error}\nno further requests; those in flight wait {DISK_WAIT_S:g} s for space"
             with contextlib.suppress(OSError):  # the words may go to a file on the same disk
                 print(said, file=sys.stderr)
-        self.stop("the disk takes no more", error)
+        self.stop("the disk is full", error)
         if now > self.no_space_until or self.dropped:
             raise error
         await asyncio.sleep(DISK_PAUSE_S)

@@ -17,16 +17,16 @@ from nbhelpers.image_models.redaction import clean, redact
 from nbhelpers.images.files import decode, sniff_format
 
 OUTCOMES = {
-    "ok": "an image arrived",
+    "ok": "an image was received",
     "prompt_blocked": "the prompt was refused",
-    "image_blocked": "the image was held back (safety, recitation)",
+    "image_blocked": "the image was withheld (safety, recitation)",
     "no_image": "a reply without an image",
     "text_only": "a reply of text alone",
     "corrupt": "an image that cannot be decoded",
     "quota_minute": "too many requests for now",
     "quota_day": "the day's quota or the account's credit is used up, or is zero",
     "server": "the server failed",
-    "transport": "no whole reply came (network, deadline)",
+    "transport": "no complete reply (network, deadline)",
     "configuration": "key, model or request is wrong",
     "unknown": "this process ended before the reply",
 }
@@ -107,7 +107,7 @@ def decoded(encoded: Iterable[object]) -> tuple[list[bytes], list[tuple[str, byt
         try:
             data = _bytes(text)
             if sniff_format(data) is None:
-                raise UserError("the image is of no known format")
+                raise UserError("the image format is unknown")
             decode(data)
             good.append(data)
         except UserError as error:
@@ -121,7 +121,7 @@ def _bytes(encoded: object) -> bytes:
         text = str(encoded).translate({ord("-"): "+", ord("_"): "/"}).rstrip("=")
         return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (binascii.Error, ValueError) as error:
-        raise UserError(f"the image is no base64: {error}") from None
+        raise UserError(f"the image is not base64: {error}") from None
 
 
 def retry_after(headers: Mapping[str, str]) -> float | None:

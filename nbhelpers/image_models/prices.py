@@ -151,7 +151,7 @@ def check_options(
     for name, (value, known) in taken.items():
         if listed and value is not None and value not in known:
             do = f"use one of {', '.join(known)}" if known else "leave it null"
-            raise UserError(f"{prefix}{name} = {value!r} is not what model {model!r} takes", "parameters", do)
+            raise UserError(f"{prefix}{name} = {value!r} is not accepted by model {model!r}", "parameters", do)
 
 
 def standing(service: str, model: str) -> str:

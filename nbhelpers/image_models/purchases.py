@@ -144,10 +144,10 @@ def check_budget(
     left = budget_usd - spent_usd
     if estimate_usd > left:
         raise UserError(
-            f"{images} images still wanted, about {estimate_usd:.2f} USD, are over the budget: "
+            f"{images} images to be generated, about {estimate_usd:.2f} USD, are over the budget: "
             f"{budget_usd:.2f} USD, of which {max(left, 0):.2f} are left",
             parameter,
-            "raise the budget, or ask for less",
+            "raise the budget, or request fewer images",
         )
 
 
@@ -186,7 +186,9 @@ def adopt(ledger: Ledger, rows: list[Row], folder: Path) -> None:
                 continue
             line = {"event": "outcome", "request_id": "", "key": row.key, "outcome": "ok", "cost_usd": 0.0}
             facts = noted.get(name, {})
-            facts["detail"] = "found on disk after a kill; its cost is counted with the request of unknown outcome"
+            facts["detail"] = (
+                "found on disk after an interruption; its cost is counted with the request of unknown outcome"
+            )
             ledger.append(line | facts | describe(data, path))
             break
     forget_arrivals(folder)

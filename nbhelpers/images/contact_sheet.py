@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -47,6 +49,17 @@ def grid(rows: int, columns: int, title_room: float = 0.0) -> tuple[Figure, list
 def show(axis: Axes, tile: NDArray[np.uint8]) -> None:
     """Draw a tile into its axes, black 0 and white 255."""
     axis.imshow(tile, cmap="gray", vmin=0, vmax=255, interpolation="antialiased")
+
+
+def side_by_side(images: Mapping[str, NDArray[np.uint8]], title_room: float = 0.3) -> Figure:
+    """Images in a row, each under its title of any length: what a notebook's cell gives in a widget's place."""
+    figure, axes = grid(1, len(images), title_room)
+    for axis, (title, tile) in zip(axes[0], images.items(), strict=True):
+        show(axis, tile)
+        axis.set_anchor("S")  # all room above the image is the title's
+        axis.set_title(textwrap.fill(title, 132 // len(images)), fontsize=7, loc="left")
+    plt.close(figure)  # it is shown as what the cell gives, and once is enough
+    return figure
 
 
 def row_title(axis: Axes, title: str) -> None:

@@ -131,7 +131,9 @@ def open_file(path: Path | str) -> io.BufferedReader:
     path = Path(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"file of over {MAX_BYTES // 2**20} MiB is no single film", str(path), "remove it")
+            raise UserError(
+                f"file of over {MAX_BYTES // 2**20} MiB is too large for a single film", str(path), "remove it"
+            )
         return path.open("rb")
     except OSError as error:
         raise UserError(f"film cannot be read: {error.strerror}", str(path), "check the path") from None
@@ -211,18 +213,18 @@ def _numbers(dataset: pydicom.Dataset, keyword: str) -> list[float]:
 
 def _check_shape(dataset: pydicom.Dataset, where: str, max_pixels: int) -> None:
     if "PixelData" not in dataset:
-        raise UserError("DICOM file without pixels, or cut short", where, "replace the file")
+        raise UserError("DICOM file without pixels, or truncated", where, "replace the file")
     rows, columns, frames = (int(dataset.get(keyword) or 0) for keyword in ("Rows", "Columns", "NumberOfFrames"))
     if rows * columns <= 0:
         raise UserError("DICOM file without an image size", where, "replace the file")
     if rows * columns > max_pixels:
         raise UserError(f"film of {columns} x {rows} is over {max_pixels} pixels", where, "resize it")
     if frames > 1:
-        raise UserError(f"{frames} frames in one file", where, "give one film a file")
+        raise UserError(f"{frames} frames in one file", where, "give one film per file")
     photometric, bits = str(dataset.get("PhotometricInterpretation", "")), int(dataset.get("BitsAllocated") or 0)
     readable = photometric in ("MONOCHROME1", "MONOCHROME2") and bits in (8, 16)
     if not readable and not (photometric in ("RGB", "YBR_FULL", "YBR_FULL_422") and bits == 8):
-        raise UserError(f"{photometric or 'no photometric'} of {bits} bits is not read", where, "convert the film")
+        raise UserError(f"{photometric or 'no photometric'} of {bits} bits is not supported", where, "convert the film")
 
 
 def _pixels(dataset: pydicom.Dataset, where: str) -> NDArray[Any]:

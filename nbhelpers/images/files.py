@@ -40,14 +40,14 @@ def decode(data: bytes, where: str = "", max_pixels: int = MAX_PIXELS) -> Image.
     An image of more than `max_pixels` (width times height, of the header) is refused before it is decoded.
     """
     if sniff_format(data) is None:
-        raise UserError("not an image file", where, "PNG, JPEG, WebP, TIFF, BMP and GIF are read")
+        raise UserError("not an image file", where, "use PNG, JPEG, WebP, TIFF, BMP or GIF")
     try:
         image = Image.open(io.BytesIO(data))
         if image.width * image.height > max_pixels:
             raise UserError(f"image of {image.width} x {image.height} is over {max_pixels} pixels", where, "resize it")
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # a telephone's picture with its own preview behind it
-            raise UserError(f"{frames} images in one file", where, "give one image a file")
+            raise UserError(f"{frames} images in one file", where, "give one image per file")
         # Another library may have set this; a half-decoded film must never pass as a film.
         ImageFile.LOAD_TRUNCATED_IMAGES = False
         image.load()
@@ -131,10 +131,10 @@ def to_gray(image: Image.Image) -> Gray:
 def check_film(image: Gray, where: str = "") -> Gray:
     """The picture, unless it can hold no film: a side under `MIN_SIDE` pixels, or one value nearly everywhere."""
     if min(image.shape) < MIN_SIDE:
-        raise UserError(f"no film: {image.shape[1]} x {image.shape[0]} pixels", where, "replace or remove the file")
+        raise UserError(f"not a film: {image.shape[1]} x {image.shape[0]} pixels", where, "replace or remove the file")
     low, high = np.percentile(image, (1, 99))
     if high - low < 2:
-        raise UserError("no film: blank", where, "replace or remove the file")
+        raise UserError("not a film: blank", where, "replace or remove the file")
     return image
 
 

@@ -1,4 +1,4 @@
-"""Pictures that can be turned over at the screen: one as a widget, and a wipe between two; ipywidgets alone.
+"""What the widgets of the notebooks share: an image under a title, a wipe, outlines, filters, and paging through rows.
 
 A function that gives a widget gives a figure or a table in its place where nobody is at the screen (`front_end.live`).
 """
@@ -11,20 +11,17 @@ from io import BytesIO
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
-from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from PIL import Image
+from PIL import Image, ImageColor
+from scipy.ndimage import binary_erosion
 
-from nbhelpers.images.contact_sheet import show
-from nbhelpers.runs import front_end
-from nbhelpers.style import panels
+from nbhelpers.images.masks import Mask
 
 Pixels = NDArray[np.uint8]
 SIDE = 360  # pixels of a picture's longer side on the screen
-LINE = np.array((222, 143, 5), dtype=np.uint8)  # orange of the colour-blind-safe palette: where a wipe stands
+LINE = "#DE8F05"  # orange of the colour-blind-safe palette: where a wipe stands
 
 
 def fitted(pixels: Pixels, side: int = SIDE) -> Pixels:
@@ -113,6 +110,37 @@ def watch(change: Callable[[], None], *turned: widgets.Widget) -> None:
     change()
 
 
+def pages(
+    name: str,
+    rows: Callable[[], pd.DataFrame],
+    show: Callable[[pd.Series | None, str], None],
+    *menus: widgets.Widget,
+    turned: Sequence[widgets.Widget] = (),
+) -> tuple[widgets.IntSlider, Callable[[], None]]:
+    """A slider over the rows that some menus leave, one at a time, and the function that shows the row again.
+
+    `rows` gives them as the menus stand; `show` is given a row and its place, as `2 of 7`, or None where none is left.
+    Another menu begins with the first row; what else is `turned` shows the same one again.
+    """
+    at, found = whole(name, 0, 0, 0), [rows()]
+
+    def look() -> None:
+        one = None if found[0].empty else found[0].iloc[min(at.value, len(found[0]) - 1)]
+        show(one, f"{at.value + 1} of {len(found[0])}")
+
+    def choose() -> None:
+        found[0], elsewhere = rows(), at.value > 0
+        at.value, at.max = 0, max(len(found[0]) - 1, 0)
+        if not elsewhere:  # else the slider has shown it
+            look()
+
+    at.observe(lambda _: look(), "value")
+    for widget in turned:
+        widget.observe(lambda _: look(), "value")
+    watch(choose, *menus)
+    return at, look
+
+
 def wiped(before: Pixels, after: Pixels, share: float, side: int = SIDE) -> Pixels:
     """Two pictures in one: the left `share` of it (0 to 1) is `after`, the rest `before`, a line between them.
 
@@ -123,23 +151,13 @@ def wiped(before: Pixels, after: Pixels, share: float, side: int = SIDE) -> Pixe
     edge = round(share * under.shape[1])
     mixed = np.concatenate([over[:, :edge], under[:, edge:]], axis=1)
     if 0 < edge < under.shape[1]:
-        mixed[:, edge - 1 : edge + 1] = LINE
+        mixed[:, edge - 1 : edge + 1] = ImageColor.getrgb(LINE)
     return mixed
 
 
-def wipe(before: Pixels, after: Pixels, titles: Sequence[str] = ("before", "after")) -> widgets.Widget | Figure:
-    """A slider that wipes from one picture to another of the same scene; side by side where nobody is at the screen.
-
-    Pictures are uint8 `(h, w)` or `(h, w, 3)`.
-    """
-    if not front_end.live():
-        figure, axes = panels(1, 2, 3.4, titles)
-        for axis, pixels in zip(axes[0], (before, after), strict=True):
-            show(axis, pixels)
-            axis.axis("off")
-        plt.close(figure)  # it is shown as what the cell gives, and once is enough
-        return figure
-    shown, change = picture()
-    turned = slider(f"{titles[0]} | {titles[1]}", 0.5, 0, 1, 0.01, readout=False)
-    watch(lambda: change(wiped(before, after, turned.value), ""), turned)
-    return widgets.VBox([turned, shown])
+def outlined(image: Pixels, masks: Mapping[str, Mask], width: int = 1) -> Pixels:
+    """An image, uint8 `(h, w)` or `(h, w, 3)`, in RGB with the edge of each mask, `width` pixels, in its hex colour."""
+    shown = np.array(Image.fromarray(image).convert("RGB"))
+    for colour, mask in masks.items():
+        shown[mask & ~binary_erosion(mask, iterations=width)] = ImageColor.getrgb(colour)
+    return shown

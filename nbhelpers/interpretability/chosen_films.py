@@ -110,9 +110,7 @@ def explain_examples(
     place = pd.Series(np.arange(len(sample.films)), index=sample.films["image_id"])
     absent = chosen.loc[~chosen["image_id"].isin(place.index), "image_id"]
     if len(absent):
-        raise UserError(
-            f"film {absent.iloc[0]!r} is not among the data set's films any more", "predictions.csv", "run notebook 04"
-        )
+        raise UserError(f"film {absent.iloc[0]!r} is no longer in the data set", "predictions.csv", "run notebook 04")
     rows = place[chosen["image_id"]].to_numpy()
     arms = [network for network in networks.values() if network.fine_tuned]
     maps, without_map = {}, []
@@ -170,7 +168,7 @@ def explain_sets(
 def notes_without_map(examples: Sequence[Examples]) -> list[str]:
     """One line for each backbone of which there is no Grad-CAM, and why."""
     named = dict.fromkeys(name for shown in examples for name in shown.without_map)
-    return [f"no Grad-CAM for {name}: no spatial feature map is found before its classifier" for name in named]
+    return [f"no Grad-CAM for {name}: it has no spatial feature map before its classifier" for name in named]
 
 
 def examples_table(examples: Sequence[Examples]) -> pd.DataFrame:

@@ -37,7 +37,7 @@ def _table_of_features(features: ArrayLike) -> NDArray[np.float32]:
     if values.ndim != 2 or len(values) < FEWEST_FILMS:
         raise UserError(f"features of shape {values.shape} cannot be clustered", "", f"{FEWEST_FILMS} films or more")
     if not np.isfinite(values).all():
-        raise UserError("features hold NaN or infinity", "", "the network diverged: train it again")
+        raise UserError("features hold NaN or infinity", "", "the training diverged: train the network again")
     return values
 
 

@@ -57,7 +57,7 @@ def draw_clusters(
             if column == 0:
                 truth.set_ylabel(f"{set_titles[dataset]}\ntrue label\nUMAP 2", fontsize=8)
                 share = f"(majority: {row['majority']:.3f})"
-                grouped.set_ylabel(f"K-means, nearest label\n{share}\nUMAP 2", fontsize=8)
+                grouped.set_ylabel(f"K-means, best-matching label\n{share}\nUMAP 2", fontsize=8)
             if number == len(datasets) - 1:
                 grouped.set_xlabel("UMAP 1", fontsize=8)
     handles = [
@@ -141,7 +141,7 @@ def _notes(examples: Sequence[Examples]) -> list[str]:
     boxed = any(shown.truth.lesion_known.any() for shown in examples)
     rules = dict.fromkeys(shown.rule for shown in examples if shown.rule)
     told = [*rules, *missing, *notes_without_map(examples)]
-    told += ["dashed: the known lesion, or each box around one"] if boxed else []
+    told += ["dashed: the known lesion, or the box around it"] if boxed else []
     return [*told, "whole film names: examples.csv"]
 
 
@@ -219,6 +219,6 @@ def save_scores(
     """Draw and save `draw_scores` as `figures/saliency`; where nothing is scored, say so and draw nothing."""
     figure = draw_scores(summary, set_titles, network_titles)
     if figure is None:
-        print("no figure: no network has Grad-CAM, or no data set tells where its lesions are")
+        print("no figure: no network has Grad-CAM, or no data set has known lesions")
     else:
         stage.save_figure(figure, "saliency")

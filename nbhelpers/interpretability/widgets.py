@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.io.formats.style import Styler
 
 from nbhelpers.films.film_set import FilmSet
-from nbhelpers.images.widgets import Pixels, choice, filtered, filters, picture, row, slider, watch, whole, words
+from nbhelpers.images.widgets import Pixels, choice, filtered, filters, pages, picture, row, slider, words
 from nbhelpers.interpretability.chosen_films import CELLS, Examples, explain_examples, frozen_threshold
 from nbhelpers.interpretability.figures import heat
 from nbhelpers.interpretability.grad_cam import Maps, resize_maps
@@ -87,7 +87,7 @@ def browse(
     span = widgets.FloatRangeSlider(
         value=(0.0, 1.0), min=0, max=1, step=0.01, description="score", continuous_update=False
     )
-    opacity, at, told = slider("opacity of the maps", 0.6, 0, 1, 0.05), whole("film", 0, 0, 0), widgets.HTML()
+    opacity, told = slider("opacity of the maps", 0.6, 0, 1, 0.05), widgets.HTML()
     shown, to_film = picture(SIDE)
     maps = {name: picture(SIDE) for name in arms}
     kept: dict[tuple[str, str], Examples] = {}
@@ -106,15 +106,12 @@ def browse(
         films = filtered(films[(films["cell"] == cell.value) & films["score"].between(*span.value)], menus)
         return films.sort_values(["score", "image_id"], ascending=[False, True])
 
-    def change() -> None:
-        films = chosen_films()
-        at.max = max(len(films) - 1, 0)
-        if films.empty:
+    def look(film: pd.Series | None, place: str) -> None:
+        if film is None:
             told.value = words("no film of this kind")
             for to in (to_film, *(to for _, to in maps.values())):
                 to(None, "")
             return
-        film = films.iloc[at.value]
         example = explained(film)
         to_film(example.images[0], "film")
         scores = predictions[
@@ -127,10 +124,8 @@ def browse(
             else:
                 to(example.images[0], f"{arms[name].title}: no Grad-CAM")
         truth = ("normal", "pneumonia")[int(film["label"])]
-        told.value = words(f"{at.value + 1} of {len(films)}: {escape(str(film['image_id']))}, {truth}")
+        told.value = words(f"{place}: {escape(str(film['image_id']))}, {truth}")
 
-    for one in (dataset, arm, cell, span, *menus.values()):
-        one.observe(lambda _: setattr(at, "value", 0), "value")  # other films are looked at from the first
-    watch(change, dataset, arm, cell, span, at, opacity, *menus.values())
+    at, _ = pages("film", chosen_films, look, dataset, arm, cell, span, *menus.values(), turned=[opacity])
     pictures = row(shown, *(widget for widget, _ in maps.values()))
     return widgets.VBox([row(dataset, arm, cell), row(*menus.values(), span), row(at, opacity), told, pictures])

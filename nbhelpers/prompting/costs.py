@@ -76,7 +76,7 @@ def request_outcomes(images: pd.DataFrame, folder: Path) -> pd.DataFrame:
         rows += [(source, "extra", 0, extra)] if extra else []
     outcomes = pd.DataFrame(rows, columns=["source", "outcome", "requests", "usd"])
     outcomes.insert(1, "simulated", outcomes["source"].map(images.groupby("source")["simulated"].first()))
-    meaning = OUTCOMES | {"waiting": "in a batch job", "extra": "more images than asked for, billed"}
+    meaning = OUTCOMES | {"waiting": "in a batch job", "extra": "more images than requested, billed"}
     return outcomes.assign(usd=outcomes["usd"].round(4), meaning=outcomes["outcome"].map(meaning).fillna(""))
 
 
@@ -92,6 +92,6 @@ def check_complete(images: pd.DataFrame, partial: bool = False) -> str:
         raise UserError(
             f"{len(missing)} of {len(images)} images are missing: {told}",
             "01_prompting",
-            "run again: it asks only for what is missing; or set gemini_partial: true to go on without them",
+            "run again, which requests only the missing ones; or set gemini_partial: true to continue without them",
         )
     return f"complete: ok ({len(images)} images)" if missing.empty else f"missing: {len(missing)} images ({told})"

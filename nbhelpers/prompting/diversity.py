@@ -262,8 +262,10 @@ def less_diverse_than_asked(covered: pd.DataFrame, visible: pd.DataFrame, tolera
     rows = []
     for line in covered[covered["kept"] < tolerance].to_dict("records"):
         lost = f"; none with {line['missing']}" if line["missing"] else ""
-        why = f"{line['label']}: {line['kept']:.0%} of the asked diversity came{lost}"
+        why = f"{line['label']}: {line['kept']:.0%} of the requested diversity obtained{lost}"
         rows.append((line["source"], line["attribute"], why))
     for source, lines in visible[~visible["comes_out"].astype(bool)].groupby("source", sort=False):
-        rows.append((source, ", ".join(lines["attribute"]), "levels are not detectable in the images by this backbone"))
+        rows.append(
+            (source, ", ".join(lines["attribute"]), "levels cannot be detected in the images with this backbone")
+        )
     return pd.DataFrame(rows, columns=["source", "attributes", "why"])

@@ -116,10 +116,10 @@ def draw_images(source: Source, design: pd.DataFrame, folder: Path) -> pd.DataFr
     empty = [label for label in LABELS if label not in images.loc[fit, "label"].to_numpy()]
     if empty:
         reasons = images.loc[~fit, "status"].value_counts().head(3)
-        told = "; ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "none was asked for"
+        told = "; ".join(f"{count} x {reason}" for reason, count in reasons.items()) or "none was requested"
         # With nothing drawn at all, what stopped the source is the news, and not that two classes are needed.
-        what = f"no usable image of class {empty[0]}" if len(empty) < len(LABELS) else f"no image was drawn: {told}"
-        do = f"both classes are needed ({told})" if len(empty) < len(LABELS) else "mend that and run again"
+        what = f"no usable image of class {empty[0]}" if len(empty) < len(LABELS) else f"no image was generated: {told}"
+        do = f"both classes are needed ({told})" if len(empty) < len(LABELS) else "correct this and run again"
         raise UserError(what, str(folder / "images.csv"), do)
     return images
 

@@ -31,13 +31,13 @@ def figure_outcomes(outcomes: pd.DataFrame) -> Figure:
     axis.set_yticks(np.arange(len(shown)), names)
     axis.invert_yaxis()
     axis.margins(x=0.1)
-    axis.set_xlabel("requests")
-    axis.set_title("What the requests came to")
+    axis.set_xlabel("number of requests")
+    axis.set_title("Outcomes of the requests")
     return figure
 
 
 def figure_diversity(spread: pd.DataFrame, visible: pd.DataFrame) -> Figure:
-    """Left: effective number of images and mean distance by source and class; right: attributes told from images.
+    """Left: effective number of images and mean distance by source and class; right: detectability of attributes.
 
     A side for which there are too few images is left out.
     """
@@ -55,7 +55,7 @@ def figure_diversity(spread: pd.DataFrame, visible: pd.DataFrame) -> Figure:
     _grouped(lower, spread, "mean_distance", "mean cosine\ndistance")
     upper.legend(loc="upper right", ncols=2, fontsize=8)
     upper.set_ylim(top=1.35 * float(spread["vendi_centred"].max()))
-    upper.set_title("How different are the images?")
+    upper.set_title("Diversity of the images")
     lower.set_xticks(
         np.arange(spread["source"].nunique()),
         [in_lines(_title(row)) for row in spread.drop_duplicates("source").to_dict("records")],
@@ -94,7 +94,7 @@ def _told(axis: Axes, visible: pd.DataFrame) -> None:
     axis.axvline(0, color="black", linewidth=0.8)
     axis.set_yticks(np.arange(len(attributes)), [name.replace("_", " ") for name in attributes])
     axis.invert_yaxis()
-    axis.set_xlabel("chance-corrected accuracy (0 chance, 1 always)")
+    axis.set_xlabel("chance-corrected accuracy (0: chance, 1: perfect)")
     axis.set_title("Are the requested attributes detectable?")
     axis.legend(loc="upper center", bbox_to_anchor=(0.4, -0.14), fontsize=8)
 
@@ -115,7 +115,7 @@ def figure_1(images: pd.DataFrame, folder: Path, columns: int = 7, seed: int = 0
         for axis, path in zip(line, paths, strict=False):
             show(axis, load_tile(path))
         row_title(line[0], title)
-    figure.suptitle("Images as drawn, before cropping" + simulated_note(images["simulated"]), fontsize=9.5)
+    figure.suptitle("Images as generated, before cropping" + simulated_note(images["simulated"]), fontsize=9.5)
     return figure
 
 

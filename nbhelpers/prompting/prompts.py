@@ -132,7 +132,7 @@ def design(images_per_class: int, seed: int, templates: Templates) -> pd.DataFra
     for normal; a pair's rows follow each other.
     """
     if images_per_class < 1:
-        raise UserError(f"images_per_class = {images_per_class}", "parameters", "ask for 1 image a class or more")
+        raise UserError(f"images_per_class = {images_per_class}", "parameters", "request 1 image per class or more")
     if seed < 0:
         raise UserError(f"seed = {seed}", "parameters", "use 0 or a positive number")
     pairs = _pairs(images_per_class, seed, tuple(sorted(templates.scenes)))
@@ -233,7 +233,7 @@ def check_matched(design: pd.DataFrame) -> str:
         raise UserError(
             f"the classes differ in {', '.join(failed)}",
             "prompt design",
-            "give each pneumonia a normal of the same attributes, or a network learns the attribute",
+            "give each pneumonia image a normal image with the same attributes",
         )
     counts = design["label"].value_counts()
     told = f"{counts['pneumonia']} + {counts['normal']} images, {len(NUISANCE)} attributes"
@@ -353,4 +353,6 @@ def _check_fields(text: str, fields: set[str], name: str, where: str) -> None:
     missing = sorted(fields - found)
     if missing:
         listed = " ".join(f"{{{field}}}" for field in missing)
-        raise UserError(f"{name} leaves out {listed}", where, "a wording asks for all that its row of the design says")
+        raise UserError(
+            f"{name} leaves out {listed}", where, "a wording must use every attribute of its row of the design"
+        )

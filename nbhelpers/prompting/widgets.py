@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
 from typing import Any
 
 import ipywidgets as widgets
-import matplotlib.pyplot as plt
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
 
 from nbhelpers.errors import UserError
-from nbhelpers.images.contact_sheet import grid, show, tile_or_blank
-from nbhelpers.images.widgets import choice, filtered, filters, picture, row, watch, whole, words
+from nbhelpers.images.contact_sheet import side_by_side, tile_or_blank
+from nbhelpers.images.widgets import choice, filtered, filters, pages, picture, row, watch, whole, words
 from nbhelpers.prompting.prompts import AGES, LEVELS, LOCATIONS, Templates, write_prompt
 from nbhelpers.runs import front_end, reviews
 from nbhelpers.simulator.film import draw_film
@@ -27,9 +25,9 @@ REASONS = (
     "no chest film",
     "wrong anatomy",
     "two images in one",
-    "finding not as asked",
+    "finding not as requested",
     "artefact",
-    "letters or marks",
+    "letters or markers",
 )
 FILTERS = ("label", "sex", "age_group", "view", "position", "habitus", "exposure", "pattern", "side", "lobe", "extent")
 
@@ -58,13 +56,7 @@ def ask(design: pd.DataFrame, templates: Templates, size: int = 256) -> widgets.
     }
     if not front_end.live():
         made = pair(first, templates, int(first["pair_seed"]) % 1000, size)
-        figure, axes = grid(1, 2, title_room=1.5)
-        for axis, (label, (prompt, image)) in zip(axes[0], made.items(), strict=True):
-            show(axis, image)
-            axis.set_anchor("S")  # all room above the image is the prompt's
-            axis.set_title(textwrap.fill(f"{label} (simulated). {prompt}", 66), fontsize=7, loc="left")
-        plt.close(figure)  # it is shown as what the cell gives, and once is enough
-        return figure
+        return side_by_side({f"{label} (simulated). {text}": image for label, (text, image) in made.items()}, 1.5)
     menus = {
         name: choice(name.replace("_", " "), LEVELS[name], value=first[name])
         for name in ("sex", "habitus", "exposure", "pattern", "extent")
@@ -119,53 +111,45 @@ def review(images: pd.DataFrame, stage_folder: Path) -> widgets.Widget | Styler:
     drawn = images[images["status"] == "ok"]
     sources = choice("source", list(drawn["source"].unique()))
     menus = filters(drawn, FILTERS)
-    at, told, (shown, to) = whole("image", 0, 0, 0), widgets.HTML(), picture()
+    told, (shown, to) = widgets.HTML(), picture()
     reviewer = widgets.Text(description="reviewer", placeholder="your name")
-    reason = widgets.Combobox(description="why", options=REASONS, placeholder="why it is rejected")
+    reason = widgets.Combobox(description="why", options=REASONS, placeholder="reason for rejection")
     keep, reject = (
         widgets.Button(description=name, icon=icon, button_style=style)
         for name, icon, style in (("keep", "check", "success"), ("reject", "times", "danger"))
     )
-    chosen = [drawn.iloc[:0]]
+    now: list[pd.Series] = []  # the image on the screen
 
-    def choose() -> None:
-        chosen[0] = rows = filtered(drawn[drawn["source"] == sources.value], menus)
-        at.max, at.value = max(len(rows) - 1, 0), 0
-        look()
-
-    def look(note: str = "") -> None:
-        for button in (keep, reject):
-            button.disabled = chosen[0].empty
-        if chosen[0].empty:
+    def look(image: pd.Series | None, place: str) -> None:
+        keep.disabled = reject.disabled = image is None
+        if image is None:
             to(None, "")
             told.value = words("no image of this kind")
             return
-        image = chosen[0].iloc[at.value]
+        now[:] = [image]
         to(tile_or_blank(stage_folder / image["source"], image["path"]), f"{image['image_id']}, {image['label']}")
         made = decisions(images, run_folder)
         made = made[(made["source"] == image["source"]) & (made["image_id"] == image["image_id"])].fillna("")
         so_far = "; ".join(f"{one.decision} by {one.reviewer} {one.reason}" for one in made.itertuples())
         prompt = "" if pd.isna(image.get("prompt")) else str(image["prompt"])
-        told.value = words(
-            f"{at.value + 1} of {len(chosen[0])}. {escape(prompt)}",
-            f"<b>{escape(so_far) or 'not reviewed'}</b>{note}",
-        )
+        told.value = words(f"{place}. {escape(prompt)}", f"<b>{escape(so_far) or 'not reviewed'}</b>")
 
     def decide(decision: str) -> None:
-        image = chosen[0].iloc[at.value]
         try:
             why = reason.value if decision == "reject" else ""
-            reviews.decide(run_folder, image["source"], image["image_id"], decision, reviewer.value, why)
+            reviews.decide(run_folder, now[0]["source"], now[0]["image_id"], decision, reviewer.value, why)
         except UserError as fault:
-            look(f" &nbsp; {escape(fault.what)}: {escape(fault.do)}")
+            again()
+            told.value += words(f"{escape(fault.what)}: {escape(fault.do)}")
             return
         if at.value < at.max:
             at.value += 1
         else:
-            look()
+            again()
 
     keep.on_click(lambda _: decide("keep"))
     reject.on_click(lambda _: decide("reject"))
-    at.observe(lambda _: look(), "value")
-    watch(choose, sources, *menus.values())
+    at, again = pages(
+        "image", lambda: filtered(drawn[drawn["source"] == sources.value], menus), look, sources, *menus.values()
+    )
     return widgets.VBox([row(sources, *menus.values()), at, shown, told, row(reviewer, reason, keep, reject)])

@@ -74,20 +74,24 @@ def _beats(facts: RunFacts) -> Iterator[Answer]:
         largest = part.sort_values("baseline_auroc", ascending=False).drop_duplicates("arm")
         told = listed((f"{named(row['arm'])} {wording.verdict(row['verdict'])} it" for row in _rows(largest)), "arms")
         bar = f"{largest['title'].iloc[0]}, {largest['baseline_auroc'].iloc[0]:.3f}"
-        question = f"Better than a non-clinical image statistic on {facts.title(dataset)}?"
+        question = f"Do the arms perform better than a non-clinical image statistic on {facts.title(dataset)}?"
         where = _evidence("comparison", dataset, f"baseline={largest['baseline'].iloc[0]}", "figure_2")
-        yield Answer(question, f"The largest of them ({bar}): {told}.", *where)
+        yield Answer(question, f"Best statistic ({bar}): {told}.", *where)
 
 
 def _differ(facts: RunFacts) -> Iterator[Answer]:
     table = facts.table("arm_differences", metric="auroc")
     for dataset, part in _by_set(facts, primary(table) if len(table) else table):
         pairs = [
-            f"{named(row['arm_a'])} less {named(row['arm_b'])} "
+            f"{named(row['arm_a'])} minus {named(row['arm_b'])} "
             f"{wording.difference(row['difference'], row['ci_low'], row['ci_high'])}"
             for row in _rows(part[part["p_holm"] < 0.05])
         ]
-        text = f"AUROC: {listed(pairs, 'pairs')}." if pairs else f"None of {len(part)} pairs, after Holm's correction."
+        text = (
+            f"Difference in AUROC: {listed(pairs, 'pairs')}."
+            if pairs
+            else f"No significant difference in {len(part)} pairs, after Holm's correction."
+        )
         where = _evidence("arm_differences", dataset, "metric=auroc, primary=True", "figure_2")
         yield Answer(f"Do the arms differ on {facts.title(dataset)}?", text, *where)
 
@@ -99,7 +103,7 @@ def _threshold(facts: RunFacts) -> Iterator[Answer]:
             f"{named(arm)} " + ", ".join(f"{row['metric']} {row['value']:.3f}" for row in _rows(rows))
             for arm, rows in part.groupby("arm", sort=False)
         ]
-        question = f"Does the threshold of the validation images carry over to {facts.title(dataset)}?"
+        question = f"Does the threshold chosen on validation images transfer to {facts.title(dataset)}?"
         where = _evidence("metrics", dataset, "subgroup=all, metric=sensitivity or specificity, primary=True", "roc_pr")
         yield Answer(question, f"{listed(told, 'arms')}.", *where)
 
@@ -108,9 +112,11 @@ def _clusters(facts: RunFacts) -> Iterator[Answer]:
     for dataset, part in _by_set(facts, facts.table("clusters")):
         told = listed((f"{named(row['arm'])} {row['accuracy']:.3f}" for row in _rows(part)), "networks")
         known = "majority" in part and pd.notna(part["majority"].iloc[0])
-        bar = f" (one single group: {part['majority'].iloc[0]:.3f})" if known else ""
-        question = f"Do the features fall into the two classes without labels on {facts.title(dataset)}?"
-        yield Answer(question, f"Accuracy of two groups{bar}: {told}.", *_evidence("clusters", dataset, "", "figure_3"))
+        bar = f" (one single cluster: {part['majority'].iloc[0]:.3f})" if known else ""
+        question = f"Does unsupervised clustering of the features separate the classes on {facts.title(dataset)}?"
+        yield Answer(
+            question, f"Accuracy of two clusters{bar}: {told}.", *_evidence("clusters", dataset, "", "figure_3")
+        )
 
 
 def _looks(facts: RunFacts) -> Iterator[Answer]:
@@ -121,9 +127,9 @@ def _looks(facts: RunFacts) -> Iterator[Answer]:
             low, high = (row.get(f"centre_prior_less_{end}", math.nan) for end in ("low", "high"))
             above = "above" if low > 0 else "below" if high < 0 else "not distinguishable from"
             told.append(f"{named(row['map'])} {row['value']:.3f}, {above} a blob at the centre")
-        question = f"Does Grad-CAM lie on the lesions of {facts.title(dataset)}?"
+        question = f"Does Grad-CAM agree with the lesions of {facts.title(dataset)}?"
         where = _evidence("saliency", dataset, "metric=energy", "saliency")
-        yield Answer(question, f"Share of it inside: {listed(told, 'arms')}.", *where)
+        yield Answer(question, f"Share of Grad-CAM within the lesion: {listed(told, 'arms')}.", *where)
 
 
 def _edits(facts: RunFacts) -> Iterator[Answer]:
@@ -134,11 +140,11 @@ def _edits(facts: RunFacts) -> Iterator[Answer]:
         for row in rows
         if row["n_came"]
     ]
-    told += [f"{row['editor'].replace('_', ' ')} gave no picture" for row in rows if not row["n_came"]]
+    told += [f"{row['editor'].replace('_', ' ')} returned no image" for row in rows if not row["n_came"]]
     if told:
         simulated = " on simulated films" if facts.edits_simulated() == "simulated" else ""
-        question = f"Do the editors change what they were asked to change{simulated}, and nothing else?"
-        text = f"Mean error in grey levels, where the edit belongs and elsewhere: {listed(told, 'editors')}."
+        question = f"Do the editors make the requested change{simulated}, and no other?"
+        text = f"Mean error in grey levels, inside and outside the edited region: {listed(told, 'editors')}."
         yield Answer(question, text, "06_image_editing/overall.csv", "kind=all", "figure_5")
 
 
@@ -152,7 +158,7 @@ def _masks(facts: RunFacts) -> Iterator[Answer]:
         difference = wording.difference(row["difference"], row["ci_low"], row["ci_high"])
         text = f"Mean Dice {row['mean_b']:.3f} against {row['mean_a']:.3f} of the specialist, difference {difference}."
         where = ("07_segmentation/comparison.csv", f"dataset={row['dataset']}, selection=all, extreme=all", "figure_6")
-        question = f"Do masks of {drawer} compete with a specialist's on {titles[row['dataset']]}?"
+        question = f"Does {drawer} match a specialist at segmentation on {titles[row['dataset']]}?"
         yield Answer(question, text, *where)
 
 

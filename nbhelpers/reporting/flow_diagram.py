@@ -16,8 +16,8 @@ from nbhelpers.style import PAGE_WIDTH, marked
 
 PER_ROW = 3
 NAMES = {
-    "wanted": "Wanted",
-    "drawn": "Drawn",
+    "wanted": "Requested",
+    "drawn": "Generated",
     "cropped": "Cropped",
     "train": "Training",
     "validation": "Validation",
@@ -116,7 +116,7 @@ def _draw_flow(
                 _box(axes, x + box + 0.1, y - 0.05, width - box - 0.26, high, "#777777", dashed=True)
                 _arrow(axes, x + box / 2, y - gap / 2, x + box + 0.1, y - gap / 2)
                 axes.text(
-                    x + box + 0.14, y - 0.09, "\n".join(["Left out", *lost]), fontsize=8, va="top", linespacing=1.15
+                    x + box + 0.14, y - 0.09, "\n".join(["Excluded", *lost]), fontsize=8, va="top", linespacing=1.15
                 )
             y -= gap
         high = _box_height(row)

@@ -25,30 +25,31 @@ def of_results(facts: RunFacts) -> list[str]:
     simulated = [name for name in facts.arms if facts.is_simulated(name)]
     if simulated:
         arms = f"Arms {together(simulated)} were" if len(simulated) > 1 else f"Arm {named(simulated[0])} was"
-        found.append(f"{arms} trained on simulated images, not on a general image model's.")
+        found.append(f"{arms} trained on simulated images, not on images from a general image model.")
     titles, metrics = facts.titles(), facts.table("metrics")
-    found += [f"{titles[name]}: results on it say nothing of patients." for name in facts.simulated_datasets()]
     found += [
-        f"{titles[name]}: {part} were scored: a part of the set, not the set." for name, part in facts.partial().items()
+        f"{titles[name]}: simulated films, whose results do not apply to patients."
+        for name in facts.simulated_datasets()
     ]
+    found += [f"{titles[name]}: {part} were scored: a part of the set only." for name, part in facts.partial().items()]
     unknown = [row["title"] for row in facts.datasets() if row["patients"] is None]
     if unknown:
-        found.append(f"{', '.join(unknown)}: patients are unknown, so intervals take films for independent.")
+        found.append(f"{', '.join(unknown)}: patients are unknown, so intervals treat films as independent.")
     found += beside_baselines(facts) + beside_trained(facts) + _view_shortcut(facts)
     if facts.own_checkpoints:
         verb, whose = ("was", "its") if len(facts.own_checkpoints) == 1 else ("were", "their")
         found.append(
             f"{together(facts.own_checkpoints)} {verb} not trained in this run: whether films of these sets were among "
-            f"{whose} training images cannot be seen here."
+            f"{whose} training images is not known here."
         )
     seeds = facts.table("seeds_summary")
     one_seed = len({stage.get("seed") for stage in facts.stages.values()}) == 1
     if facts.splits and one_seed and (seeds.empty or seeds["n_seeds"].min() < 2):
-        found.append("One training seed: the spread between trainings is not in the intervals.")
+        found.append("One training seed: the intervals do not include the variation between trainings.")
     if facts.parameters.get("rsna_cohort") == "paper" and "rsna" in titles:
-        beside = f" {titles['rsna_full']} stands beside it." if "rsna_full" in titles else ""
+        beside = f" {titles['rsna_full']} is reported as well." if "rsna_full" in titles else ""
         found.append(
-            "RSNA 2018 without its third class: the hard negatives are left out, which flatters every score." + beside
+            "RSNA 2018 without its third class: the hard negatives are excluded, which raises every score." + beside
         )
     if len(metrics) and facts.overall(*RATES).empty:
         found.append("No operating point was evaluated.")
@@ -62,7 +63,7 @@ def chosen(row: Mapping[Any, Any]) -> str:
     several = row.get("chosen_from", 1)
     if row.get("kind") != "best way" and not several > 1:
         return ""
-    way = ", each with the sign that suits these labels" if row.get("kind") == "best way" else ""
+    way = ", each with its sign chosen on these labels" if row.get("kind") == "best way" else ""
     return f" (the largest of {several:.0f} image statistics{way}: an optimistic bound)" if several > 1 else way
 
 
@@ -94,9 +95,9 @@ def beside_trained(facts: RunFacts) -> list[str]:
             f"{named(row['arm'])} {row['auroc']:.3f}, {row['verdict']} it" for row in part.to_dict("records")
         )
         told.append(
-            f"{facts.title(dataset)}: a trivial baseline trained on this very set reaches AUROC "
-            f"{area:.3f} ({title}); no bar for an arm that never saw the set, but it shows how far the classes can be "
-            f"separated without reading the film ({arms})."
+            f"{facts.title(dataset)}: a trivial baseline trained on this set reaches AUROC "
+            f"{area:.3f} ({title}); not a fair comparison for an arm trained elsewhere, but it shows how far the classes "
+            f"are separable by non-clinical cues ({arms})."
         )
     return told
 
@@ -119,9 +120,9 @@ def _view_shortcut(facts: RunFacts) -> list[str]:
             for names in (["view-adjusted"], ["view AP", "view PA"])
         )
         left = "; ".join([*adjusted, *([listed(parts, "more in the metrics table")] if parts else [])])
-        within = f" Without it: {left}." if left else ""
+        within = f" With the view excluded: {left}." if left else ""
         title = facts.title(view["dataset"])
-        told.append(f"{title}: the view alone reaches AUROC {interval(view)}, so a score can rest on it.{within}")
+        told.append(f"{title}: the view alone reaches AUROC {interval(view)}, so a classifier may rely on it.{within}")
     return told
 
 
@@ -137,7 +138,7 @@ def _grad_cam_off_the_lungs(facts: RunFacts) -> list[str]:
             arms = [f"{named(row['map'])} {row['value']:.3f}" for row in below.to_dict("records")]
             random = rows.loc[rows["map"] == "random_map", "value"].iloc[0]
             told.append(
-                f"{facts.title(dataset)}: less of the Grad-CAM lies in the lungs than of a random map "
+                f"{facts.title(dataset)}: a smaller share of Grad-CAM than of a random map lies in the lungs "
                 f"({random:.3f}): {', '.join(arms)}. Grad-CAM mass in the lungs is below the random control."
             )
     return told
@@ -157,7 +158,7 @@ def _grad_cam_under_a_blob(facts: RunFacts) -> list[str]:
             for row in rows.to_dict("records")
         )
         what = "energy in the lesion" if metric == "energy" else "IoU with the lesion"
-        told.append(f"{facts.title(dataset)}: {what} of Grad-CAM lies below that of a blob at the centre: {arms}.")
+        told.append(f"{facts.title(dataset)}: {what} of Grad-CAM is below that of a blob at the centre: {arms}.")
     return told
 
 

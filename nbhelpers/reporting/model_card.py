@@ -21,7 +21,7 @@ NOTHING = "Not part of this run.\n"
 OPEN = (
     "Owner of the models and a contact.",
     "Licence under which the weights may be used.",
-    "Ethical considerations beyond those that the limitations name.",
+    "Ethical considerations beyond the limitations above.",
     "How to cite the models.",
 )
 
@@ -47,8 +47,8 @@ def markdown(facts: RunFacts) -> str:
         ("## Training data", _said(facts, "training_sources", "preprocessing", "partitions", "disjoint")),
         ("## Evaluation data", _table(_datasets(facts)) + _said(facts, "reference_standard", "missing_data")),
         ("## Results", _table(wide(facts, facts.overall("auroc", "aupr"), films=True)) + _said(facts, "uncertainty")),
-        ("## Arms against each other", _table(pairs(facts)) or _one_arm(facts)),
-        ("## Beside trivial baselines", _said(facts, "interpretation")),
+        ("## Comparison of the arms", _table(pairs(facts)) or _one_arm(facts)),
+        ("## Comparison with trivial baselines", _said(facts, "interpretation")),
         ("## Subgroups", _table(subgroups(facts))),
         (
             "## Operating point and calibration",
@@ -57,10 +57,10 @@ def markdown(facts: RunFacts) -> str:
         ),
         ("## Robustness", _said(facts, "robustness")),
         ("## Limitations", _bullets(limitations.of_run(facts))),
-        ("## Where images and films went", _table(_flow(facts))),
+        ("## Data flow", _table(_flow(facts))),
         ("## Computing", _table(_computing(facts)) + _said(facts, "software", "details")),
         (
-            "## Open: what the run cannot know",
+            "## To be completed by the authors",
             _bullets(OPEN) + "See also `checklists/`, where open items are listed.\n",
         ),
     ]
@@ -75,7 +75,7 @@ def _summary(facts: RunFacts) -> str:
     if simulated or films:
         what = [f"training images of {', '.join(map(named, simulated))}"] if simulated else []
         what += [f"films of {', '.join(films)}"] if films else []
-        lines.append(f"\n> Simulated in this run: {_text(' and '.join(what))}. Such results say nothing of patients.")
+        lines.append(f"\n> Simulated in this run: {_text(' and '.join(what))}. Such results do not apply to patients.")
     return "\n".join(lines) + "\n"
 
 
@@ -128,7 +128,7 @@ def _flow(facts: RunFacts) -> pd.DataFrame:
 
 
 def _one_arm(facts: RunFacts) -> str:
-    return "One network: nothing to compare it with.\n" if len(facts.models) == 1 else ""
+    return "One network: no comparison.\n" if len(facts.models) == 1 else ""
 
 
 def _computing(facts: RunFacts) -> pd.DataFrame:

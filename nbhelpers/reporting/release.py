@@ -52,8 +52,8 @@ def write(run_folder: Path | str) -> Path:
     _check_finished(folder)
     contents = dict(sorted(_contents(facts).items()))
     if named := [name for name, data in contents.items() if holds_key(data) or KEYS.search(data)]:
-        fix = "take the key out, make a new one where it was issued, and run that stage again"
-        raise UserError(f"a key is in {', '.join(named)}", str(folder), fix)
+        fix = "remove the key, revoke it where it was issued, and run that stage again"
+        raise UserError(f"found a key in {', '.join(named)}", str(folder), fix)
     contents[SUMS] = "".join(f"{_hash(data)}  {name}\n" for name, data in contents.items()).encode()
     path = folder / f"release_{facts.name}.zip"
     with atomic_path(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -86,7 +86,7 @@ def verify(archive: Path | str) -> int:
             name for name in listed.keys() & there.keys() if _hash(there[name].read_bytes()) != listed[name]
         ]
     if wrong or not listed:
-        raise UserError(f"not as its hash says: {', '.join(wrong) or SUMS}", str(archive), "write it again")
+        raise UserError(f"hash mismatch: {', '.join(wrong) or SUMS}", str(archive), "write it again")
     return len(listed)
 
 

@@ -211,7 +211,9 @@ def _verdict(facts: RunFacts, dataset: str, arm: str) -> str:
     rows = rows[rows["kind"] != "trained"].nlargest(1, "baseline_auroc") if len(rows) else rows
     for row in rows.to_dict("records"):
         found = wording.verdict(row["verdict"])
-        return f"{found} the best trivial number: {row['title']}, {row['baseline_auroc']:.3f}{limitations.chosen(row)}"
+        return (
+            f"{found} the best trivial baseline: {row['title']}, {row['baseline_auroc']:.3f}{limitations.chosen(row)}"
+        )
     return ""
 
 

@@ -16,21 +16,21 @@ from nbhelpers.style import named
 TITLES = {
     "operating_point": ("Operating point", ["roc_pr"]),
     "calibration": ("Calibration", ["calibration"]),
-    "pairs": ("Arms against each other", []),
+    "pairs": ("Comparison of the arms", []),
     "subgroups": ("Subgroups", ["subgroups"]),
     "robustness": ("Robustness", ["robustness"]),
 }
 LEADS = {
     "operating_point": "Each network's threshold was frozen on its validation images before any film was scored. PPV "
     "and NPV hold at this prevalence alone.",
-    "calibration": "Right are an intercept of 0 and a slope of 1; a smaller Brier score is better. Recalibrated here: "
+    "calibration": "Ideal are an intercept of 0 and a slope of 1; a smaller Brier score is better. Recalibrated here: "
     "on these films, out of fold.",
     "pairs": "Differences on the same films. Holm's correction is over the pairs of a data set, metric and method; "
-    "DeLong takes films as independent.",
-    "subgroups": "Within each view, sex and age band that the films tell. Adjusted for view: both classes reweighted "
+    "DeLong's test treats films as independent.",
+    "subgroups": "Within each view, sex and age band that is known. Adjusted for view: both classes reweighted "
     "to the same mix of views.",
-    "robustness": "The change of the films under which each arm loses the most AUROC, against the same films as they "
-    "are.",
+    "robustness": "For each arm, the alteration of the films with the largest loss of AUROC, compared with the "
+    "unaltered films.",
 }
 
 

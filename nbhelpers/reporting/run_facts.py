@@ -195,7 +195,9 @@ def read(run_folder: Path | str) -> RunFacts:
         for path in sorted([*folder.glob("0*/run.json"), *folder.glob("0*/*/run.json")])
     }
     if not stages:
-        raise UserError("no stage of a run is here", str(folder), "run the pipeline first, or name its output folder")
+        raise UserError(
+            "this folder holds no stage of a run", str(folder), "run the pipeline first, or name its output folder"
+        )
     named = _parameters(stages).get("arms")
     trained = {path.parent.name: read_json(path) for path in sorted(folder.glob("03_training/*/model.json"))}
     arms = {name: _arm(model) for name, model in trained.items()} if named is None else dict(named)

@@ -20,7 +20,11 @@ def _metrics(part: pd.DataFrame) -> str:
 def internal(facts: RunFacts) -> str | None:
     """AUROC on synthetic images."""
     told = [f"{named(name)} {model['val_auroc']:.3f}" for name, model in facts.models.items() if model.get("val_auroc")]
-    return f"AUROC on synthetic validation images, which says nothing of films: {listed(told)}." if told else None
+    return (
+        f"AUROC on synthetic validation images, which does not predict performance on films: {listed(told)}."
+        if told
+        else None
+    )
 
 
 def external(facts: RunFacts) -> str | None:
@@ -29,7 +33,7 @@ def external(facts: RunFacts) -> str | None:
     real = [title for name, title in titles.items() if name not in facts.simulated_datasets()]
     if not titles:
         return None
-    return f"Yes: {', '.join(real)}." if real else "On simulated films alone: no real external data in this run."
+    return f"Yes: {', '.join(real)}." if real else "On simulated films only: no real external data in this run."
 
 
 def performance(facts: RunFacts) -> str | None:
@@ -70,7 +74,7 @@ def robustness(facts: RunFacts) -> str | None:
         return None
     kinds = ", ".join(table["change"].drop_duplicates().astype(str))
     told = each(table, ["dataset", "arm"], tell, "more in the table", facts.titles())
-    return f"The same films under {kinds}; largest loss of AUROC: {told}."
+    return f"The same films after alteration ({kinds}); largest loss of AUROC: {told}."
 
 
 def failures(facts: RunFacts) -> str | None:
@@ -98,7 +102,7 @@ def interpretation(facts: RunFacts) -> str | None:
     if facts.overall().empty or facts.table("comparison").empty:
         return None
     first = against.beside_baselines(facts) or [
-        "Every arm beats the best one-number baseline of every data set, even with its sign chosen on the test labels."
+        "Every arm beats the best single-number baseline of every data set, even with its sign chosen on the test labels."
     ]
     return " ".join([*first, *against.beside_trained(facts)])
 
@@ -120,7 +124,7 @@ def updating(facts: RunFacts) -> str | None:
         return None
     table = facts.table("calibration")
     if table.empty:
-        return "No updating: each model is scored as it was trained."
+        return "No updating: each model is evaluated as trained."
     told = each(table, ["dataset", "arm", "probabilities"], _metrics, "more in the calibration table", facts.titles())
     return f"Calibration before and after recalibration: {told}."
 

@@ -42,7 +42,9 @@ def read_cells(path: Path, needed: Collection[str], alias: dict[str, str] | None
     where = str(path)
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise UserError(f"a file of over {MAX_BYTES // 2**20} MiB is no table of films", where, "name a CSV file")
+            raise UserError(
+                f"a file of over {MAX_BYTES // 2**20} MiB is too large for a table of films", where, "name a CSV file"
+            )
         text = _decoded(path.read_bytes(), where)
     except OSError as error:
         raise UserError(f"table cannot be read: {error.strerror}", where, "check the path") from None

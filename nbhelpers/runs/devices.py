@@ -89,7 +89,7 @@ def use_threads(wanted: int | None = None) -> str:
     two threads are several times slower than one.
     """
     if wanted is not None and wanted < 1:
-        raise UserError(f"threads = {wanted}", "threads", "use 1 or more, or leave it out to take what is idle")
+        raise UserError(f"threads = {wanted}", "threads", "use 1 or more, or omit it to use the idle cores")
     cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
     if wanted is None:
         shares = psutil.cpu_percent(_SAMPLE_SECONDS, percpu=True)

@@ -102,7 +102,7 @@ def _declared_in(source: str, notebook: str) -> dict[str, Declaration]:
             continue
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name) or node.value is None:
             raise UserError(
-                "a parameters cell holds something else than `name: type = literal  # help`",
+                "a parameters cell contains something other than `name: type = literal  # help`",
                 f"{notebook}, line {node.lineno}",
                 "declare parameters only",
             )
@@ -300,7 +300,7 @@ def same_run(path: Path | str, run: str) -> UserError | None:
     for other in sorted(path.parent.glob("*.yaml")):
         try:
             if other.name != path.name and read_yaml(other).get("run") == run:
-                what = f"the run {run!r} is that of {other.name} too, whose results it would replace"
+                what = f"{other.name} has the run {run!r} too, and its results would be replaced"
                 return UserError(what, str(path), "give this one another name with `run:`")
         except UserError:
             continue  # another file's faults are not this one's

@@ -39,9 +39,9 @@ def decide(run_folder: Path, source: str, image_id: str, decision: str, reviewer
     """
     reviewer, reason = reviewer.strip(), reason.strip()
     if not reviewer:
-        raise UserError("no reviewer", FILE, "say who decides")
+        raise UserError("no reviewer", FILE, "enter your name")
     if decision == "reject" and not reason:
-        raise UserError("a rejection without a reason", FILE, "say why")
+        raise UserError("a rejection without a reason", FILE, "enter a reason")
     with open(run_folder / f".{FILE}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         table = read(run_folder)

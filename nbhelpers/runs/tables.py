@@ -229,7 +229,7 @@ def read_listed(path: Path | str, columns: Sequence[str], parameter: str) -> pd.
         raise UserError(f"{parameter}: table not found", where, f"name a CSV file with {wanted}")
     table = read_cells(path, columns, {"image": "path"} if "path" in columns else {})
     if table.empty:
-        raise UserError("the table lists nothing", where, f"add rows with {wanted}")
+        raise UserError("the table is empty", where, f"add rows with {wanted}")
     if "path" in columns and table["path"].isna().any():
         line = table.index[table["path"].isna()][0]
         raise UserError(f"no path in line {line}", where, "name a file, counted from the table's folder")

@@ -61,13 +61,13 @@ def from_folder(name: str, role: str, title: str, folder: Path, cases: list[str]
     A folder that is not there, or holds no map of any case, is a `UserError`.
     """
     if not folder.is_dir():
-        do = "masks:<folder> counts from the project's root"
-        raise UserError("the folder of masks is not there", str(folder), do)
+        do = "the path in masks:<folder> is relative to the project's root"
+        raise UserError("the folder of masks was not found", str(folder), do)
     files = {stem(path): path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
     found = {case: files[case] for case in cases if case in files}
     if not found:
-        do = f"name them as the images, e.g. {cases[0]}.png"
-        raise UserError(f"no map of any of {len(cases)} cases", str(folder), do)
+        do = f"name the maps like the images, e.g. {cases[0]}.png"
+        raise UserError(f"no map for any of the {len(cases)} cases", str(folder), do)
     kinds = {case: "mask" if case in found else "missing" for case in cases}
     return Answers(name, role, title, folder, kinds, brought=found)
 

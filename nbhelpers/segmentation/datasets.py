@@ -140,7 +140,7 @@ def read_mask(path: Path) -> Mask:
     soft = float(np.mean((values > 0.1 * largest) & (values < 0.9 * largest)))
     if soft > SOFT_SHARE:
         do = "threshold it first; maps of a model go to `masks:<folder>`"
-        raise UserError(f"{soft:.0%} of the pixels are neither black nor white: no mask", str(path), do)
+        raise UserError(f"{soft:.0%} of the pixels are neither black nor white: not a mask", str(path), do)
     return values > largest / 2
 
 
@@ -171,12 +171,14 @@ def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmenta
     if not cases["split"].isin(("train", "test")).all():
         raise UserError("a split is neither train nor test", str(found.root), "correct the column `split`")
     if cases.empty or not (cases["split"] == "test").any():
-        raise UserError(f"{name} holds no case to test", str(found.root), "check the folder")
+        raise UserError(f"{name} has no test case", str(found.root), "check the folder")
     if cases["case"].duplicated().any():
-        raise UserError(f"case {cases['case'][cases['case'].duplicated()].iloc[0]!r} is there twice", str(found.root))
+        raise UserError(f"case {cases['case'][cases['case'].duplicated()].iloc[0]!r} is listed twice", str(found.root))
     both = set(cases.loc[cases["split"] == "train", "group"]) & set(cases.loc[cases["split"] == "test", "group"])
     if both:
-        raise UserError(f"group {min(both)!r} is in training and test", str(found.root), "split by patient or sequence")
+        raise UserError(
+            f"group {min(both)!r} is in both training and test", str(found.root), "split by patient or sequence"
+        )
     return found
 
 
@@ -187,7 +189,7 @@ def pairs_in(images: Path, masks: Path, root: Path) -> pd.DataFrame:
     """
     for folder in (images, masks):
         if not folder.is_dir():
-            raise UserError("folder not found", str(folder), "it holds the images, or their masks")
+            raise UserError("folder not found", str(folder), "it must hold the images, or their masks")
     of: dict[str, list[str]] = {}
     for path in sorted(masks.iterdir()):
         if path.suffix.lower() in IMAGE_SUFFIXES:
@@ -218,7 +220,7 @@ def located(name: str, *folders: str) -> Path:
             if (parent / folder).is_dir():
                 return parent / folder
     where = " or ".join(f"segmentation/{folder}" for folder in folders)
-    raise UserError(f"{name} is not there", str(data_root()), f"put it into {where}, or set NBHELPERS_DATA")
+    raise UserError(f"data set {name} not found", str(data_root()), f"put it into {where}, or set NBHELPERS_DATA")
 
 
 def split_groups(cases: pd.DataFrame, share: float, seed: int) -> pd.DataFrame:

@@ -69,5 +69,5 @@ def checks(sets: Mapping[str, SegmentationSet], answers: Mapping[str, list[Answe
     for name, found in sets.items():
         test = {case["case"] for case in found.part("test")}
         drawn = ", ".join(model.name for model in answers[name] if test <= set(model.kinds))
-        lines.append(f"{name}: no group in training and test: ok; all {len(test)} cases asked of {drawn}: ok")
+        lines.append(f"{name}: no group in both training and test: ok; all {len(test)} cases given to {drawn}: ok")
     return lines

@@ -56,7 +56,7 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str,
         marks = PUBLISHED.get(TASK_OF.get(name, ""))
         for measure, here in zip(("dice", "hd95"), axes[:, column], strict=True):
             ends = ("mean_a", "mean_b") if measure == "dice" else ("hd95_a", "hd95_b")
-            labels = [f"{word}est {n}" for word, n in zip(("hard", "easi"), rows["n"], strict=True)]
+            labels = [f"{word}est, n = {n}" for word, n in zip(("hard", "easi"), rows["n"], strict=True)]
             _pairs(here, rows, ends, B_COLOUR, labels, gaps=measure == "dice")
             for place, extreme in enumerate(rows.index if marks else ()):
                 values = getattr(marks, measure)[extreme]
@@ -69,7 +69,11 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str,
     if tasks:
         label = f"published ({tasks}): other cases and models"
         handles.append(Line2D([], [], marker="D", mfc="white", mec="black", ls="", label=label))
-    figure.suptitle("Cases chosen by the specialist's own Dice")
+    figure.suptitle(
+        "Hardest and easiest cases, selected by the specialist's Dice\n"
+        "gap: omnimodel minus specialist; by selection: gap expected of two exchangeable models",
+        fontsize=9,
+    )
     return _legend(figure, handles, 2)
 
 
@@ -83,7 +87,7 @@ def _pairs(
     if gaps:
         axes.set(ylim=(0, 1.25), yticks=np.linspace(0, 1, 6))
         for place, row in enumerate(rows.to_dict("records")):
-            told = f"gap {row['difference']:+z.2f}\nby choice {row['swap_null']:+z.2f}"
+            told = f"gap {row['difference']:+z.2f}\nby selection {row['swap_null']:+z.2f}"
             axes.text(place, 1.05, told, ha="center", va="bottom", fontsize=6.5)
 
 
@@ -100,7 +104,7 @@ def paired_scatter(
         here.scatter(a, b, s=12, color=B_COLOUR, alpha=0.6, linewidths=0)
         here.plot(a.mean(), b.mean(), "P", ms=9, color="black")
         here.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Dice, specialist", aspect="equal")
-        here.set_title(f"{in_lines(title)}\nabove the line: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
+        here.set_title(f"{in_lines(title)}\nabove the diagonal: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
     axes[0, 0].set_ylabel(f"Dice, {omnimodel}")
     return figure
 
@@ -115,7 +119,7 @@ def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
         _pairs(here, rows, ("mean_a", "mean_b"), SEED_COLOUR, labels, gaps=True)
         here.set_title(in_lines(names[name]))
     axes[0, 0].set_ylabel("mean Dice")
-    figure.suptitle("The same network, two seeds")
+    figure.suptitle("The same network trained with two seeds")
     return _legend(figure, [Patch(color=A_COLOUR, label="first seed"), Patch(color=SEED_COLOUR, label="other seed")], 2)
 
 
@@ -147,11 +151,18 @@ def threshold_sweep(sweep: pd.DataFrame, names: Mapping[str, str], model_names: 
             here.plot(rows["threshold"], rows["dice"], **_line(str(model)))
         here.axvline(PAPER_THRESHOLD, color="0.5", lw=0.8)
         here.text(PAPER_THRESHOLD - 3, 0.02, "> 240", rotation=90, ha="right", fontsize=7.5, color="0.35")
-        here.set(ylim=(0, 1.03), xlabel="grey level over which is foreground")
+        here.set(ylim=(0, 1.03), xlabel="threshold (grey levels above are foreground)")
         here.set_title(in_lines(title))
     axes[0, 0].set_ylabel("mean Dice")
     shown = dict.fromkeys(sweep["model"])
-    return _legend(figure, [Line2D([], [], **_line(m, label=model_names.get(m, m))) for m in shown], 3)
+    return _legend(
+        figure,
+        [
+            Line2D([], [], **_line(m, label=model_names.get(m, m.replace("drawn truth", "true mask, rendered"))))
+            for m in shown
+        ],
+        3,
+    )
 
 
 def error_overlay(image: Pixels, mask: Mask, truth: Mask) -> Pixels:
@@ -196,7 +207,7 @@ def worst_and_best(
             value = row[row["threshold"] == threshold]["dice"].iloc[0]
             note = "" if kind == "mask" else f", {kind.replace('_', ' ')}"
             here.set_title(f"{in_lines(model_names[model])}\nDice {value:.2f}{note}", fontsize=8)
-    kinds = ((HIT, "hit"), (MISSED_COLOUR, "missed"), (EXTRA, "extra"))
+    kinds = ((HIT, "true positive"), (MISSED_COLOUR, "missed"), (EXTRA, "false positive"))
     return _legend(figure, [Patch(color=colour, label=label) for colour, label in kinds], 3)
 
 

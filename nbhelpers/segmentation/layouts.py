@@ -38,7 +38,9 @@ def folder(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmen
     """`segmentation_folder`: a folder with `images/` and `masks/`, or a CSV of `image, mask[, group, split]`."""
     given = parameters.get("segmentation_folder")
     if not given:
-        raise UserError("segmentation_folder is not set", "parameters", "give a folder, or a CSV of image, mask")
+        raise UserError(
+            "the parameter segmentation_folder is not set", "parameters", "give a folder, or a CSV of image, mask"
+        )
     path = user_path(given)
     if path.suffix == ".csv":
         table, root = read_listed(path, ("image", "mask"), "segmentation_folder").reset_index(drop=True), path.parent

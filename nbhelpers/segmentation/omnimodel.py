@@ -64,7 +64,7 @@ def check_sending(
     route, _, rest = spec.partition(":")
     service = _editor(rest, parameters).service if route == "editor" else route.partition("_")[0]
     if service in access.SERVICES and not dataset.startswith("simulated"):
-        access.check_sending([service], f"the pictures of {dataset!r}", send_to)
+        access.check_sending([service], f"the images of {dataset!r}", send_to)
 
 
 def _editor(name: str, parameters: Mapping[str, Any]) -> Editor:
@@ -136,7 +136,7 @@ def _ask(
     late = [name for name, (entry, state) in entries.items() if not entry.ok and not state.startswith("given up")]
     if late and not parameters.get("gemini_partial"):
         do = "run again, or set gemini_partial: true to count them as missing"
-        raise UserError(f"{len(late)} answers have not come yet, the first for {late[0]!r}", str(folder), do)
+        raise UserError(f"{len(late)} answers are still missing, the first for {late[0]!r}", str(folder), do)
     ids = {str(entry.ok.get("model_version") or settings.request.model) for entry, _ in entries.values() if entry.ok}
     made.title = ", ".join(sorted(ids))
     for case in found.part("test"):

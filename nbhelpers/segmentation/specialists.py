@@ -37,8 +37,8 @@ def check_route(spec: str, where: str, known: Iterable[str] = ROUTES) -> tuple[s
     if route not in known:
         raise UserError(f"unknown model {spec!r}", where, suggest(route, known))
     if route in ("smp", "mask2former", "masks") and not (rest and brought(rest, "").is_dir()):
-        do = f"write {route}:<folder>, counted from the project's root or the data's"
-        raise UserError(f"{spec!r} names no folder that is there", where, do)
+        do = f"write {route}:<folder>, relative to the project's root or the data folder"
+        raise UserError(f"{spec!r} does not name an existing folder", where, do)
     if route == "train" and rest:
         segmenters.build(rest)
     return route, rest

@@ -66,11 +66,13 @@ def overall(table: pd.DataFrame, names: Mapping[str, str], shown: Mapping[str, s
             "Dice": in_words(interval, table, ("dice", "dice_low", "dice_high")),
             "median": _told(table["median"], "{:.3f}"),
             "missed": _told(table["missed"], "{:.0%}"),
-            "minus specialist": in_words(difference, table, ("difference", "difference_low", "difference_high")),
+            "difference from specialist": in_words(
+                difference, table, ("difference", "difference_low", "difference_high")
+            ),
             "won": _told(table["won"], "{:.0%}"),
-            "with a mask": table["answered"],
-            "Dice of those": _told(table["dice_answered"], "{:.3f}"),
-            "after best shift": _told(table["dice_shifted"], "{:.3f}"),
+            "answers with a mask": table["answered"],
+            "Dice of these": _told(table["dice_answered"], "{:.3f}"),
+            "Dice after best shift": _told(table["dice_shifted"], "{:.3f}"),
         }
     )
 
@@ -82,8 +84,8 @@ def distances(table: pd.DataFrame, names: Mapping[str, str], shown: Mapping[str,
             "data": table["dataset"].map(names),
             "model": [shown.get(name, name) for name in table["model"]],
             f"HD95 {definition}, px": _told(table["hd95"], "{:.1f}"),
-            "share of diagonal": _told(table["hd95_share"], "{:.1%}"),
-            "both masks there": [
+            "HD95 / diagonal": _told(table["hd95_share"], "{:.1%}"),
+            "HD95, px, both masks non-empty": [
                 f"{value:.1f} (n = {n:.0f})" for value, n in table[["hd95_both", "n_both"]].to_numpy()
             ],
             "NSD": _told(table["nsd"], "{:.3f}"),
@@ -97,13 +99,13 @@ def comparison(table: pd.DataFrame, names: Mapping[str, str], omnimodel: str) ->
     return pd.DataFrame(
         {
             "data": table["dataset"].map(names),
-            "chosen by": table["selection"],
+            "selected by": table["selection"],
             "cases": table["extreme"],
             "n": table["n"],
             "specialist": _told(table["mean_a"], "{:.3f}"),
             omnimodel: _told(table["mean_b"], "{:.3f}"),
             "difference": in_words(difference, table, ("difference", "ci_low", "ci_high")),
-            "by selection alone": _told(table["swap_null"], "{:+.3f}"),
+            "expected from selection alone": _told(table["swap_null"], "{:+.3f}"),
             "swap p": [p_text(value) for value in table["swap_p"]],
         }
     )

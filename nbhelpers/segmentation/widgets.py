@@ -8,10 +8,8 @@ import ipywidgets as widgets
 import numpy as np
 import pandas as pd
 from pandas.io.formats.style import Styler
-from skimage.segmentation import find_boundaries
 
-from nbhelpers.images.masks import Mask
-from nbhelpers.images.widgets import Pixels, choice, picture, row, slider, watch, wiped, words
+from nbhelpers.images.widgets import choice, outlined, picture, row, slider, watch, wiped, words
 from nbhelpers.runs import front_end
 from nbhelpers.segmentation.answers import NO_MASK, Answers
 from nbhelpers.segmentation.datasets import SegmentationSet
@@ -21,19 +19,6 @@ from nbhelpers.style import readable
 # Of the colour-blind-safe palette, brightest first: the truth and each model.
 SHOWN = 12  # cases of the table, where nobody is at the screen
 COLOURS = ("#ECE133", "#56B4E9", "#DE8F05", "#CC78BC", "#029E73", "#FBAFE4")
-
-
-def rgb(colour: str) -> Pixels:
-    """A colour such as `#56B4E9` as three bytes."""
-    return np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], dtype=np.uint8)
-
-
-def outlined(image: Pixels, masks: Mapping[str, Mask]) -> Pixels:
-    """An RGB image with the outline of each mask in its colour."""
-    shown = image.copy()
-    for colour, mask in masks.items():
-        shown[find_boundaries(mask, mode="thick")] = rgb(colour)
-    return shown
 
 
 def dice_table(scores: pd.DataFrame, threshold: int, names: Mapping[str, str]) -> pd.DataFrame:
@@ -75,7 +60,7 @@ def cases(
         widgets.HBox([widgets.HTML(f'<b style="color:{colours[name]};background:#333;padding:0 4px">&#9632;</b>'), one])
         for name, one in switches.items()
     ]
-    turned = slider("picture | answer", 0.0, 0, 1, 0.01, readout=False)
+    turned = slider("image | answer", 0.0, 0, 1, 0.01, readout=False)
     told, (shown, to) = widgets.HTML(), picture()
 
     def list_cases(_: object = None) -> None:
@@ -97,8 +82,8 @@ def cases(
         masks = {"truth": truth, **{name: grey > threshold for name, grey in maps.items()}}
         on = {colours[name]: mask for name, mask in masks.items() if switches[name].value}
         grey = maps.get(model.value, np.zeros(truth.shape, dtype=np.uint8))
-        mixed = wiped(outlined(image, on), np.repeat(grey[..., None], 3, axis=2), turned.value)
-        to(mixed, f"{case.value}: left of the line the answer of the {model_names[model.value]}")
+        mixed = wiped(outlined(image, on, 2), np.repeat(grey[..., None], 3, axis=2), turned.value)
+        to(mixed, f"{case.value}: left of the line, the answer of {model_names[model.value]}")
         here = table[(table["dataset"] == names[dataset.value]) & (table["case"] == case.value)].iloc[0]
         dice = ", ".join(f"{model_names[name]} {here[name]:.2f}" for name in maps if name in here)
         told.value = words(f"Dice: {dice}")

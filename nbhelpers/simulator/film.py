@@ -124,7 +124,7 @@ def draw_film(
     if physics not in PHYSICS:
         raise UserError(f"no physics named {physics!r}", "physics", f"use one of: {', '.join(PHYSICS)}")
     if not 64 <= size <= 2048:
-        raise UserError(f"films of {size} pixels cannot be drawn", "size", "use 64 to 2048")
+        raise UserError(f"films of {size} pixels cannot be simulated", "size", "use 64 to 2048")
     full = complete_attributes(attributes, pair_seed, seed)
     source = PHYSICS[physics]
     field, shade = choose_field(source, size, seed)

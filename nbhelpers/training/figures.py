@@ -68,7 +68,7 @@ def draw_augmented(
             sns.despine(ax=panel, left=True, bottom=True)
             if column == 0:
                 panel.set_ylabel("pneumonia" if split["label"].iloc[rows[row]] else "normal")
-    axes[0, 0].set_title("as it is")
+    axes[0, 0].set_title("original")
     axes[0, 1].set_title("augmented", loc="left")
     figure.suptitle(marked(title, simulated))
     return figure

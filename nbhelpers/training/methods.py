@@ -25,9 +25,9 @@ from nbhelpers.training.train import Trained, balanced_log_loss
 
 FINETUNE, PROBE, PAIRS = "finetune", "probe", "pairs"
 METHODS = {
-    FINETUNE: "every weight of the network is trained, from its start",
-    PROBE: "the network stays as it was; ridge regression on what its blocks give",
-    PAIRS: "the network stays as it was; the weights are what differs within pairs, over its covariance",
+    FINETUNE: "all weights of the network are trained",
+    PROBE: "ridge regression on features of a frozen network",
+    PAIRS: "linear weights on features of a frozen network, from the differences within pairs",
 }
 
 
@@ -163,7 +163,7 @@ def _paired(split: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     drawn = split.iloc[rows].assign(row=rows, copy=lambda table: table.groupby("image_id").cumcount())
     found = drawn.pivot_table("row", ["group", "source", "copy"], "label", aggfunc="first").dropna()
     if found.shape[1] < 2 or len(found) < 2:
-        raise UserError("this source has no pairs", "method: pairs", "use method: probe, which needs none")
+        raise UserError("this source has no pairs", "method: pairs", "use method: probe, which needs no pairs")
     return found.to_numpy(np.int64)
 
 
@@ -182,7 +182,7 @@ def summary(description: ModelDescription) -> pd.DataFrame:
         "method": f"{method}: {METHODS[method]}",
         "training images are": "simulated" if description.simulated else "not simulated",
         "network": f"{description.backbone}, {description.transform.size} pixels",
-        "first weights": description.init_origin,
+        "initial weights": description.init_origin,
         "training images": training["images"][splits.TRAIN],
         "validation images": training["images"][splits.VALIDATION],
         "AUROC on validation images of the same source": f"{description.val_auroc:.3f}",
@@ -190,7 +190,7 @@ def summary(description: ModelDescription) -> pd.DataFrame:
     if "best_epoch" in training:
         facts["epoch kept"] = f"{training['best_epoch']} of at most {training['epochs']}"
     if description.probe:
-        facts["looks at"] = "; ".join(f"{key}: {', '.join(map(str, one))}" for key, one in description.probe.items())
+        facts["features"] = "; ".join(f"{key}: {', '.join(map(str, one))}" for key, one in description.probe.items())
     if "strength" in training:
-        facts["strength kept"] = f"{training['strength']:g}"
+        facts["ridge penalty"] = f"{training['strength']:g}"
     return pd.DataFrame({"value": facts})

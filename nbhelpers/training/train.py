@@ -125,11 +125,11 @@ def load_arm(
         table = read_table(note(path), "cropped")
         rows = table[table["crop"] == crop]
         if rows.empty:
-            raise UserError(f"no image was cropped as {crop!r}", str(path), "run notebook 02 with this run's arms")
+            raise UserError(f"no image has the crop {crop!r}", str(path), "run notebook 02 with this run's arms")
         kept = rows[rows["status"] == "ok"].reset_index(drop=True)
         if kept.empty:
             reasons = ", ".join(f"{reason} ({n})" for reason, n in rows["reason"].value_counts().items())
-            raise UserError(f"all {len(rows)} images were left out: {reasons}", str(path), "see notebook 02")
+            raise UserError(f"all {len(rows)} images were excluded: {reasons}", str(path), "see notebook 02")
         files += [inside(path.parent, relative) for relative in kept["path"]]
         # Sources draw the same design: the pair stays one group, as its patient is one, the image is another.
         own = source + "/" + kept["image_id"] if len(sources) > 1 else kept["image_id"]
@@ -276,7 +276,7 @@ def train_arm(
     state = _fresh_state(model, settings, chosen)
     made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen)
     if load_resume(folder / RESUME_FILE, state, made_of):
-        print(f"an interrupted training goes on after epoch {len(state.history)}")
+        print(f"an interrupted training resumes after epoch {len(state.history)}")
     print(f"trains on {chosen}, threads: {torch.get_num_threads()}")
     done = len(state.history)
     write_table(split, folder / "split.csv")
@@ -409,9 +409,9 @@ def check_replaceable(folder: Path, seed: int) -> None:
         return
     if there != seed:
         raise UserError(
-            f"the network of seed {there} lies here, and one of seed {seed} would take its place",
+            f"this folder holds the network of seed {there}, which seed {seed} would replace",
             str(folder),
-            f"set training_seed = {seed} to train it beside, or delete the folder",
+            f"set training_seed = {seed} to train it in a folder of its own, or delete this folder",
         )
 
 

@@ -46,7 +46,7 @@ def save_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet], stage: Stage) -
     if len(set(table["images"])) > 1:
         stage.save_figure(draw_curve(table, sets), "dose")
     else:
-        print("all arms have as many images: no dose curve")
+        print("all arms have the same number of images: no dose curve")
 
 
 def draw_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:

@@ -103,10 +103,10 @@ def figure_2(
     handles = [Line2D([], [], color=FLOOR, linestyle="--", label="non-informative (0.5; in AUPR the prevalence)")]
     if baselines_table is not None:
         handles.append(
-            Line2D([], [], color=TRIVIAL, linestyle=":", label="best trivial number, chosen on these labels")
+            Line2D([], [], color=TRIVIAL, linestyle=":", label="best trivial baseline, chosen on these labels")
         )
     if marked:
-        told = "published, Nano Banana images (arXiv 2512.00428)"
+        told = "published, trained on Nano Banana images (arXiv 2512.00428)"
         handles.append(Line2D([], [], color=MARK, marker="D", markerfacecolor="white", linestyle="", label=told))
     figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if len(handles) < 3 else 2)
     return figure
@@ -151,7 +151,7 @@ def curves(
             axis.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.02), box_aspect=1)
     handles = [Line2D([], [], **looks[arm], label=titles[arm]) for arm in arms]
     if frozen:
-        told = "marker: threshold frozen on validation images"
+        told = "marker: threshold frozen on synthetic validation images"
         handles.append(Line2D([], [], color="none", label=told))
     figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
     return figure

@@ -57,8 +57,8 @@ def thresholds(networks: Mapping[str, Network], sensitivity: float | None = None
 def missing(networks: Mapping[str, Network], chosen: pd.DataFrame) -> list[str]:
     """A line for each network that has no operating point, saying why and what to do; or that all have one."""
     lines = [
-        f"{arm}: no operating point, since its folder holds no {VALIDATION}; "
-        "python -m nbhelpers checkpoint stores one with --validation"
+        f"{arm}: no operating point, because its folder has no {VALIDATION}; "
+        "python -m nbhelpers checkpoint makes one with --validation"
         for arm in networks
         if arm not in set(chosen["arm"])
     ]

@@ -97,5 +97,5 @@ def checks(predictions: pd.DataFrame, films: Mapping[str, Films], arms: Iterable
                 raise UserError(
                     f"arm {arm!r} gives every film of {dataset!r} the same score", FOLDER, "train the arm for longer"
                 )
-        lines.append(f"{found.film_set.title}: every readable film scored by every arm: ok")
+        lines.append(f"{found.film_set.title}: every readable film was scored by every arm: ok")
     return lines

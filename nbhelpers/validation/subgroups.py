@@ -101,7 +101,7 @@ def view_adjusted_auroc(
     Raises
     ------
     UserError
-        When a class has no film of one of the views.
+        When one class has no film of one of the views.
     """
     labels = checked_labels(y)
     ranking = Ranking.of(labels, checked_scores(s, len(labels), "s"))
@@ -122,7 +122,7 @@ def view_adjusted_auroc(
 
     value = reweighted(np.ones((1, len(labels)), dtype=np.int64))
     if not value.size:
-        raise UserError("a class has no film of one of the views", "view", "there is nothing to adjust")
+        raise UserError("one class has no film of one of the views", "view", "there is nothing to adjust")
     spread = np.concatenate([reweighted(block) for block in weight_blocks(labels, groups, n_resamples, seed)])
     return Interval(float(value[0]), *percentile_interval(spread))
 

@@ -24,7 +24,7 @@ INTERVALS = {
 KINDS = {
     "fixed": "direction fixed beforehand",
     "best way": "sign chosen on the test labels",
-    "trained": "trained on this very set",
+    "trained": "trained on this set",
 }
 
 

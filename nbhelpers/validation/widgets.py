@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from html import escape
 from typing import Any
 
 import ipywidgets as widgets
@@ -18,10 +17,10 @@ from nbhelpers.style import named, readable
 
 # Rows are read as a confusion matrix is: what a film shows, and what it is called.
 IN_WORDS = {
-    "tp": "pneumonia, called so",
-    "fn": "pneumonia, missed",
-    "fp": "no pneumonia, called it",
-    "tn": "no pneumonia, not called it",
+    "tp": "true positives",
+    "fn": "false negatives",
+    "fp": "false positives",
+    "tn": "true negatives",
 }
 ELSEWHERE = 0.1  # the prevalence that PPV and NPV are also given at, unless another is chosen
 
@@ -65,7 +64,7 @@ def threshold(
     dataset = choice("films", [(found.title, name) for name, found in sets.items()])
     turned = slider("threshold", 0.5, 0, 1, 0.001, readout_format=".3f")
     own = slider("prevalence elsewhere", ELSEWHERE, 0.005, 0.995, 0.005, readout_format=".3f")
-    reset = widgets.Button(description="back to the frozen one", layout=widgets.Layout(width="auto"))
+    reset = widgets.Button(description="reset to the frozen threshold", layout=widgets.Layout(width="auto"))
     told = widgets.HTML()
 
     def change() -> None:
@@ -93,16 +92,11 @@ def table_of(points: Mapping[str, Mapping[str, Any]], here: float, elsewhere: fl
         for name in ("ppv", "npv")
         for end, share in (("", here), ("_elsewhere", elsewhere))
     }
-    cell = 'style="padding:1px 14px;text-align:{};line-height:1.4"'
-    heads = "".join(f'<th scope="col" {cell.format("right")}>{escape(name)}</th>' for name in points)
-    lines = []
-    for key, text in words.items():
-        values = "".join(f"<td {cell.format('right')}>{_told(point[key])}</td>" for point in points.values())
-        lines.append(f'<tr><th scope="row" {cell.format("left")}>{text}</th>{values}</tr>')
-    return f"<table><thead><tr><td></td>{heads}</tr></thead><tbody>{''.join(lines)}</tbody></table>"
+    columns = {name: [_told(point[key]) for key in words] for name, point in points.items()}
+    return readable(pd.DataFrame({"": list(words.values())} | columns)).to_html()
 
 
 def _told(value: float) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    return "none called so" if value != value else f"{value:.3f}"
+    return "none called positive" if value != value else f"{value:.3f}"

@@ -61,4 +61,6 @@ def test_a_content_crop_that_fails_stops_the_run() -> None:
         against_truth.check_crops(pd.DataFrame([row]))
     with pytest.raises(UserError, match=r"gone in 98\.0%"):
         against_truth.check_crops(pd.DataFrame([row | {"watermark_gone": 0.98, "lung_kept": 1.0}]))
+    with pytest.raises(UserError, match=r"no image has a watermark.*crop: none"):
+        against_truth.check_crops(pd.DataFrame([row | {"watermark_gone": float("nan")}]))
     assert "nothing to check" in against_truth.check_crops(pd.DataFrame([row | {"crop": "none"}]))

@@ -83,7 +83,7 @@ def test_a_class_that_quality_control_empties_stops_the_run_after_the_table_is_w
 ) -> None:
     table = drawn[1].head(6).copy()
     table.loc[table["label"] == "normal", "status"] = "refused"
-    with pytest.raises(UserError, match="no image of class normal"):
+    with pytest.raises(UserError, match="excluded all images of class normal"):
         crop.crop_source(table, drawn[0] / "simulator", tmp_path / "simulator", ["none"])
     assert (tmp_path / "simulator" / "images.csv").is_file()
 

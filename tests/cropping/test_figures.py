@@ -50,7 +50,7 @@ def test_the_crop_below_each_image_is_what_its_box_holds(made: tuple[Path, pd.Da
 def test_images_left_out_stand_with_their_reasons_in_words(made: tuple[Path, pd.DataFrame, pd.DataFrame]) -> None:
     figure = figures.figure_exclusions(made[1], made[0], made[2])
     assert [axis.get_title() for axis in figure.axes if axis.images] == ["too small"]
-    assert figure.get_suptitle() == "Left out: 1 of 4 (simulated)"
+    assert figure.get_suptitle() == "Excluded: 1 of 4 (simulated)"
 
 
 def test_where_nothing_is_left_out_a_line_says_so(
@@ -58,4 +58,4 @@ def test_where_nothing_is_left_out_a_line_says_so(
 ) -> None:
     folder, cropped, raw = made
     figures.save_exclusions(cropped[cropped["status"] == "ok"], folder, raw, stage=None)  # would fail if it saved
-    assert capsys.readouterr().out == "nothing was left out: all 3 images passed quality control\n"
+    assert capsys.readouterr().out == "no exclusions: all 3 images passed quality control\n"

@@ -38,8 +38,8 @@ def drawn(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, pd.DataFr
 
 
 def test_the_outline_is_the_box_and_nothing_else_changes() -> None:
-    shown = widgets.outlined(np.zeros((100, 100), np.uint8), Box(10, 20, 60, 70))
-    marked = (shown == widgets.LINE).all(axis=2)
+    shown = widgets.boxed(np.zeros((100, 100), np.uint8), Box(10, 20, 60, 70))
+    marked = (shown == (222, 143, 5)).all(axis=2)
     assert marked[20, 10] and marked[69, 59] and marked[45, 11] and not marked[45, 35] and not marked[5, 5]
     assert (shown[~marked] == 0).all()
 
@@ -107,4 +107,4 @@ def test_at_the_screen_they_are_turned_by_reason(drawn: Any) -> None:
 @pytest.mark.usefixtures("live")
 def test_where_nothing_was_left_out_there_is_nothing_to_turn(drawn: Any) -> None:
     told = widgets.exclusions(CROPPED[CROPPED["status"] == "ok"], drawn[1], raw(drawn))
-    assert "nothing was left out" in told.to_html()
+    assert "no image was excluded" in told.to_html()

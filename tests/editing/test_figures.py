@@ -41,7 +41,7 @@ def test_figure_5_shows_every_editor_and_what_came_as_something_else():
     pictures, table, answers = some_edits()
     figure = figures.figure_5(pictures, table, answers)
     told = words(figure)
-    assert all(part in told for part in ("input", "true answer", "good", "other size", "refusing", "(simulated)"))
+    assert all(part in told for part in ("input", "ground truth", "good", "other size", "refusing", "(simulated)"))
     assert "refused" in told and "IMAGE_SAFETY" in told and "1152 x 896" in told and "128 x 128" not in told
     assert "grey levels" in told
 
@@ -61,7 +61,7 @@ def test_figure_5_leaves_the_true_answer_out_where_none_is_known():
     pictures, table, answers = some_edits()
     unknown = [replace(one, target=None, mask=None, simulated=False) for one in pictures]
     told = words(figures.figure_5(unknown, table, answers))
-    assert "true answer" not in told and "simulated" not in told
+    assert "ground truth" not in told and "simulated" not in told
 
 
 def test_figure_5_prefers_tasks_of_different_kinds():

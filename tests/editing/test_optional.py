@@ -194,7 +194,7 @@ def test_a_refusal_is_kept_and_a_fault_of_the_service_is_asked_again(services, p
     services.scripts["openai chat"] = lambda asked: CHAT[replies.get(asked.nth, "words")][0]()
     assert judge(tmp_path / "b").columns(pairs[:1])["judge_answer"] == ["judged"]
     services.scripts["openai chat"] = lambda asked: CHAT["429 no credit"][0]()
-    with pytest.raises(UserError, match=r"answers have not come yet.*insufficient_quota"):
+    with pytest.raises(UserError, match=r"answers are still missing.*insufficient_quota"):
         judge(tmp_path / "c").columns(pairs)
 
 

@@ -105,9 +105,9 @@ def test_own_pictures_are_read_in_their_colours(table, tmp_path):
     [
         ("nowhere.png,x,,,", "cannot be read"),
         ("film.png,,,,", "no prompt"),
-        ("film.png,x,small.png,,", "the mask is 40 x 40 for a picture of 96 x 96"),
+        ("film.png,x,small.png,,", "the mask is 40 x 40 for an image of 96 x 96"),
         ("film.png,x,,small.png,", "the target is 40 x 40"),
-        ("film.png,x,empty.png,,", "covers nothing, or all"),
+        ("film.png,x,empty.png,,", "the mask is empty, or covers"),
         ("../film.png,x,,,", "leaves its folder"),
         ("film.png,x,../mask.png,,", "leaves its folder"),
         ("/etc/passwd,x,,,", "leaves its folder"),
@@ -137,5 +137,5 @@ def test_a_run_without_any_picture_is_an_error(tmp_path, wanted, monkeypatch):
     (tmp_path / "photographs.yaml").write_text("a: {kind: replace, instruction: x}\n")
     if isinstance(wanted["editing_tasks"], str):
         wanted = {"editing_tasks": str(tmp_path / wanted["editing_tasks"])}
-    with pytest.raises(UserError, match="no task has a picture"):
+    with pytest.raises(UserError, match="no task has an image"):
         pictures.check_pictures({"editing_pictures": 2, "editing_size": 128, "seed": 0} | wanted)

@@ -50,7 +50,9 @@ def test_means_are_of_what_came_and_say_of_how_many_and_what_is_missing_counts_a
     assert row["error_inside"] == pytest.approx(10, abs=0.2)
     assert row["error_inside_all"] == pytest.approx((9 * 10 + 3 * 50) / 12, abs=0.2)
     assert row["cost_usd"] == pytest.approx(1.2)
-    assert "n = 9" in tables.inside(overall).set_index(["editor", "task"]).loc[("a", "all"), "error inside"]
+    assert (
+        "n = 9" in tables.inside(overall).set_index(["editor", "task"]).loc[("a", "all"), "error inside (grey levels)"]
+    )
 
 
 def test_intervals_hold_the_mean_and_a_single_picture_has_none():

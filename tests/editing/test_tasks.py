@@ -54,7 +54,7 @@ def test_a_list_keeps_its_order_and_a_file_means_all_that_is_drawn(tmp_path):
         ("remove it", "a task is a mapping"),
         (GOOD | {"kind": "keep"}, "keep goes with nothing"),
         (GOOD | {"simulated": "nothing"}, "keep goes with nothing"),
-        (GOOD | {"kind": "replace"}, "replaces nothing"),
+        (GOOD | {"kind": "replace"}, "cannot replace objects"),
         (GOOD | {"simulated": "consolidation", "side": "left", "lobe": "middle"}, "no middle lobe"),
     ],
 )
@@ -74,7 +74,7 @@ def test_all_wrong_tasks_are_told_at_once(tmp_path):
     [
         (["take_off_linse"], "did you mean 'take_off_lines'"),
         (["take_off_lines", "take_off_lines"], "name each once"),
-        (["costume"], "for own pictures"),
+        (["costume"], "for your own images"),
         ("no/such.yaml", "no/such.yaml"),
     ],
 )

@@ -26,7 +26,7 @@ ANSWERS: Any = {
 def test_without_a_screen_the_first_answer_that_is_one_stands_beside_its_picture() -> None:
     figure = widgets.compare(PICTURES, ANSWERS)
     assert isinstance(figure, Figure)
-    assert [axis.get_title(loc="left") for axis in figure.axes] == ["A   input, take off 1", "B   model"]
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["input, take off 1", "model"]
     assert widgets.compare(PICTURES, {key: one for key, one in ANSWERS.items() if "model" not in key}) is None
 
 
@@ -44,4 +44,4 @@ def test_at_the_screen_any_editor_is_wiped_over_the_input_or_the_true_answer(mon
     seen.append(picture.value)
     assert len(set(seen)) == 3
     editor.value = "refuser"
-    assert "no picture came: refused" in told.value
+    assert "no image received: refused" in told.value

@@ -146,7 +146,10 @@ def test_a_picture_that_holds_no_film_is_left_out_with_its_reason_and_the_rest_g
     write_png(film_set.root / second, np.tile(np.arange(250, dtype=np.uint8), (3, 9)))
     array, kept = cache.film_array(film_set, 32, tmp_path / "cache")
     assert len(array) == len(kept) == len(film_set.films) - 2
-    assert list(film_set.excluded["reason"]) == ["unreadable: no film: blank", "unreadable: no film: 2250 x 3 pixels"]
+    assert list(film_set.excluded["reason"]) == [
+        "unreadable: not a film: blank",
+        "unreadable: not a film: 2250 x 3 pixels",
+    ]
 
 
 def test_a_film_listed_with_a_backslash_is_decoded_again_when_it_is_replaced(film_set, tmp_path):

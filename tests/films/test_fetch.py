@@ -90,8 +90,8 @@ def error_of(name: str, status: int | None = None, base: type[Exception] = Excep
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (error_of("UnauthenticatedError"), "does not know who asks.*KAGGLE_API_TOKEN"),
-        (error_of("KaggleApiHTTPError", 401, OSError), "does not know who asks"),
+        (error_of("UnauthenticatedError"), "needs a login.*KAGGLE_API_TOKEN"),
+        (error_of("KaggleApiHTTPError", 401, OSError), "needs a login"),
         (error_of("KaggleApiHTTPError", 403, OSError), "accept the rules"),
         (error_of("KaggleApiHTTPError", 404, OSError), "no longer has"),
         (error_of("KaggleApiHTTPError", 503, OSError), r"cannot be reached \(status 503\)"),
@@ -130,7 +130,7 @@ def test_missing_package_full_disk_and_odd_archive_are_clear(
     assert main(["fetch", "rsna", "--to", str(tmp_path)]) == 2
     assert 'pip install -e ".[data]"' in capsys.readouterr().err
     stand_in(monkeypatch, lambda handle: str(tmp_path))
-    with pytest.raises(UserError, match="does not hold"):
+    with pytest.raises(UserError, match="does not contain"):
         fetch.fetch("rsna", tmp_path)
     monkeypatch.setattr("shutil.disk_usage", lambda path: types.SimpleNamespace(free=2**30))
     with pytest.raises(UserError, match="GiB are free"):

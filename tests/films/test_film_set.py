@@ -29,8 +29,8 @@ def test_views_and_sexes_are_taken_as_people_write_them(tmp_path):
     assert told["view"].tolist() == ["AP", "PA", "AP", "PA", None, None, "PA", "AP"]
     assert told["sex"].tolist() == ["female", "female", "female", "male", "male", None, None, None]
     notes = " ".join(found.notes)
-    assert "1 films have a view that is not understood ('LL'): view unknown." in notes
-    assert "1 films have a sex that is not understood ('X'): sex unknown." in notes
+    assert "1 films have an unrecognised view ('LL'): view unknown." in notes
+    assert "1 films have an unrecognised sex ('X'): sex unknown." in notes
     assert dict(subgroups.members(found.films)).keys() == {"view AP", "view PA", "sex female", "sex male"}
 
 
@@ -46,7 +46,7 @@ def test_a_film_is_read_by_its_bytes_whatever_its_name(tmp_path):
     ("change", "message"),
     [
         ({"label": [0, 1, 2]}, "labels other than 0 and 1"),
-        ({"label": [1, 1, 1]}, "one class only"),
+        ({"label": [1, 1, 1]}, "only one class"),
         ({"image_id": list("aab")}, "share an image_id"),
     ],
 )
@@ -57,5 +57,5 @@ def test_a_table_that_is_no_set_is_one_clear_error(change, message):
 
 
 def test_an_empty_table_is_no_set():
-    with pytest.raises(UserError, match="holds no film"):
+    with pytest.raises(UserError, match="has no film"):
         film_set.FilmSet("own", "Own", False, Path(), pd.DataFrame({"image_id": [], "path": [], "label": []}))

@@ -40,7 +40,7 @@ def test_folder_takes_labels_as_numbers_or_words_and_lists_missing_files(tmp_pat
         ({"path": ["x.png", "y.png"], "label": [0, 1]}, "none of the 2 files exists"),
         ({"path": ["a.png", "a.png"], "label": [0, 1]}, "share an image_id"),
         ({"path": ["a.png", "b.png"], "label": [1, 1]}, "one class only"),
-        ({"path": [], "label": []}, "lists nothing"),
+        ({"path": [], "label": []}, "the table is empty"),
     ],
 )
 def test_a_bad_folder_table_is_one_clear_error(tmp_path, table, message):
@@ -127,7 +127,7 @@ def test_an_age_that_is_none_is_noted_with_its_value(tmp_path):
 
 def test_what_the_users_table_does_not_give_is_said(tmp_path):
     found = load_text(tmp_path, "path,label,view\na.png,0,AP\nb.png,1,PA\n", ["a.png", "b.png"])
-    assert found.notes[0] == "As the user's table gives them: labels, view; it gives no patients, no sex, no age."
+    assert found.notes[0] == "From the user's table: labels, view; not given: patients, sex, age."
 
 
 def test_films_that_are_the_same_file_twice_are_noted(tmp_path):
@@ -138,7 +138,7 @@ def test_films_that_are_the_same_file_twice_are_noted(tmp_path):
     (tmp_path / "films.csv").write_text("path,label\na.png,0\nb.png,1\nc.png,1\n")
     found = registry.load("folder", {"folder_films": str(tmp_path / "films.csv")}, tmp_path)
     assert any(
-        f"1 films are byte for byte others of the set, e.g. {tmp_path / 'c.png'}" in note for note in found.notes
+        f"1 films are identical copies of others in the set, e.g. {tmp_path / 'c.png'}" in note for note in found.notes
     )
 
 

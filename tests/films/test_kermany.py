@@ -34,12 +34,12 @@ def test_kermany_says_how_its_counts_differ_from_the_published_ones(tmp_path, mo
     notes = " ".join(registry.load("kermany", {}, tmp_path).notes)
     assert "normal: 1,583 films published, 3 there" in notes
     assert "pneumonia: 4,273 films published, 5 there" in notes
-    assert "1 file names tell no patient" in notes
+    assert "1 file names give no patient" in notes
 
 
 def test_a_missing_data_set_is_one_error_that_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path / "nowhere"))
-    with pytest.raises(UserError, match=r"'kermany' is not found.*download.*NBHELPERS_DATA"):
+    with pytest.raises(UserError, match=r"'kermany' was not found.*download.*NBHELPERS_DATA"):
         registry.load("kermany", {}, tmp_path)
 
 
@@ -49,7 +49,7 @@ def test_an_empty_layout_and_one_class_only_are_errors(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no film"):
         registry.load("kermany", {}, tmp_path)
     write_png(tmp_path / "chest_xray/train/NORMAL/IM-0001-0001.png", np.zeros((40, 40), np.uint8))
-    with pytest.raises(UserError, match="one class only"):
+    with pytest.raises(UserError, match="only one class"):
         registry.load("kermany", {}, tmp_path)
 
 
@@ -78,4 +78,4 @@ def test_one_name_in_both_classes_and_beside_itself_is_each_a_film_of_its_own(tm
     monkeypatch.setenv("NBHELPERS_DATA", str(tmp_path))
     found = kermany.load({}, tmp_path)
     assert len(found.films) == len(FILMS) + 3 and found.films["image_id"].is_unique
-    assert any(note.startswith("2 films are byte for byte") for note in found.notes)
+    assert any(note.startswith("2 films are identical copies") for note in found.notes)

@@ -9,7 +9,7 @@ from nbhelpers.films import registry
 def test_unknown_and_doubly_named_sets_are_errors(tmp_path):
     with pytest.raises(UserError, match="did you mean 'kermany'"):
         registry.load("kermani", {}, tmp_path)
-    with pytest.raises(UserError, match="named twice"):
+    with pytest.raises(UserError, match="listed twice"):
         registry.load_all(["kermany", "kermany"], {}, tmp_path)
     with pytest.raises(UserError, match="no data set is named"):
         registry.load_all([], {}, tmp_path)

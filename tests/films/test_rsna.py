@@ -103,7 +103,7 @@ def test_odd_films_decode_as_the_others_do(rsna: fixture.Fixture, places: Path) 
         film = dicom.read_film(found.root / paths[name])
         # The top of a lung, above any box, is darker than the mediastinum, whatever the file's polarity and depth.
         assert film[52:60, 70:80].mean() + 30 < film[52:60, 123:133].mean()
-    with pytest.raises(UserError, match=r"cut short|cannot be decoded"):
+    with pytest.raises(UserError, match=r"truncated|cannot be decoded"):
         dicom.read_film(found.root / paths[rsna.cut])
 
 
@@ -122,17 +122,17 @@ def test_published_counts_are_recognised() -> None:
     assert len(listed) == 26_684
     present = pd.Series(True, index=listed.index)
     (note,) = compare_counts(listed, present)
-    assert note == "all 26,684 films published are listed and there, class by class"
+    assert note == "all 26,684 published films are listed and present, in each class"
     (note,) = compare_counts(listed[1:], present)
-    assert note == "Normal: 8,851 films published, 8,850 listed, 8,850 there"
+    assert note == "Normal: 8,851 films published, 8,850 listed, 8,850 found"
 
 
 def test_tables_of_the_whole_set_beside_a_part_of_its_files_are_not_the_whole_set() -> None:
     names = [name for name, count in PUBLISHED.items() for _ in range(count)]
     listed = pd.DataFrame({"class": names, "reason": ""})
     notes = compare_counts(listed, listed.index.to_series() < 339)
-    assert notes[0] == "Normal: 8,851 films published, 8,851 listed, 339 there"
-    assert notes[1] == "Lung Opacity: 6,012 films published, 6,012 listed, 0 there"
+    assert notes[0] == "Normal: 8,851 films published, 8,851 listed, 339 found"
+    assert notes[1] == "Lung Opacity: 6,012 films published, 6,012 listed, 0 found"
 
 
 def test_the_third_class_is_not_called_normal(places: Path) -> None:
@@ -194,7 +194,7 @@ def test_cross_reference_is_read_from_json_and_from_csv(rsna: fixture.Fixture, t
         ("a.json", "{", "not readable as JSON"),
         ("a.json", '{"a": 1}', "not a list"),
         ("a.json", '[{"a": 1}]', "lacks its columns"),
-        ("a.csv", "patientId,nih_file\nx,photo.png\n", "no NIH file name"),
+        ("a.csv", "patientId,nih_file\nx,photo.png\n", "not an NIH file name"),
         ("a.csv", "", "not readable as CSV"),
     ],
 )
@@ -276,12 +276,12 @@ def test_tables_that_do_not_settle_a_film_exclude_it_alone(tmp_path: Path) -> No
         "good": "",
         "numb": "",
         "alone": f"not in {CLASSES}",
-        "both": "of two classes, or of an unknown one",
+        "both": "two classes, or an unknown class",
         "lie": "class and target disagree",
         "turn": "class and target disagree",
-        "odd": "of two classes, or of an unknown one",
+        "odd": "two classes, or an unknown class",
         "extra": f"not in {LABELS}",
-        "../up": "no film can have this name",
+        "../up": "not a possible file name",
     }
     assert json.loads(films.loc["good", "boxes"]) == [[1, 2, 3, 4], [5, 6, 7, 8]]
     assert films.loc["numb", "boxes"] == "[]"  # a box without a width is no box

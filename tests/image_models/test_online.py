@@ -378,7 +378,7 @@ def test_what_arrived_is_kept_when_the_disk_has_space_again_in_time(serve, tmp_p
         return ok(call.prompt, delay=0.05)
 
     server = serve(script)
-    with pytest.raises(DiskRefused, match="none that arrived is lost"):
+    with pytest.raises(DiskRefused, match="no image received is lost"):
         source().draw(design(40), tmp_path)
     assert len(list(tmp_path.glob("images/[!.]*"))) == len(server.calls) < 16
     before = len(server.calls)

@@ -37,3 +37,9 @@ def test_a_grid_has_its_axes_in_rows_without_frames_and_titles_stand_at_the_left
     contact_sheet.row_title(axes[0][0], "simulator")
     assert axes[0][0].images[0].get_clim() == (0, 255) and axes[0][0].texts[0].get_position()[0] < 0
     assert figure.get_size_inches()[0] == contact_sheet.PAGE_WIDTH
+
+
+def test_images_stand_side_by_side_each_under_its_title() -> None:
+    figure = contact_sheet.side_by_side({"film": np.zeros((8, 8), np.uint8), "edit": np.full((8, 8), 255, np.uint8)})
+    assert [axis.get_title(loc="left") for axis in figure.axes] == ["film", "edit"]
+    assert [axis.images[0].get_array().mean() for axis in figure.axes] == [0, 255]

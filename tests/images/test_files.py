@@ -222,7 +222,7 @@ def test_values_that_are_not_finite_are_refused() -> None:
     "image", [np.zeros((64, 64)), np.full((64, 64), 7), np.ones((1, 1)), np.eye(2, 4000) * 9, np.eye(31, 64) * 200]
 )
 def test_a_picture_that_can_hold_no_film_is_refused(image: np.ndarray) -> None:
-    with pytest.raises(UserError, match="no film"):
+    with pytest.raises(UserError, match="not a film"):
         files.check_film(image.astype(np.uint8))
 
 

@@ -41,7 +41,7 @@ def load(tmp_path, monkeypatch, **arms):
 def test_films_stand_alone_where_no_network_keeps_a_map_and_one_line_says_why(tmp_path, monkeypatch, capsys):
     networks, sets = load(tmp_path, monkeypatch, one=32, two=32), {"toy": film_set(tmp_path / "films")}
     examples = chosen_films.explain_sets(predictions(), sets, networks)
-    why = "no Grad-CAM for resnet10t at 32 pixels: no spatial feature map is found before its classifier"
+    why = "no Grad-CAM for resnet10t at 32 pixels: it has no spatial feature map before its classifier"
     assert capsys.readouterr().out.splitlines() == [why]
     figure = figures.draw_examples(examples)
     assert [len(axes.images) for axes in figure.axes] == [1, 1, 1, 1]

@@ -78,7 +78,7 @@ def test_weights_that_do_not_fit_are_refused(
 def test_missing_file_is_one_line_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [str(tmp_path / "none.pth"), "--backbone", "resnet18", "--to", str(tmp_path / "mine")]
     assert main(["checkpoint", *words]) == 2
-    assert "the weights file is not there" in capsys.readouterr().err
+    assert "the weights file was not found" in capsys.readouterr().err
 
 
 def test_own_validation_table_chooses_the_operating_point(tmp_path: Path) -> None:

@@ -144,6 +144,31 @@ def test_a_profile_of_another_kind_of_run_stays_on_this_machine(tmp_path: Path) 
     assert what_is_asked(["--profile", str(tmp_path)]) == Asked(cores=True)
 
 
+@pytest.mark.parametrize(
+    ("gpu", "device", "asked", "words"),
+    [
+        (True, "auto", Asked(), ["accelerator=1"]),
+        (True, "auto", Asked(resources=True), []),
+        (True, "cpu", Asked(), ["side_by_side=true"]),
+        (False, "auto", Asked(), ["side_by_side=true"]),
+        (False, "auto", Asked(elsewhere=True), []),
+    ],
+)
+def test_notebooks_run_side_by_side_here_unless_one_accelerator_serves_all(
+    gpu: bool, device: str, asked: Asked, words: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text(f"run: mine\ndevice: {device}\n")
+    monkeypatch.setattr(command.shutil, "which", lambda name: "/bin/x" if gpu else None)
+    monkeypatch.setattr(command.sys, "platform", "linux")
+    told: list[str] = []
+    monkeypatch.setattr(command, "supervise", lambda given, *_: told.extend(given) or 0)
+    assert command.snakemake(file, "all", [], asked) == 0
+    assert [one for one in told if one in ("accelerator=1", "side_by_side=true")] == words
+    if "side_by_side=true" in words:  # the values of one option
+        assert told[told.index("side_by_side=true") - 1].startswith("parameters=")
+
+
 def test_without_options_nothing_is_asked_of_anybody(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(command.subprocess, "run", lambda *_, **__: pytest.fail("it was asked"))
     assert what_is_asked([]) == Asked()

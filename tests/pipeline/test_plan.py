@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -235,6 +236,38 @@ def test_the_snakefile_trains_each_seed_of_an_arm_as_a_job_of_its_own(
     told = done.stdout + done.stderr
     assert [told.count(f"--arm {name}\n") for name in ("raw", "raw/seed_4")] == [1, 1], told
     assert "notebooks/03_training_raw/seed_4.ipynb" in told and "seed_5" not in told
+
+
+@pytest.mark.parametrize(
+    ("beside", "settings", "threads"),
+    [
+        (True, {}, {"training": [1, 4], "external_validation": [4], "interpretability": [2], "segmentation": [2]}),
+        (True, {"segmentation_data": []}, {"training": [1, 4], "external_validation": [4], "interpretability": [4]}),
+        (False, {}, {"training": [4, 4], "external_validation": [4], "interpretability": [4], "segmentation": [4]}),
+    ],
+)
+def test_notebooks_share_the_cores_where_they_can_run_side_by_side(
+    beside: bool,
+    settings: dict[str, Any],
+    threads: dict[str, list[int]],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path))
+    arms = {"a": {"source": "simulator", "crop": "none"}}
+    arms["b"] = arms["a"] | {"method": "probe"}
+    path = tmp_path / "mine.yaml"
+    path.write_text(yaml.safe_dump({"run": "mine", "arms": arms, "segmentation_data": ["simulated_lungs"]} | settings))
+    (tmp_path / "mine").mkdir()
+    words = ["snakemake", "all", "--snakefile", str(parameters.ROOT / "Snakefile"), "--dry-run", "--cores", "4"]
+    words += ["--config", f"parameters={path}", *(["side_by_side=true"] if beside else [])]
+    done = subprocess.run([sys.executable, "-m", *words], capture_output=True, text=True)
+    found: dict[str, list[int]] = {}
+    for told in re.split(r"^(?=rule )", done.stdout + done.stderr, flags=re.MULTILINE):
+        rule, number = re.match(r"rule (\w+)", told), re.search(r"threads: (\d+)", told)
+        if rule and rule[1] in threads:
+            found.setdefault(rule[1], []).append(int(number[1]) if number else 1)
+    assert {rule: sorted(numbers) for rule, numbers in found.items()} == threads, done.stderr
 
 
 @pytest.mark.slow

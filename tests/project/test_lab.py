@@ -78,8 +78,8 @@ def test_each_notebook_runs_and_each_widget_turns(lab: lab_fixture.Lab) -> None:
     for menu in output.locator("select").all():
         menu.select_option(index=0)
     output.get_by_placeholder("your name").fill("A. Reader")
-    output.get_by_placeholder("why it is rejected").fill("two hearts")
-    output.get_by_placeholder("why it is rejected").press("Tab")
+    output.get_by_placeholder("reason for rejection").fill("two hearts")
+    output.get_by_placeholder("reason for rejection").press("Tab")
     output.get_by_role("button", name="reject").click()
     lab.page.wait_for_timeout(1500)
     lab.save_and_close()

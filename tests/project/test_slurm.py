@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 import yaml
 from project.slurm_cluster import Slurm, slurm, wait_for, why_not
+from project.tiny import TINY
 
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import sha256_file
@@ -26,29 +27,8 @@ from nbhelpers.runs.files import sha256_file
 REASON = why_not()
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(3600), pytest.mark.skipif(bool(REASON), reason=REASON)]
 
-TINY = {
-    "run": "tiny",
-    "images_per_class": 6,
-    "simulator_size": 128,
-    "min_side": 64,
-    "arms": {
-        "cropped": {"source": "simulator", "crop": "content", "method": "finetune"},
-        "raw": {"source": "simulator", "crop": "none", "method": "pairs"},
-    },
-    "image_size": 64,
-    "epochs": 3,
-    "batch_size": 4,
-    "val_fraction": 0.34,
-    "hospital_patients": 10,
-    "n_resamples": 50,
-    "robustness_films": 20,
-    "clustering_films": 30,
-    "clustering_seeds": 1,
-    "saliency_films": 6,
-    "diversity_images": 6,
-    "device": "auto",  # nodes have GPUs in name alone
-    "threads": 1,  # the last digits of a training depend on it
-}
+# Trainings are long enough to be killed; nodes have GPUs in name alone.
+SETTINGS = TINY | {"epochs": 3, "device": "auto", "editors": {}, "segmentation_data": []}
 OPTIONS = ["--profile=profiles/slurm", "--slurm-init-seconds-before-status-checks", "4"]
 
 
@@ -57,10 +37,10 @@ class Pipeline:
 
     def __init__(self, folder: Path, *options: str) -> None:
         folder.mkdir(exist_ok=True)
-        self.run = folder / "outputs" / "tiny"
+        self.run = folder / "outputs" / SETTINGS["run"]
         self.log = folder / f"{len(list(folder.iterdir()))}.log"
         file = folder / "tiny.yaml"
-        file.write_text(yaml.safe_dump(TINY, sort_keys=False))
+        file.write_text(yaml.safe_dump(SETTINGS, sort_keys=False))
         with open(self.log, "w") as log:
             self.process = subprocess.Popen(
                 [sys.executable, "-m", "nbhelpers", "run", str(file), *options],

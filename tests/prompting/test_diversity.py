@@ -59,7 +59,7 @@ def test_coverage_tells_what_was_asked_and_what_came():
     )
     assert told[["attributes", "why"]].to_numpy().tolist()[0] == [
         "sex",
-        "pneumonia: 50% of the asked diversity came; none with male",
+        "pneumonia: 50% of the requested diversity obtained; none with male",
     ]
 
 

@@ -115,7 +115,7 @@ def write(folder: Path, with_validation: bool = True) -> Path:
             {
                 "backbone": "resnet18",
                 "init": "random",
-                "init_origin": "drawn at random",
+                "init_origin": "random",
                 "transform": {"size": 128, "channels": 1, "standardise": "image"},
                 "seed": 3,
                 "arm": {"name": arm, **kind},

@@ -221,13 +221,13 @@ def test_a_run_of_masks_alone_says_that_the_other_notebooks_were_left_out(tmp_pa
     folder = tmp_path / "run"
     run_fixture.write_segmentation(folder)
     page = report.write(folder).read_text(encoding="utf-8")
-    assert "notebooks 01 to 05 were left out" in page and 'id="segmentation"' in page
+    assert "notebooks 01 to 05 were not run" in page and 'id="segmentation"' in page
     assert 'id="results"' not in page and "Run run: masks" in page
 
 
 def test_a_run_without_masks_shows_no_section_of_them(tmp_path):
     page = report.write(run_fixture.write(tmp_path / "run")).read_text(encoding="utf-8")
-    assert 'id="segmentation"' not in page and "were left out" not in page
+    assert 'id="segmentation"' not in page and "were not run" not in page
 
 
 def test_edits_have_a_section_of_their_own_that_says_what_is_simulated_and_what_never_came(tmp_path):
@@ -236,8 +236,8 @@ def test_edits_have_a_section_of_their_own_that_says_what_is_simulated_and_what_
     page = report.write(folder).read_text(encoding="utf-8")
     assert 'id="editing"' in page and "44.4" in page and "0 of 28" in page and "28 of 28" in page
     assert 'id="figure_5"' in page and "notebooks/06_image_editing.html" in page
-    assert "Run run: edits" in page and "notebooks 01 to 05 were left out" in page
-    assert "gone gave no picture" in page and "on simulated films" in page
+    assert "Run run: edits" in page and "notebooks 01 to 05 were not run" in page
+    assert "gone returned no image" in page and "on simulated films" in page
     section = page[page.index('id="editing"') :]
     assert "simulated" in section[: section.index("</section>")]
 

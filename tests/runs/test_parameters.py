@@ -235,14 +235,14 @@ def test_missing_file_names_the_ones_that_are_there(notebooks: Path, tmp_path: P
 @pytest.mark.parametrize(
     ("cell", "message"),
     [
-        ("import os\n", "something else"),
-        ("seed = 1\n", "something else"),
-        ("seed: int\n", "something else"),
+        ("import os\n", "something other"),
+        ("seed = 1\n", "something other"),
+        ("seed: int\n", "something other"),
         ("seed: int = 1 + n  # x\n", "no literal"),
         ("seed: Decimal = 1  # x\n", "'Decimal' of seed is not understood"),
         ("seed: Literal = 1  # x\n", "not understood"),
         ("seed: list[Nothing] = []  # x\n", "not understood"),
-        ("from pathlib import Path\nseed: Path = 1  # x\n", "something else"),
+        ("from pathlib import Path\nseed: Path = 1  # x\n", "something other"),
     ],
 )
 def test_parameters_cell_with_anything_else_is_refused(tmp_path: Path, cell: str, message: str) -> None:
@@ -273,7 +273,7 @@ def test_a_copy_that_kept_the_name_of_its_run_is_found_and_one_that_did_not_is_n
 
 def test_a_file_gives_what_it_names_and_the_notebook_declares(copies: Path) -> None:
     current = {"run": "lab", "seed": 0, "epochs": 9, "arms": {}}
-    with pytest.raises(UserError, match=r"the run 'demo' is that of demo\.yaml too"):
+    with pytest.raises(UserError, match=r"demo\.yaml has the run 'demo' too"):
         parameters.taken(copies / "mine.yaml", current)
     (copies / "demo.yaml").unlink()
     taken = parameters.taken(copies / "mine.yaml", current)

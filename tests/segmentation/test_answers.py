@@ -147,7 +147,7 @@ def test_maps_from_elsewhere_are_found_by_stem_and_a_lacking_one_is_missing(tmp_
     for case in "ab":
         assert dice(found.read(case, TRUTH.shape) > 127, TRUTH) > 0.99
     assert found.read("a", (48, 48)).shape == (48, 48)
-    with pytest.raises(UserError, match="no map of any"):
+    with pytest.raises(UserError, match="no map for any"):
         answers.from_folder("third", "third", "mine", tmp_path, ["x"])
     with pytest.raises(UserError, match="not there"):
         answers.from_folder("third", "third", "mine", tmp_path / "no", ["x"])

@@ -135,7 +135,7 @@ def test_a_group_on_both_sides_and_an_unknown_name_stop_the_run(tmp_path: Path) 
         {"image": [f"images/c0{i}.png" for i in range(6)], "mask": [f"masks/c0{i}.png" for i in range(6)]}
     )
     table.assign(group="one", split=["train"] * 3 + ["test"] * 3).to_csv(tmp_path / "t.csv", index=False)
-    with pytest.raises(UserError, match="in training and test"):
+    with pytest.raises(UserError, match="in both training and test"):
         datasets.load("folder", {"segmentation_folder": str(tmp_path / "t.csv")}, tmp_path)
     with pytest.raises(UserError, match="did you mean 'busi'"):
         datasets.load("buzi", {}, tmp_path)

@@ -38,7 +38,7 @@ def test_each_model_answers_for_each_case_and_seeds_differ(tmp_path: Path) -> No
     assert models(answers) == ["specialist", "specialist_seed_1", "omnimodel"]
     first, second, _ = answers["simulated_lesions"]
     assert (first.read("test_0001", (128, 128)) != second.read("test_0001", (128, 128))).any()
-    assert "all 4 cases asked of specialist, specialist_seed_1, omnimodel: ok" in drawing.checks(sets, answers)[0]
+    assert "all 4 cases given to specialist, specialist_seed_1, omnimodel: ok" in drawing.checks(sets, answers)[0]
 
 
 def test_a_specialist_that_is_not_trained_here_has_one_seed(tmp_path: Path) -> None:

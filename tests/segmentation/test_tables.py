@@ -21,17 +21,19 @@ STAND_IN = "stand-in (no omnimodel)"
 
 def test_the_comparison_shows_what_selection_alone_gives(found) -> None:
     shown = tables.comparison(found["comparison"], found["names"], STAND_IN)
-    first = shown[shown["chosen by"] == "all"].iloc[0]
-    assert first["swap p"] == "" and first["by selection alone"] == ""
-    chosen = shown[shown["chosen by"] == "specialist"]
-    assert (chosen["by selection alone"].str.match(r"[+-]\d\.\d{3}$")).all() and (chosen["swap p"] != "").all()
+    first = shown[shown["selected by"] == "all"].iloc[0]
+    assert first["swap p"] == "" and first["expected from selection alone"] == ""
+    chosen = shown[shown["selected by"] == "specialist"]
+    assert (chosen["expected from selection alone"].str.match(r"[+-]\d\.\d{3}$")).all() and (
+        chosen["swap p"] != ""
+    ).all()
 
 
 def test_all_cases_are_shown_with_floors_and_both_ways_of_counting_a_missing_mask(found) -> None:
     shown = tables.overall(found["overall"], found["names"], {"omnimodel": STAND_IN}).set_index("model")
     assert {"all foreground", "centred disc"} <= set(shown.index)
-    assert shown.loc[STAND_IN, "with a mask"] == 11 and shown.loc["specialist", "won"] == ""
-    assert float(shown.loc[STAND_IN, "Dice of those"]) > float(shown.loc[STAND_IN, "Dice"].split()[0])
+    assert shown.loc[STAND_IN, "answers with a mask"] == 11 and shown.loc["specialist", "won"] == ""
+    assert float(shown.loc[STAND_IN, "Dice of these"]) > float(shown.loc[STAND_IN, "Dice"].split()[0])
 
 
 def test_the_header_of_hd95_names_its_definition(found) -> None:

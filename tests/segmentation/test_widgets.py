@@ -48,13 +48,6 @@ def test_without_a_screen_it_is_the_dice_of_each_model_the_hardest_case_first(dr
     assert table[["dataset", "case", "specialist"]].to_numpy().tolist() == [["A set", "b", 0.4], ["A set", "a", 0.9]]
 
 
-def test_an_outline_is_at_the_edge_of_its_mask() -> None:
-    mask = np.zeros((20, 20), bool)
-    mask[5:15, 5:15] = True
-    marked = (widgets.outlined(np.zeros((20, 20, 3), np.uint8), {"#56B4E9": mask}) == widgets.rgb("#56B4E9")).all(2)
-    assert marked[5, 10] and not marked[10, 10] and not marked[0, 0]
-
-
 def test_at_the_screen_each_switch_and_the_wipe_change_the_picture(
     drawn: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
 ) -> None:

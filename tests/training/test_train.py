@@ -169,7 +169,7 @@ def test_an_arm_is_read_by_its_crop_and_in_the_order_of_its_table(arm, tmp_path)
 
 def test_an_arm_of_which_all_is_excluded_says_why(arm, tmp_path):
     cropped_run(tmp_path, *arm, status="excluded")
-    with pytest.raises(UserError, match=r"all 24 images were left out: too_small \(24\)"):
+    with pytest.raises(UserError, match=r"all 24 images were excluded: too_small \(24\)"):
         load_arm(tmp_path, ARMS, "cropped", SIZE)
 
 
@@ -177,7 +177,7 @@ def test_an_arm_of_which_all_is_excluded_says_why(arm, tmp_path):
     ("arms", "name", "message"),
     [
         (ARMS, "croped", "did you mean 'cropped'"),
-        ({"a": {"source": "simulator", "crop": "margins"}}, "a", "cropped as 'margins'"),
+        ({"a": {"source": "simulator", "crop": "margins"}}, "a", "no image has the crop 'margins'"),
         ({"a": {"source": "folder", "crop": "none"}}, "a", "not found"),
     ],
 )
@@ -209,7 +209,7 @@ def test_a_further_seed_sees_the_same_split_and_differs_in_nothing_but_its_seed(
 def test_a_network_is_not_trained_over_by_hand_with_another_seed(trained, arm, tmp_path):
     folder, _ = trained
     before = weights(folder)
-    with pytest.raises(UserError, match=r"network of seed 0 lies here.*training_seed = 4"):
+    with pytest.raises(UserError, match=r"holds the network of seed 0.*training_seed = 4"):
         train(folder, *arm, seed=4)
     assert same(before, weights(folder))
     # What the pipeline does before it trains again.

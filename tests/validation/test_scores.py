@@ -37,7 +37,7 @@ def test_scores_cover_every_readable_film_and_are_kept(run, monkeypatch):
     films = decode(sets, arms, cache=folder / "cache")
     predictions = check_table(predict(arms, films, folder, "cpu", 4), "predictions")
     assert len(predictions) == 11 and "f3" not in set(predictions["image_id"])
-    assert checks(predictions, films, arms) == ["Own: every readable film scored by every arm: ok"]
+    assert checks(predictions, films, arms) == ["Own: every readable film was scored by every arm: ok"]
     monkeypatch.setattr(scoring, "predict", None)  # a second call must not score again
     again = predict(arms, films, folder, "cpu", 4)
     pd.testing.assert_frame_equal(again, predictions[list(again)])

@@ -32,8 +32,8 @@ class FolderEditor(Editor):
         super().__init__(name, settings)
         self.where = user_path(self.own["path"])
         if not self.own["path"] or not self.where.exists():
-            do = "set path to a folder of pictures <edit_id>.png, or to a CSV edit_id,path"
-            raise UserError(f"no pictures at {self.own['path']!r}", f"editors, {name}", do)
+            do = "set path to a folder of images <edit_id>.png, or to a CSV edit_id,path"
+            raise UserError(f"no images at {self.own['path']!r}", f"editors, {name}", do)
 
     def _files(self) -> dict[str, Path]:
         """Each picture's file, by edit's id."""
@@ -46,7 +46,7 @@ class FolderEditor(Editor):
         found: dict[str, Path] = {}
         for edit_id, path in pairs:
             if edit_id in found:
-                raise UserError(f"two pictures for edit {edit_id!r}", str(self.where), "keep one of them")
+                raise UserError(f"two images for edit {edit_id!r}", str(self.where), "keep one of them")
             found[edit_id] = path
         return found
 
@@ -62,13 +62,13 @@ class FolderEditor(Editor):
         """
         files = self._files()
         if requests and not any(request.edit_id in files for request in requests):
-            do = f"name them as the edits are, e.g. {requests[0].edit_id}.png"
-            raise UserError(f"no picture of any of {len(requests)} edits", str(self.where), do)
+            do = f"name the images like the edits, e.g. {requests[0].edit_id}.png"
+            raise UserError(f"no image for any of the {len(requests)} edits", str(self.where), do)
         return {request.edit_id: self._answer(request, files.get(request.edit_id), folder) for request in requests}
 
     def _answer(self, request: EditRequest, path: Path | None, folder: Path) -> EditAnswer:
         if path is None or not path.is_file():
-            return EditAnswer("no_answer", model="brought", detail="no picture was brought")
+            return EditAnswer("no_answer", model="brought", detail="no image was provided")
         try:
             if path.stat().st_size > MOST_BYTES:
                 raise UserError(f"{path.stat().st_size} bytes are too many")
@@ -80,7 +80,7 @@ class FolderEditor(Editor):
         height, width = image.shape[:2]
         same = image.shape == request.image.shape
         asked = f"{request.image.shape[1]} x {request.image.shape[0]}"
-        detail = "" if same else f"brought at {width} x {height}, stretched to {asked}"
+        detail = "" if same else f"provided at {width} x {height}, resized to {asked}"
         back = resized(image, request.image.shape)
         return EditAnswer("edited", back, kept, "brought", width, height, detail=detail)
 

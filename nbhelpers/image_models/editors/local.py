@@ -69,7 +69,7 @@ def poisson(request: EditRequest) -> Pixels:
     """Another patient's gradients blended in where the mask is (Perez et al. 2003); an empty mask changes nothing."""
     if request.mask is not None and not request.mask.any():
         return request.image.copy()
-    donor = _known(request, "donor", "no other patient's picture is given")
+    donor = _known(request, "donor", "no image of another patient is given")
     theirs = request.known.get("donor_mask")
     mask = request.mask if request.mask is not None else theirs
     if mask is None or not mask.any():

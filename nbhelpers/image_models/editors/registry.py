@@ -67,7 +67,7 @@ def check_sending(editors: Sequence[Editor], requests: Sequence[EditRequest], se
     """A `UserError` where patients' pictures would go to a service that `send_patient_films_to` does not name."""
     patients = sum(request.patient for request in requests)
     services = [editor.service for editor in editors] if patients else []
-    access.check_sending(services, f"{patients} pictures of patients", send_to)
+    access.check_sending(services, f"{patients} patient images", send_to)
 
 
 def plan_all(editors: Sequence[Editor], requests: Sequence[EditRequest], folder: Path) -> pd.DataFrame:
@@ -115,5 +115,5 @@ def _check_ids(requests: Sequence[EditRequest]) -> None:
     bad = next((one for one in ids if not _NAME.fullmatch(one)), None)
     twice = next((one for one in ids if ids.count(one) > 1), None)
     if bad is not None or twice is not None:
-        what = f"edit {bad!r} cannot name files" if bad is not None else f"edit {twice!r} is wanted twice"
+        what = f"edit {bad!r} cannot name files" if bad is not None else f"edit {twice!r} is requested twice"
         raise UserError(what, "edits", "give each an id of its own, of letters, digits, '_' and '-'")

@@ -80,7 +80,7 @@ def buy(
     for said in dict.fromkeys(standing(editor.provider, editor.asked.model) for editor in paid):
         print(said, end="\n" if said else "")
     orders = [(editor.asked, wanted[editor.name]) for editor in paid]
-    entries = bought(folder, orders, budget_usd, BUDGET, "; or take the editor out, or give it provider: withdrawn")
+    entries = bought(folder, orders, budget_usd, BUDGET, "; or remove the editor, or give it provider: withdrawn")
     return {
         (editor.name, request.edit_id): _answer(entries[row.key], row, request, editor, folder)
         for editor in paid
@@ -100,7 +100,7 @@ def _answer(entry: Entry, row: Row, request: EditRequest, editor: ServiceEditor,
         image: Pixels = np.asarray(decode(inside(folder, line["path"]).read_bytes()).convert("RGB"))
     except (UserError, OSError, KeyError) as error:
         # Its file was changed since.
-        return EditAnswer("broken", **(facts | {"detail": f"the picture kept cannot be read: {error}"}))
+        return EditAnswer("broken", **(facts | {"detail": f"the stored image cannot be read: {error}"}))
     kind, (height, width) = "draft_only" if line.get("draft") else "edited", image.shape[:2]
     return EditAnswer(kind, unsquared(image, request.image.shape), line["path"], width=width, height=height, **facts)
 

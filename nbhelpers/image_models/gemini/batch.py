@@ -311,7 +311,7 @@ def _keep_results(ledger: Ledger, batch: str, job: types.BatchJob, folder: Path,
             hopeless = True
             say(str(service.refusal(refused)))
         if not whole:
-            say(f"batch job {job.name}: its result came only in part; run again for the rest")
+            say(f"batch job {job.name}: its result is incomplete; run again for the rest")
             return True
     if job.error and job.error.message:
         say(f"batch job {job.name}: {state}: {job.error.message}")

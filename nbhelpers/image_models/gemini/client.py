@@ -140,7 +140,7 @@ def check_model(client: genai.Client, model: str, deadline_s: float, backoff_s: 
             time.sleep(backoff_s * 2.0**tries)
             continue
         if actions and "generateContent" not in actions:
-            raise UserError(f"model {model!r} draws nothing", "gemini_model", instead(model))
+            raise UserError(f"model {model!r} does not generate images", "gemini_model", instead(model))
         return
 
 

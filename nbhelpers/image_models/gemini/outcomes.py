@@ -26,9 +26,9 @@ def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
         try:
             body = json.loads(body) if body else {}
         except (ValueError, RecursionError):
-            return Outcome("transport", "the reply is no JSON: " + line(body), billed=None)
+            return Outcome("transport", "the reply is not JSON: " + line(body), billed=None)
         if not isinstance(body, Mapping):
-            return Outcome("transport", "the reply is no JSON object", billed=None)
+            return Outcome("transport", "the reply is not JSON object", billed=None)
     if body.get("error"):
         error = as_mapping(body["error"])
         code = error.get("code")
@@ -49,7 +49,7 @@ def from_reply(body: str | bytes | Mapping[str, Any]) -> Outcome:
     drafts, _ = decoded(_images(_parts(candidates, drafts=True)))
     if drafts:
         spare = tuple(data for _, data in broken if data)
-        said = f"only a draft came, which is kept; {reason}"
+        said = f"only a draft was received, which is kept; {reason}"
         return Outcome("ok", line(said), drafts[-1], spare, facts=facts | {"draft": True})
     if _CLOSED in reasons:
         said = f"{_CLOSED}: the account is limited or disabled under Google's Prohibited Use Policy {messages}"

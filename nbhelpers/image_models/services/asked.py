@@ -44,7 +44,7 @@ def from_bytes(data: bytes, facts: Mapping[str, Any]) -> Outcome:
     """The outcome of a picture that came as bytes: `ok` where it can be decoded, else `corrupt`."""
     try:
         if sniff_format(data) is None:
-            raise UserError("the image is of no known format")
+            raise UserError("the image format is unknown")
         decode(data)
     except UserError as error:
         return Outcome("corrupt", error.what, data, facts=dict(facts))

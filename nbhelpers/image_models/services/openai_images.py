@@ -143,9 +143,9 @@ def body_of(data: bytes) -> Mapping[str, Any] | Outcome:
     try:
         body = json.loads(data)
     except (ValueError, RecursionError):
-        return Outcome("transport", "the reply is no JSON: " + line(data), billed=None)
+        return Outcome("transport", "the reply is not JSON: " + line(data), billed=None)
     if not isinstance(body, Mapping):
-        return Outcome("transport", "the reply is no JSON object", billed=None)
+        return Outcome("transport", "the reply is not a JSON object", billed=None)
     if body.get("error"):
         code = as_mapping(body["error"]).get("code")
         return from_status(code if isinstance(code, int) and 400 <= code < 600 else _status_of(code), body)

@@ -96,7 +96,7 @@ def _identifiers(table: pd.DataFrame, where: str) -> list[str]:
         raise UserError(
             f"image_id {given.loc[line]!r} in line {line}",
             where,
-            "each is used once, and holds letters, digits, '_', '-' and '.' only; or leave the column out",
+            "use each once, with letters, digits, '_', '-' and '.' only; or omit the column",
         )
     return given.tolist()
 
@@ -106,7 +106,7 @@ def _copy(home: Path, original: str, folder: Path, image_id: str) -> tuple[str, 
     try:
         data = inside(home, original).read_bytes()
     except FileNotFoundError:
-        return "", "missing file", f"{original} is not there"
+        return "", "missing file", f"{original} was not found"
     except OSError as error:
         return "", "unreadable", f"{original}: {error.strerror}"
     try:

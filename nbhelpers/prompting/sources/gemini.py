@@ -81,11 +81,13 @@ def notes(table: pd.DataFrame) -> list[str]:
     here = table[table["status"] == "ok"]
     told = here["as_asked"].dropna()
     asked = "".join(here["size_asked"].unique())
-    said = [f"size and shape as asked ({asked}): {int(told.sum())} of {len(told)} images"] if len(told) else []
+    said = [f"size and shape as requested ({asked}): {int(told.sum())} of {len(told)} images"] if len(told) else []
     if drafts := int(here["draft"].sum()):
-        said.append(f"{drafts} of {len(here)} images are drafts: their replies held no finished one (column draft)")
+        said.append(
+            f"{drafts} of {len(here)} images are drafts, because their replies held no final image (column draft)"
+        )
     if unknown := int(table["usage_unknown"].sum()):
-        said.append(f"{unknown} replies told a usage that cannot be counted: they count at their estimate")
+        said.append(f"{unknown} replies with unreadable usage, counted at their estimated cost")
     return said
 
 
@@ -109,7 +111,7 @@ def table_of(
         usage = line["usage"] if isinstance(line.get("usage"), Mapping) else {}
         reason = row.state
         if ok is None and not reason.startswith(("given up", "not yet")):
-            kind = line.get("outcome", "not asked for")
+            kind = line.get("outcome", "not requested")
             reason = f"given up: {kind}" if refused(entry) >= attempts else f"not yet: {kind}"
             reason = "not yet: in a batch job" if in_jobs(entry) else reason
         records.append(

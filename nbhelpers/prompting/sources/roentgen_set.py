@@ -64,7 +64,7 @@ class RoentgenImport:
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
         """Copy each image's bytes to `folder/images/`, and tell and write the counts (`folder/import_counts.csv`)."""
         write_table(self.counts, folder / "import_counts.csv")
-        print(f"{self.name}, what the published labels come to:\n{self.counts.to_string(index=False)}")
+        print(f"{self.name}, images by published labels:\n{self.counts.to_string(index=False)}")
         rows = self._rows[self._rows["image_id"].isin(design["image_id"])]
         found: dict[str, tuple[str, str]] = {}
         bar = progress(total=len(rows), desc=f"importing {self.name}", unit="image")
@@ -121,7 +121,7 @@ def _take(listed: pd.DataFrame, per_class: int, seed: int, where: str, labels: M
         if rows.empty:
             held = ", ".join(f"{name} {count}" for name, count in listed["class"].value_counts().items()) or "nothing"
             do = f"choose other findings than {labels[label]} in roentgen_labels (the set holds {held})"
-            raise UserError(f"no film of class {label}", where, do)
+            raise UserError(f"no image of class {label}", where, do)
         chosen = np.random.default_rng([seed, LABELS.index(label)]).permutation(len(rows))[:per_class]
         parts.append(rows.iloc[np.sort(chosen)])
     taken = pd.concat(parts, ignore_index=True)
@@ -148,7 +148,7 @@ def _metadata(file: Path) -> pd.DataFrame:
         parquet = _open_parquet(file)
         names = [name for name in parquet.schema_arrow.names if name != "image"]
         if len(names) == len(parquet.schema_arrow.names):
-            raise UserError("no column 'image'", str(file), "this is no parquet file of images")
+            raise UserError("no column 'image'", str(file), "not a parquet file of images")
         table = parquet.read(columns=names).to_pandas()
     else:
         table = read_listed(file, ("image", "label"), "roentgen_import").reset_index(drop=True)

@@ -42,7 +42,7 @@ class SimulatorSource:
         self.physics = _PHYSICS[name]
         self.size = _ROENTGEN_SIZE if self.physics == "roentgen" else int(parameters.get("simulator_size", 256))
         self.workers, self.twins = int(parameters.get("workers", 0)), bool(parameters.get("simulator_twins", False))
-        self.model = f"procedural simulator (imitates {_LOOKS[self.physics]})"
+        self.model = f"simulator (imitates {_LOOKS[self.physics]})"
 
     def draw(self, design: pd.DataFrame, folder: Path) -> pd.DataFrame:
         """Write `images/<image_id>.png` and `truth/<image_id>.png` below `folder` for each row, and give one row each.

@@ -64,10 +64,10 @@ def test_files_are_bounded_before_they_are_read_or_decoded_and_a_broken_one_is_a
 def test_a_folder_without_any_wanted_picture_or_with_two_of_one_name_is_an_error(tmp_path):
     picture(tmp_path / "in/a.png")
     editor = FolderEditor("x", {"path": str(tmp_path / "in")})
-    with pytest.raises(UserError, match=r"no picture of any of 1 edits.*b\.png"):
+    with pytest.raises(UserError, match=r"no image for any of the 1 edits.*b\.png"):
         editor.edit_all([request("b")], tmp_path / "out")
     picture(tmp_path / "in/a.jpg")
-    with pytest.raises(UserError, match="two pictures for edit 'a'"):
+    with pytest.raises(UserError, match="two images for edit 'a'"):
         editor.edit_all([request("a")], tmp_path / "out")
     with pytest.raises(UserError, match="no pictures at"):
         FolderEditor("x", {"path": str(tmp_path / "nowhere")})

@@ -154,7 +154,7 @@ def test_one_budget_holds_for_all_at_once(services, tmp_path):
     services.scripts["ark"] = lambda asked: Reply(body=picture(asked.prompt), delay=0.02)
     spec = only("gpt", model="gpt-image-2") | only("nano") | only("seed") | only("flux")
     needed = float(registry.plan_all(made(spec), edits(6), tmp_path)["estimate_usd"].sum())
-    with pytest.raises(UserError, match=r"answers have not come yet.*\(budget\)"):
+    with pytest.raises(UserError, match=r"answers are still missing.*\(budget\)"):
         edited(edits(6), tmp_path, spec, budget_usd=needed, concurrency=1)
     with Ledger(tmp_path) as ledger:
         # What was in flight when the first dear one came may pass it, and no more.
@@ -178,7 +178,7 @@ def test_a_service_that_refuses_stops_no_other_and_what_came_is_kept(services, t
 def test_no_credit_stops_one_service_at_once_and_is_said(services, tmp_path):
     services.scripts["openai"] = lambda asked: OPENAI["429 no credit"][0](asked.prompt)
     with pytest.raises(
-        UserError, match=r"9 answers have not come yet, the first gpt/e00\d \(quota_day\).*insufficient_quota"
+        UserError, match=r"9 answers are still missing, the first gpt/e00\d \(quota_day\).*insufficient_quota"
     ):
         edited(edits(9), tmp_path, concurrency=2)
     assert Counter(asked.service for asked in services.asked) == {"openai": 2, "ark": 9, "bfl": 9}

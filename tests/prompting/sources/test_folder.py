@@ -109,7 +109,7 @@ def test_one_bad_image_is_a_row_with_its_status_and_costs_no_other(home: Path, t
     ("text", "told"),
     [
         ("", "the table is empty"),
-        ("path,label\n", "lists nothing"),
+        ("path,label\n", "the table is empty"),
         ("file,label\na.png,0\n", "no column 'path'"),
         ("path,class\na.png,0\n", "no column 'label'"),
         ("path,label\na.png,0\nb.jpg,normal\n", "one class only"),
@@ -149,7 +149,7 @@ def test_a_folder_in_place_of_a_table_is_one_clear_error(home: Path) -> None:
 def test_an_empty_folder_stops_the_run_with_the_reason_and_keeps_the_table(tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.mkdir()
-    with pytest.raises(UserError, match=r"no image was drawn: .*missing file"):
+    with pytest.raises(UserError, match=r"no image was generated: .*missing file"):
         draw(empty, "path,label\na.png,0\nb.png,1\n", tmp_path / "out")
     assert (tmp_path / "out" / "images.csv").is_file()
 

@@ -61,7 +61,7 @@ def test_what_was_asked_and_what_came_stand_beside_each_other(serve, tmp_path, c
     serve(lambda c: Reply(body=gemini_server.body(gemini_server.image_body(png(c.prompt, sizes[c.prompt[-1]]), usage))))
     images = drawing.draw_images(source(model="gemini-nano-banana-2.1"), design(3), tmp_path)
     assert images["as_asked"].tolist() == [True, True, False] and set(images["size_asked"]) == {"1K 1:1"}
-    assert "size and shape as asked (1K 1:1): 2 of 3 images" in capsys.readouterr().out
+    assert "size and shape as requested (1K 1:1): 2 of 3 images" in capsys.readouterr().out
     assert images["thought_tokens"].tolist() == [300] * 3 and not images["draft"].any()
     assert images["cost_usd"].to_numpy() == pytest.approx((40 * 1.5 + 1120 * 30 + 300 * 7.5) / 1e6)
 

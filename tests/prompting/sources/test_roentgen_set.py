@@ -114,7 +114,7 @@ def test_import_of_nothing_of_one_class_or_of_a_leaving_path_is_one_error(tmp_pa
         roentgen_source("roentgen_v2", {"roentgen_import": str(tmp_path / "no")})
     path = tmp_path / "list.csv"
     pd.DataFrame({"image": ["a.png"], "label": ["Pneumonia"]}).to_csv(path, index=False)
-    with pytest.raises(UserError, match="no film of class normal"):
+    with pytest.raises(UserError, match="no image of class normal"):
         roentgen_source("roentgen_v2", {"roentgen_import": str(path)})
     pd.DataFrame({"image": ["../a.png", "b.png"], "label": ["Pneumonia", "No Finding"]}).to_csv(path, index=False)
     with pytest.raises(UserError, match="leaves its folder"):
