@@ -121,11 +121,11 @@ class Clip:
         try:
             model: Any = CLIPModel.from_pretrained(self.path, local_files_only=True, use_safetensors=True)
             processor = CLIPProcessor.from_pretrained(self.path, local_files_only=True)
-        except (OSError, ValueError) as error:
-            said = " ".join(str(error).split())[:200]
-            raise UserError(
-                f"CLIP cannot be loaded: {said}", str(self.path), "save model and processor again"
-            ) from None
+        except Exception as error:  # broken files make the readers raise nearly anything
+            said = f"CLIP cannot be loaded: {' '.join(str(error).split())[:200]}"
+            raise UserError(said, str(self.path), "save model and processor again") from None
+        model = model.to(device).eval()
+        whole = {"truncation": True, "max_length": model.config.text_config.max_position_embeddings}
 
         def cosines(one: Picture, answer: Pixels | None) -> tuple[float, float]:
             if answer is None:
