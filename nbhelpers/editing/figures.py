@@ -24,11 +24,6 @@ Pixels = NDArray[np.uint8]
 SCALE = 64  # grey levels at which the difference maps end
 _CELL = 1.02  # inches of a picture
 _MOST = 4  # tasks of figure 5
-# Kinds of answers, from the darkest; what holds no picture is hatched.
-_KIND_COLOURS = {
-    "edited": "#1f4e79", "unchanged": "#6fa0c8", "draft_only": "#b9d3e8", "text_only": "#f2d9a0", "refused": "#e08214",
-    "broken": "#a3480c", "no_answer": "#d0d0d0",
-}  # fmt: skip
 
 
 def figure_5(pictures: Sequence[Picture], edits: pd.DataFrame, answers: Answers) -> Figure:
@@ -110,24 +105,6 @@ def _cell(above: Axes, below: Axes, picture: Picture, image: Pixels | None, note
     if picture.mask is not None and picture.mask.any():
         below.contour(picture.mask, [0.5], colors="white", linewidths=0.4)
     return below.imshow(difference, cmap="inferno", vmin=0, vmax=SCALE)
-
-
-def answer_kinds(table: pd.DataFrame, editors: Sequence[str]) -> Figure:
-    """How many answers of each editor are of each kind; those without a picture are hatched."""
-    counts = table.pivot_table(index="editor", columns="answer_kind", values="edits", aggfunc="sum")
-    counts = counts.reindex(list(editors)).fillna(0)
-    figure, axes = plt.subplots(figsize=(PAGE_WIDTH, 1.2 + 0.28 * len(editors)))
-    left = np.zeros(len(editors))
-    for kind, colour in _KIND_COLOURS.items():
-        if kind in counts:
-            look: dict[str, Any] = {"color": colour, "hatch": "" if kind in CAME else "////", "edgecolor": "white"}
-            axes.barh(range(len(editors)), counts[kind], 0.65, left=left, label=kind.replace("_", " "), **look)
-            left += counts[kind].to_numpy()
-    axes.set_yticks(range(len(editors)), [name.replace("_", " ") for name in editors])
-    axes.invert_yaxis()
-    axes.set(xlabel="number of edits", title="Answers by editor")
-    figure.legend(loc="outside lower center", ncols=4)
-    return figure
 
 
 def measures(overall: pd.DataFrame, simulated: bool) -> Figure:

@@ -20,10 +20,38 @@ MEASURES = (
     *("error_inside", "error_inside_all", "error_outside", "error_outside_aligned", "ssim_outside", "change_iou"),
     *("share_outside", "shift_px", "zoom", "gain", "lesion_change", "lung_dice", "embedding_similarity", "seconds"),
 )
-# Columns of `optional` that a table may have: title and digits.
-OPTIONAL = {"lpips": ("LPIPS to the input", 3), "clip_image": ("CLIP, input and answer", 3)}
-OPTIONAL |= {"clip_text": ("CLIP, answer and caption", 3), "judge_consistency": ("judge: instruction, rest kept", 1)}
-OPTIONAL |= {"judge_quality": ("judge: quality", 1), "judge_overall": ("judge: overall", 1)}
+# What a reader sees of them, with its title and digits; of what is optional a table may have nothing.
+SHOWN = {
+    "inside": {
+        "error_inside": ("error inside (grey levels)", 1),
+        "error_inside_all": ("missing as unchanged", 1),
+        "lesion_change": ("share of the lesion's change", 2),
+        "change_iou": ("IoU of the change", 2),
+    },
+    "outside": {
+        "error_outside": ("error outside (grey levels)", 1),
+        "error_outside_aligned": ("after alignment", 1),
+        "ssim_outside": ("SSIM outside", 3),
+        "share_outside": ("share of the change outside", 2),
+        "zoom": ("zoom", 3),
+        "gain": ("gain", 3),
+        "shift_px": ("shift, px", 1),
+    },
+    "anatomy": {
+        "lung_dice": ("lung Dice", 3),
+        "embedding_similarity": ("embedding similarity (cosine)", 3),
+        "seconds": ("seconds", 2),
+    },
+    "optional": {
+        "lpips": ("LPIPS to the input", 3),
+        "clip_image": ("CLIP, input and answer", 3),
+        "clip_text": ("CLIP, answer and caption", 3),
+        "judge_consistency": ("judge: instruction, rest kept", 1),
+        "judge_quality": ("judge: quality", 1),
+        "judge_overall": ("judge: overall", 1),
+    },
+}
+OPTIONAL = SHOWN["optional"]
 COMPARED = ("error_inside_all", "error_outside")
 CAME = ("edited", "unchanged", "draft_only")  # kinds of answers that hold a picture
 EXCHANGES = 4096  # of signs: all of them up to twelve pictures, else so many at random
@@ -178,44 +206,20 @@ def by_task(table: pd.DataFrame, name: str = "error_inside", digits: int = 1) ->
     return wide[(wide != "").any(axis=1)].rename_axis(columns=None).reset_index()
 
 
-def inside(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether the requested change was made inside the mask, by kind of task."""
-    titles = {"error_inside": ("error inside (grey levels)", 1), "error_inside_all": ("missing as unchanged", 1)}
-    titles |= {"lesion_change": ("share of the lesion's change", 2), "change_iou": ("IoU of the change", 2)}
-    return _told(table[(table["kind"] != "keep") & (table["task"] == "all")], titles)
+def shown(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Measures of `SHOWN` by kind of task: `inside` the mask, `outside` of it, of `anatomy`, and `optional` ones.
 
-
-def outside(table: pd.DataFrame) -> pd.DataFrame:
-    """What changed outside the mask, by kind of task."""
-    titles = {"error_outside": ("error outside (grey levels)", 1), "error_outside_aligned": ("after alignment", 1)}
-    titles |= {"ssim_outside": ("SSIM outside", 3), "share_outside": ("share of the change outside", 2)}
-    shown = table[table["task"] == "all"]
-    took = {"zoom": ("zoom", "{:.3f}"), "gain": ("gain", "{:.3f}"), "shift_px": ("shift, px", "{:.1f}")}
-    means = {
-        title: ["" if value != value else form.format(value) for value in shown[name]]
-        for name, (title, form) in took.items()
-    }
-    return _told(shown, titles).assign(**means)
-
-
-def anatomy(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether the patient is the same, what it took and what it cost; over all kinds of tasks."""
-    shown = table[table["kind"] == "all"]
-    titles = {"lung_dice": ("lung Dice", 3), "embedding_similarity": ("embedding similarity (cosine)", 3)}
-    found = _told(shown, titles | {"seconds": ("seconds", 2)})
-    return found.assign(cost=["none" if pd.isna(cost) else f"{cost:.2f} USD" for cost in shown["cost_usd"]])
-
-
-def optional(table: pd.DataFrame) -> pd.DataFrame:
-    """The optional measures that were asked for, by kind of task."""
-    return _told(table[table["task"] == "all"], {name: told for name, told in OPTIONAL.items() if name in table})
-
-
-def _told(table: pd.DataFrame, titles: dict[str, tuple[str, int]]) -> pd.DataFrame:
-    table = table.reset_index(drop=True)
+    Those of anatomy, with the costs, are over all kinds; a task that leaves all as it is has no inside.
+    """
+    table = table[table["task"] == "all"]
+    if what == "anatomy":
+        table = table[table["kind"] == "all"]
+        table = table.assign(cost=["none" if pd.isna(cost) else f"{cost:.2f} USD" for cost in table["cost_usd"]])
+    table = table[(table["kind"] != "keep") | (what != "inside")].reset_index(drop=True)
     facts: dict[str, Any] = {"task": table["kind"], "editor": table["editor"]}
     facts["images received"] = [f"{came} of {n}" for came, n in table[["n_came", "n"]].to_numpy()]
-    return pd.DataFrame(facts | {title: _counted(table, name, digits) for name, (title, digits) in titles.items()})
+    facts |= {told: _counted(table, name, digits) for name, (told, digits) in SHOWN[what].items() if name in table}
+    return pd.DataFrame(facts | ({"cost": table["cost"]} if "cost" in table else {}))
 
 
 def differences(table: pd.DataFrame, kinds: Iterable[str] = ("all",)) -> pd.DataFrame:

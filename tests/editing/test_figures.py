@@ -71,15 +71,6 @@ def test_figure_5_prefers_tasks_of_different_kinds():
     assert {one.image_id for one in shown} == {"patient_000"}
 
 
-def test_answers_are_bars_whose_lengths_are_counts():
-    table = pd.DataFrame(
-        {"editor": ["a", "a", "b"], "answer_kind": ["edited", "refused", "edited"], "edits": [3, 2, 5]}
-    )
-    figure = figures.answer_kinds(table, ["a", "b"])
-    bars = {(round(bar.get_y()), bar.get_x(), bar.get_width()): bar for bar in figure.axes[0].patches}
-    assert (0, 0, 3) in bars and (0, 3, 2) in bars and bars[0, 3, 2].get_hatch() and not bars[0, 0, 3].get_hatch()
-
-
 def test_measures_stand_where_the_table_says():
     rows = [
         {"editor": editor, "kind": kind, "task": "all"}

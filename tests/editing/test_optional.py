@@ -239,7 +239,7 @@ def test_edits_and_judging_share_one_budget_that_is_checked_before_either_is_pai
     assert (table["judge_answer"] == "judged").all() and len(services.asked) == 12
     overall = tables.overall_table(table.assign(lung_dice=1.0, embedding_similarity=1.0), 20, 0)
     assert overall["judge_overall"].dropna().to_numpy() == pytest.approx(24**0.5)
-    assert list(tables.optional(overall))[-3:] == [tables.OPTIONAL[name][0] for name in tables.OPTIONAL][-3:]
+    assert list(tables.shown(overall, "optional"))[-3:] == [tables.OPTIONAL[name][0] for name in tables.OPTIONAL][-3:]
     assert tables.cost_usd(table) == pytest.approx(
         sum(one.cost_usd for one in replay(tmp_path / "ledger.jsonl")[0].values())
     )

@@ -26,6 +26,7 @@ class FolderEditor(Editor):
     Settings: `path`, which counts from the project's root; those in a CSV count from its folder.
     """
 
+    model = "brought"
     SETTINGS: ClassVar[dict[str, tuple[Any, Any]]] = {"path": (str, "")}
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
@@ -50,11 +51,6 @@ class FolderEditor(Editor):
             found[edit_id] = path
         return found
 
-    def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
-        """How many pictures are here."""
-        files = self._files()
-        return {"model": "brought", "here": sum(request.edit_id in files for request in requests), "still_wanted": 0}
-
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """The brought pictures, copied as they are; of another size they are stretched to the request's, which is said.
 
@@ -68,7 +64,7 @@ class FolderEditor(Editor):
 
     def _answer(self, request: EditRequest, path: Path | None, folder: Path) -> EditAnswer:
         if path is None or not path.is_file():
-            return EditAnswer("no_answer", model="brought", detail="no image was provided")
+            return EditAnswer("no_answer", model=self.model, detail="no image was provided")
         try:
             if path.stat().st_size > MOST_BYTES:
                 raise UserError(f"{path.stat().st_size} bytes are too many")
@@ -76,13 +72,13 @@ class FolderEditor(Editor):
             image = np.asarray(decode(data, path.name).convert("RGB"))
             kept = copy_original(data, folder, f"{self.name}_{request.edit_id}")
         except (UserError, OSError) as error:
-            return EditAnswer("broken", model="brought", detail=getattr(error, "what", str(error)))
+            return EditAnswer("broken", model=self.model, detail=getattr(error, "what", str(error)))
         height, width = image.shape[:2]
         same = image.shape == request.image.shape
         asked = f"{request.image.shape[1]} x {request.image.shape[0]}"
         detail = "" if same else f"provided at {width} x {height}, resized to {asked}"
         back = resized(image, request.image.shape)
-        return EditAnswer("edited", back, kept, "brought", width, height, detail=detail)
+        return EditAnswer("edited", back, kept, self.model, width, height, detail=detail)
 
 
 class WithdrawnEditor(Editor):
@@ -93,9 +89,9 @@ class WithdrawnEditor(Editor):
 
     SETTINGS: ClassVar[dict[str, tuple[Any, Any]]] = {"note": (str, "withdrawn"), "model": (str, "")}
 
-    def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
-        """Nothing is here, and nothing will come."""
-        return {"model": self.own["model"] or self.own["note"], "here": 0, "still_wanted": 0}
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(name, settings)
+        self.model = self.own["model"] or self.own["note"]
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """No answer to any request, with the note as the reason."""

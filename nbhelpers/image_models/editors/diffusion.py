@@ -49,6 +49,7 @@ class DiffusersEditor(Editor):
         for package in ("diffusers", "transformers"):  # looked for, not imported: that takes ten seconds
             if importlib.util.find_spec(package) is None:
                 raise UserError(f"{name!r} needs the package {package!r}", f"editors, {name}", INSTALL)
+        self.model = self.own["model"]
         self._pipeline: Any = None
 
     def _path(self, request: EditRequest) -> tuple[str, int]:
@@ -58,11 +59,6 @@ class DiffusersEditor(Editor):
         parts = [json.dumps([decides, request.instruction]).encode(), *(part.tobytes() for part in pixels)]
         name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
         return f"images/{name}.png", self.own["seed"] + int(name[:7], 16)
-
-    def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
-        """How many pictures are here; the others are drawn."""
-        here = sum(inside(folder, self._path(request)[0]).is_file() for request in requests)
-        return {"model": self.own["model"], "here": here, "still_wanted": len(requests) - here}
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """Draw what `folder` does not hold yet; a `UserError` when the model cannot be loaded."""

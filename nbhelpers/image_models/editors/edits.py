@@ -53,6 +53,7 @@ class Editor:
     """An editor by its name in the parameter file, and its settings over the defaults of `known`."""
 
     SETTINGS: ClassVar[dict[str, tuple[Any, Any]]] = {}  # name: type and default
+    model = ""  # what stands behind it, in a few words or by its id
     service = ""  # the name that `send_patient_films_to` must hold; empty for an editor on this machine
 
     def __init__(
@@ -63,7 +64,7 @@ class Editor:
 
     def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
         """What `edit_all` would ask for and may cost (US dollars); nothing is sent, paid, locked or written."""
-        raise NotImplementedError
+        return {"model": self.model}
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """An answer for each request, by `edit_id`; what `folder` holds already is not asked for again.

@@ -7,8 +7,9 @@ They run on this machine and read `EditRequest.known`, which no service is sent:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -31,26 +32,25 @@ class _Unable(Exception):
 class LocalEditor(Editor):
     """A method of `METHODS`, by the provider's name: every answer is made anew, the same each time, and kept as PNG."""
 
-    def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
-        """Nothing is asked of anyone."""
-        return {"model": METHODS[self.provider][1]}
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        super().__init__(name, settings)
+        self.edit, self.model = METHODS[self.provider]
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """An answer for each request, by `edit_id`; pictures go to `<folder>/<editor>/<edit_id>.png`."""
         return {request.edit_id: self._answer(request, folder) for request in requests}
 
     def _answer(self, request: EditRequest, folder: Path) -> EditAnswer:
-        edit, about = METHODS[self.provider]
         started = time.perf_counter()
         try:
-            image = edit(request)
+            image = self.edit(request)
         except _Unable as why:
-            return EditAnswer("no_answer", model=about, detail=str(why))
+            return EditAnswer("no_answer", model=self.model, detail=str(why))
         seconds = time.perf_counter() - started
         path = f"{self.name}/{request.edit_id}.png"
         write_png(folder / path, image)
         height, width = image.shape[:2]
-        return EditAnswer("edited", image, path, about, width, height, width, height, seconds)
+        return EditAnswer("edited", image, path, self.model, width, height, width, height, seconds)
 
 
 def nothing(request: EditRequest) -> Pixels:

@@ -35,9 +35,7 @@ class Service:
 
 def test_patients_pictures_go_to_no_service_that_is_not_named():
     wanted = [request("a"), request("b", patient=False)]
-    with pytest.raises(
-        UserError, match=r"1 pictures of patients would go to bfl.*send_patient_films_to: \[gemini, bfl\]"
-    ):
+    with pytest.raises(UserError, match=r"1 patient images would go to bfl.*send_patient_films_to: \[gemini, bfl\]"):
         registry.check_sending([Service()], wanted, ["gemini"])
     registry.check_sending([Service()], wanted, ["bfl"])
     registry.check_sending([Service()], wanted[1:], [])
@@ -52,7 +50,7 @@ def test_every_editor_has_its_answer_to_every_edit_in_the_order_of_the_file(tmp_
     spec = {"gone": {"provider": "withdrawn"}, "web": {"provider": "folder", "path": str(tmp_path / "in")}}
     editors = registry.make_editors(spec, {})
     plan = registry.plan_all(editors, [request("a"), request("b")], tmp_path / "out")
-    assert plan[["editor", "edits", "here"]].values.tolist() == [["gone", 2, 0], ["web", 2, 1]]
+    assert plan[["editor", "model", "edits"]].values.tolist() == [["gone", "withdrawn", 2], ["web", "brought", 2]]
     assert not (tmp_path / "out").exists()
     answers = registry.edit_all(editors, [request("a"), request("b")], tmp_path / "out", budget_usd=0.0)
     assert list(answers) == [("gone", "a"), ("gone", "b"), ("web", "a"), ("web", "b")]
