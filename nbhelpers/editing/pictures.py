@@ -159,7 +159,7 @@ def own_pictures(table: Path, known: Mapping[str, Task]) -> list[Picture]:
     """
     listed = read_listed(table, ("path", "prompt"), "editing_pictures")
     stems = {
-        line: re.sub(r"[^A-Za-z0-9_-]+", "_", Path(path).stem).strip("_-") for line, path in listed["path"].items()
+        line: re.sub(r"[^A-Za-z0-9_-]+", "_", Path(path).stem).strip("_-")[:64] for line, path in listed["path"].items()
     }
     twice = {stem for stem in stems.values() if list(stems.values()).count(stem) > 1 or not stem}
     names = {line: f"{stem}_{line}" if stem in twice else stem for line, stem in stems.items()}

@@ -37,7 +37,7 @@ class LocalEditor(Editor):
         self.edit, self.model = METHODS[self.provider]
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
-        """An answer for each request, by `edit_id`; pictures go to `<folder>/<editor>/<edit_id>.png`."""
+        """An answer for each request, by `edit_id`; pictures go to `<folder>/answers/<editor>/<edit_id>.png`."""
         return {request.edit_id: self._answer(request, folder) for request in requests}
 
     def _answer(self, request: EditRequest, folder: Path) -> EditAnswer:
@@ -47,7 +47,7 @@ class LocalEditor(Editor):
         except _Unable as why:
             return EditAnswer("no_answer", model=self.model, detail=str(why))
         seconds = time.perf_counter() - started
-        path = f"{self.name}/{request.edit_id}.png"
+        path = f"answers/{self.name}/{request.edit_id}.png"  # whatever the editor is called
         write_png(folder / path, image)
         height, width = image.shape[:2]
         return EditAnswer("edited", image, path, self.model, width, height, width, height, seconds)

@@ -26,7 +26,7 @@ EDITORS = {
     "folder": "nbhelpers.image_models.editors.brought:FolderEditor",
     "withdrawn": "nbhelpers.image_models.editors.brought:WithdrawnEditor",
 }
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")  # with a suffix, it fits into any file system
 
 
 def make_editors(spec: Mapping[str, Mapping[str, Any] | None], parameters: Mapping[str, Any]) -> list[Editor]:
@@ -45,7 +45,7 @@ def make_editors(spec: Mapping[str, Mapping[str, Any] | None], parameters: Mappi
         provider = settings["provider"]
         if not _NAME.fullmatch(str(name)):
             faults.append(UserError(f"{name!r} cannot name files", "editors", "use letters, digits, '_' and '-'"))
-        elif provider not in EDITORS:
+        elif not isinstance(provider, str) or provider not in EDITORS:
             faults.append(UserError(f"unknown provider {provider!r}", where, suggest(provider, EDITORS)))
         else:
             module, _, maker = EDITORS[provider].partition(":")

@@ -15,12 +15,19 @@ def request(edit_id="a", patient=True):
 
 def test_all_that_is_wrong_with_all_editors_is_told_at_once():
     spec = {"flux": {"provider": "blf"}, "web": {"provider": "folder", "pth": "x"}, "a b": None, "old": 3}
-    spec |= {"gone": {"provider": "withdrawn", "note": 5, "mode": "x"}}
+    spec |= {"gone": {"provider": "withdrawn", "note": 5, "mode": "x"}, "l": {"provider": ["nothing"]}, "x" * 200: None}
     with pytest.raises(UserError) as told:
         registry.make_editors(spec, {})
     said = str(told.value)
-    assert said.startswith("6 faults") and "did you mean 'bfl'?" in said and "did you mean 'path'?" in said
-    for part in ("'a b' cannot name files", "'old' is 3", "note = 5", "did you mean 'model'?"):
+    assert said.startswith("8 faults") and "did you mean 'bfl'?" in said and "did you mean 'path'?" in said
+    for part in (
+        "'a b' cannot name files",
+        "xx' cannot name files",
+        "unknown provider ['nothing']",
+        "'old' is 3",
+        "note = 5",
+        "did you mean 'model'?",
+    ):
         assert part in said
 
 
