@@ -17,8 +17,8 @@ from google.genai import errors, types
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.access import api_key, endpoint
-from nbhelpers.image_models.gemini.outcomes import from_reply, from_status, text_of
-from nbhelpers.image_models.outcomes import Outcome, from_network
+from nbhelpers.image_models.gemini.outcomes import from_reply, text_of
+from nbhelpers.image_models.outcomes import Outcome, from_network, from_status
 from nbhelpers.image_models.prices import instead
 
 SIZES = {"512": 0.5, "1K": 1, "2K": 2, "4K": 4}  # in 1,024 pixels along a side of a square

@@ -6,10 +6,10 @@ import base64
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from nbhelpers.image_models.outcomes import Outcome, as_list, as_mapping, line
+from nbhelpers.image_models.outcomes import Outcome, as_list, as_mapping, body_of, line
 from nbhelpers.image_models.prices import usage_of
 from nbhelpers.image_models.purchases import Row
-from nbhelpers.image_models.services.openai_images import OpenAIService, body_of
+from nbhelpers.image_models.services.openai_images import OpenAIService
 
 
 class ChatService(OpenAIService):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -13,10 +12,18 @@ import openai
 
 from nbhelpers.image_models.access import api_key, endpoint
 from nbhelpers.image_models.online import Service
-from nbhelpers.image_models.outcomes import Outcome, as_list, as_mapping, decoded, from_network, line
+from nbhelpers.image_models.outcomes import (
+    Outcome,
+    as_list,
+    as_mapping,
+    body_of,
+    decoded,
+    from_network,
+    from_status,
+    line,
+)
 from nbhelpers.image_models.prices import usage_of
 from nbhelpers.image_models.purchases import Row
-from nbhelpers.image_models.services.asked import from_status
 
 
 class OpenAIService(Service):
@@ -136,23 +143,3 @@ class ArkService(OpenAIService):
         told = as_mapping(body.get("usage")).get("generated_images", 0)
         whole = isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= 100
         return {"usd": max(told if whole else 1, pictures) * self.price.usd_per_image}
-
-
-def body_of(data: bytes) -> Mapping[str, Any] | Outcome:
-    """The JSON object that a reply with status 200 holds, or the outcome of what is none, or holds an error."""
-    try:
-        body = json.loads(data)
-    except (ValueError, RecursionError):
-        return Outcome("transport", "the reply is not JSON: " + line(data), billed=None)
-    if not isinstance(body, Mapping):
-        return Outcome("transport", "the reply is not a JSON object", billed=None)
-    if body.get("error"):
-        code = as_mapping(body["error"]).get("code")
-        return from_status(code if isinstance(code, int) and 400 <= code < 600 else _status_of(code), body)
-    return body
-
-
-def _status_of(code: object) -> int:
-    """The status that an error object with status 200 stands for: the service's fault, unless its code says more."""
-    told = from_status(400, {"error": {"code": code}})
-    return 500 if told.kind == "configuration" else 400

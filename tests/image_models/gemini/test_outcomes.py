@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from image_models import gemini_server
 from image_models.gemini_server import REPLIES, png
 
-from nbhelpers.image_models.gemini.outcomes import from_reply, from_status
-from nbhelpers.image_models.outcomes import OUTCOMES, REFUSALS
+from nbhelpers.image_models.gemini.outcomes import from_reply
+from nbhelpers.image_models.outcomes import OUTCOMES, REFUSALS, from_status
 from nbhelpers.image_models.prices import price_of
 
 
