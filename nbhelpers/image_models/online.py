@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import sys
 import time
 from collections import Counter
@@ -17,7 +18,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.image_models.access import SERVICES, api_key, endpoint
 from nbhelpers.image_models.ledger import NOT_YET, Ledger, dearest
 from nbhelpers.image_models.outcomes import REFUSALS, TRANSIENT, Outcome
-from nbhelpers.image_models.prices import Price, listed_of, price_of
+from nbhelpers.image_models.prices import Price, instead, listed_of, price_of
 from nbhelpers.image_models.purchases import Row, Terms, facts_of, kept, note_outcome
 from nbhelpers.runs.files import DiskRefused
 from nbhelpers.runs.progress import progress
@@ -26,8 +27,32 @@ TRANSIENT_LIMIT = 8  # failures of one image that are its own, in one run
 LOST_LIMIT = 10  # requests in a row without a reply, or twice those in flight if that is more
 DOUBTS = 3  # images refused by a configuration that has brought none, before it counts as wrong
 LONGEST_PAUSE_S = 60.0
+_WITHDRAWN = re.compile(
+    r"model.{0,80}(no longer|not available|shut ?down|deprecated|retired|discontinued)", re.IGNORECASE
+)
 DISK_WAIT_S = 60.0  # how long images that arrived wait in memory for a full disk
 DISK_PAUSE_S = 1.0  # between two tries
+
+
+def stop_message(outcome: Outcome, service: str, model: str) -> UserError:
+    """The one error that a user sees when no request can succeed: key, model or request is wrong."""
+    detail, access = outcome.detail, SERVICES[service]
+    key, google = access.keys[-1], service == "gemini"
+    if "PUP_LIMITED_DISABLED" in detail:
+        return UserError(
+            detail, "the account", "see Google's mail and https://aistudio.google.com; nothing more is bought"
+        )
+    if detail.startswith("the endpoint"):
+        return UserError(detail, access.endpoint, "give a whole URL, such as https://example.org")
+    if detail.startswith(("404", "410")) or _WITHDRAWN.search(detail):
+        do = instead(model) if google else "check the id of the model, and that of the endpoint's region"
+        return UserError(
+            f"model {model!r} is withdrawn, closed to this key, or unknown (is not found): {detail}", service, do
+        )
+    if detail.startswith(("401", "403")) or "api key" in detail.lower():
+        do = f"check {key} and its account" + ("" if google else ": some models want a verified organisation")
+        return UserError(f"the API key is refused: {detail}", "environment", do)
+    return UserError(f"the request is refused: {detail}", f"{service}, {model}", "correct the settings")
 
 
 @dataclass
@@ -67,18 +92,7 @@ class Service:
 
     def stop_message(self, outcome: Outcome) -> UserError:
         """The one error that a user sees when no request can succeed."""
-        detail, access = outcome.detail, SERVICES[self.name]
-        if detail.startswith("the endpoint"):
-            return UserError(detail, access.endpoint, "give a whole URL, such as https://example.org")
-        if detail.startswith(("404", "410")):
-            what = f"model {self.model!r} is withdrawn, closed to this key, or unknown: {detail}"
-            return UserError(what, self.name, "check the id of the model, and that of the endpoint's region")
-        if detail.startswith("401"):
-            return UserError(f"the API key is refused: {detail}", "environment", f"check {access.keys[-1]}")
-        if detail.startswith("403"):
-            do = f"check the account behind {access.keys[-1]}: some models want a verified organisation"
-            return UserError(f"not open to this key: {detail}", self.name, do)
-        return UserError(f"the request is refused: {detail}", f"{self.name}, {self.model}", "correct the settings")
+        return stop_message(outcome, self.name, self.model)
 
     async def open(self) -> None:
         """Make the client, on the event loop that uses it."""

@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Literal
 
 from google import genai
 
-from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini import client
 from nbhelpers.image_models.gemini.client import SIZES, Request
 from nbhelpers.image_models.online import Service
@@ -60,10 +59,6 @@ class GeminiService(Service):
     def read(self, answer: str) -> Outcome:
         """Outcome of a body."""
         return client.read_body(answer, self.request.as_text)
-
-    def stop_message(self, outcome: Outcome) -> UserError:
-        """The one error when no request can succeed."""
-        return client.stop_message(outcome, self.model)
 
     async def close(self) -> None:
         """Close the connections."""

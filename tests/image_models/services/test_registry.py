@@ -39,7 +39,7 @@ def test_what_a_gemini_model_does_not_take_is_refused():
     ("detail", "told"),
     [
         ("401 no such key", r"API key is refused.*check ARK_API_KEY"),
-        ("403 not verified", r"not open to this key.*verified organisation"),
+        ("403 not verified", r"API key is refused.*check ARK_API_KEY.*verified organisation"),
         ("404 no model", "withdrawn, closed to this key, or unknown"),
         ("the endpoint cannot be used: x", "ARK_BASE_URL"),
         ("400 odd size", "correct the settings"),
