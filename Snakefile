@@ -9,8 +9,7 @@ from nbhelpers.pipeline.plan import Plan
 plan = Plan(unquote(config.get("parameters", "params/demo.yaml")))
 CORES = max(1, min(workflow.cores, 8))  # on a cluster: what its profile lets a job ask for
 # Where no accelerator makes them wait for each other, notebooks that can run side by side share the cores.
-SIDE_BY_SIDE = bool(config.get("side_by_side"))
-SHARE = max(1, CORES // 2) if SIDE_BY_SIDE and plan.ends() > 1 else CORES
+SHARE = max(1, CORES // 2) if config.get("side_by_side") and plan.ends() > 1 else CORES
 
 
 workdir: str(plan.folder)
@@ -103,7 +102,7 @@ rule training:
         plan.notebooks("03_training", "{arm}{seed}"),
     params:
         lambda wildcards: plan.trigger("03_training", wildcards.arm + wildcards.seed),
-    threads: lambda wildcards: 1 if SIDE_BY_SIDE and plan.is_small(wildcards.arm) else CORES
+    threads: lambda wildcards: 1 if plan.is_small(wildcards.arm) else CORES
     resources:
         accelerator=1,
     shell:

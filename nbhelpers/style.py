@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from string import ascii_uppercase
@@ -12,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import seaborn as sns
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
@@ -60,6 +62,7 @@ _HEADINGS = {
     **{"synthetic_auroc": "AUROC, synthetic", "synthetic_val_auroc": "AUROC, synthetic validation"},
     **{"ci_low": "95 % from", "ci_high": "to"},
 }
+_LEGEND_CHARACTERS = 115  # of a legend's type that a page is wide
 _INTERVAL = re.compile(r"[-+]?[\d.]+ \([-+]?[\d.]+ to [-+]?[\d.]+\)")
 # Markers and lines of arms, so that they differ without colour too.
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
@@ -192,11 +195,29 @@ def panels(
     return figure, axes
 
 
-def shared_legend(figure: Figure, axis: Axes, place: str, columns: int) -> None:
-    """One legend for a whole figure, outside its axes, of what one of them names; `place` is e.g. `lower center`."""
-    handles, labels = axis.get_legend_handles_labels()
+def in_rows(names: Iterable[str], most: int = 4) -> list[list[str]]:
+    """Names of panels in rows of at most `most`, all rows but the last equally long."""
+    told = list(names)
+    columns = math.ceil(len(told) / math.ceil(len(told) / most))
+    return [told[start : start + columns] for start in range(0, len(told), columns)]
+
+
+def remove(unused: NDArray[np.object_]) -> None:
+    """Take axes that hold nothing out of their figure's sight; their places stay empty."""
+    for axis in unused.flat:
+        axis.set_axis_off()  # type: ignore[attr-defined]
+
+
+def shared_legend(figure: Figure, named: Axes | Sequence[Artist], place: str = "lower center", most: int = 4) -> None:
+    """One legend for a whole figure, outside its axes, in as many columns as fit, `most` at most.
+
+    It holds what one of the axes names, or `named` itself where it is a list; `place` is e.g. `lower center`.
+    """
+    handles = named.get_legend_handles_labels()[0] if isinstance(named, Axes) else list(named)
+    longest = max(len(str(handle.get_label())) for handle in handles)
+    fitting = int(_LEGEND_CHARACTERS / (longest + 7))  # with the line before each and the space between
     outside: Any = f"outside {place}"  # a name of a place, which the types of Matplotlib list one by one
-    figure.legend(handles, labels, loc=outside, ncols=columns)
+    figure.legend(handles=handles, loc=outside, ncols=max(1, min(len(handles), most, fitting)))
 
 
 def in_lines(title: str) -> str:

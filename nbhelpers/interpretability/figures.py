@@ -22,7 +22,18 @@ from nbhelpers.interpretability.grad_cam import resize_maps
 from nbhelpers.interpretability.localisation import BASELINES, SCORES, map_title
 from nbhelpers.metrics.wording import interval
 from nbhelpers.runs import Stage
-from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, UNTRAINED_COLOUR, arm_looks, in_lines, panels, short
+from nbhelpers.style import (
+    LABEL_COLOURS,
+    PAGE_WIDTH,
+    UNTRAINED_COLOUR,
+    arm_looks,
+    in_lines,
+    in_rows,
+    panels,
+    remove,
+    shared_legend,
+    short,
+)
 
 _BOX_COLOUR = "#56e0ff"
 _MARKERS = {"normal": "o", "pneumonia": "^"}
@@ -35,36 +46,35 @@ def draw_clusters(
     set_titles: Mapping[str, str],
     negatives: str = "normal",
 ) -> Figure:
-    """UMAP of every network on every data set: two rows a set, films by true label and by K-means cluster.
+    """UMAP of every network on every data set: rows in twos, films by true label and by K-means cluster.
 
     `embedding` and `clusters` are of `features.Clusters`, the latter its `summary`. The titles also give the order of
     columns and rows; `negatives` is what the films without pneumonia are called. Colour and marker both tell the
     class, so that it reads without colour too.
     """
-    arms, datasets = list(network_titles), list(set_titles)
-    figure, axes = panels(2 * len(datasets), len(arms), 0.55 + 3.5 * len(datasets))
+    rows = [(dataset, some) for dataset in set_titles for some in in_rows(network_titles)]
+    figure, axes = panels(2 * len(rows), len(rows[0][1]), 0.55 + 3.5 * len(rows))
     found = {(row["arm"], row["dataset"]): row for row in clusters.to_dict("records")}
-    for column, arm in enumerate(arms):
-        for number, dataset in enumerate(datasets):
+    for number, (dataset, some) in enumerate(rows):
+        remove(axes[2 * number : 2 * number + 2, len(some) :])
+        for column, arm in enumerate(some):
             here = embedding[(embedding["arm"] == arm) & (embedding["dataset"] == dataset)]
             truth, grouped = axes[2 * number, column], axes[2 * number + 1, column]
             _scatter(truth, here, "label")
             _scatter(grouped, here, "cluster")
             row = found[arm, dataset]
-            if number == 0:
-                truth.set_title(in_lines(network_titles[arm]).replace(", ", "\n", 1), fontsize=9)
+            truth.set_title(in_lines(network_titles[arm]).replace(", ", "\n", 1), fontsize=9)
             grouped.set_title(f"{_of_seeds(row, 'accuracy', 'acc.')}\n{_of_seeds(row, 'ari', 'ARI')}", fontsize=8)
+            grouped.set_xlabel("UMAP 1", fontsize=8)
             if column == 0:
                 truth.set_ylabel(f"{set_titles[dataset]}\ntrue label\nUMAP 2", fontsize=8)
                 share = f"(majority: {row['majority']:.3f})"
                 grouped.set_ylabel(f"K-means, best-matching label\n{share}\nUMAP 2", fontsize=8)
-            if number == len(datasets) - 1:
-                grouped.set_xlabel("UMAP 1", fontsize=8)
     handles = [
         Line2D([], [], ls="", marker=marker, color=LABEL_COLOURS[name], markersize=5, label=label)
         for (name, marker), label in zip(_MARKERS.items(), (negatives, "pneumonia"), strict=True)
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=2)
+    shared_legend(figure, handles)
     return figure
 
 
@@ -100,34 +110,36 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
     arms = list(examples[0].maps)
     if not arms:
         return _draw_originals(examples)
-    n_rows = sum(len(shown.films) for shown in examples)
+    lines = in_rows(("original", *arms), 5)
+    n_rows = sum(len(shown.films) for shown in examples) * len(lines)
     notes = _notes(examples)
-    panel = (PAGE_WIDTH - 1.45) / (1 + len(arms))  # what row labels and colour bar leave
+    panel = (PAGE_WIDTH - 1.45) / len(lines[0])  # what row labels and colour bar leave
     foot = 0.25 * len(notes)
-    figure, axes = panels(n_rows, 1 + len(arms), 0.3 + n_rows * (panel + 0.22) + foot)
+    figure, axes = panels(n_rows, len(lines[0]), 0.3 + n_rows * (panel + 0.22) + 0.3 * (len(lines) - 1) + foot)
+    remove(axes[len(lines) - 1 :: len(lines), len(lines[-1]) :])
     # One scale for all maps: from zero to the largest value that any of them holds.
     largest = max((float(maps.max()) for shown in examples for maps in shown.maps.values() if maps.size), default=0.0)
     scale, colours = Normalize(0.0, largest or 1.0), heat()
     row, first = 0, next(iter(examples[0].titles.values()))
     for shown in examples:
         for number, film in enumerate(shown.films.to_dict("records")):
-            for column, name in enumerate(("original", *arms)):
-                here: Axes = axes[row, column]
+            for place, name in enumerate(("original", *arms)):
+                here: Axes = axes[row + place // len(lines[0]), place % len(lines[0])]
                 _draw_film(here, shown, number)
                 size = shown.images.shape[-1]
-                if column:
+                if place:
                     map_ = resize_maps(shown.maps[name][number : number + 1], size)[0]
                     # Where a map is zero nothing is drawn, interpolation or not.
                     here.imshow(np.ma.masked_less_equal(map_, 0), cmap=colours, norm=scale, interpolation="nearest")
-                title = in_lines(shown.titles[name]) if column else "original"
-                heading = f"{title}\n" if row == 0 else ""
+                title = in_lines(shown.titles[name]) if place else "original"
+                heading = f"{title}\n" if row == 0 or len(lines) > 1 else ""
                 here.set_title(
-                    heading + (f"p = {film[f'score_{name}']:.3f}" if column else short(film["image_id"], 16)),
+                    heading + (f"p = {film[f'score_{name}']:.3f}" if place else short(film["image_id"], 16)),
                     fontsize=8,
                 )
             cell = f"{film['cell']} of\n{in_lines(first)}\n(n = {film['n_cell']:,})"
             axes[row, 0].set_ylabel(f"{shown.title}\n{cell}", fontsize=8)
-            row += 1
+            row += len(lines)
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, shrink=min(1.0, 2.4 / n_rows), aspect=30, pad=0.015)
     bar.ax.set_facecolor("0.35")
     bar.set_label("Grad-CAM (logit units, one scale for all panels)", fontsize=8)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
+from matplotlib.ticker import FixedLocator, NullLocator, StrMethodFormatter
 
 from nbhelpers import style
 from nbhelpers.films.film_set import FilmSet
@@ -69,8 +69,17 @@ def draw_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
             axis.vlines(bars["images"] * beside, bars["ci_low"], bars["ci_high"], looks[line]["color"], linewidth=0.8)
             axis.plot([], [], **looks[line], markersize=4, linewidth=1.2, label=line)
         axis.set(xscale="log", xlabel="synthetic training images", ylabel="AUROC")
-        axis.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.xaxis.set_major_locator(FixedLocator(_apart(table["images"])))
         axis.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
         axis.xaxis.set_minor_locator(NullLocator())
-    style.shared_legend(figure, axes.ravel()[0], "lower center", 2)
+    style.shared_legend(figure, axes.ravel()[0], most=2)
     return figure
+
+
+def _apart(numbers: Iterable[int]) -> list[int]:
+    """Of some numbers those that can be written beside each other on a logarithmic axis: a third apart, or more."""
+    kept: list[int] = []
+    for number in sorted(set(numbers), reverse=True):
+        if not kept or number * 4 / 3 <= kept[-1]:
+            kept.append(number)
+    return kept

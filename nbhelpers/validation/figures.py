@@ -108,7 +108,7 @@ def figure_2(
     if marked:
         told = "published, trained on Nano Banana images (arXiv 2512.00428)"
         handles.append(Line2D([], [], color=MARK, marker="D", markerfacecolor="white", linestyle="", label=told))
-    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles) if len(handles) < 3 else 2)
+    style.shared_legend(figure, handles)
     return figure
 
 
@@ -153,7 +153,7 @@ def curves(
     if frozen:
         told = "marker: threshold frozen on synthetic validation images"
         handles.append(Line2D([], [], color="none", label=told))
-    figure.legend(handles=handles, loc="outside lower center", ncols=min(len(handles), 3))
+    style.shared_legend(figure, handles, most=3)
     return figure
 
 
@@ -168,9 +168,10 @@ def _precision(part: pd.DataFrame) -> tuple[NDArray[np.float64], NDArray[np.floa
 
 
 def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> Figure:
-    """Histograms of scores by label: a row a data set, a column an arm; each label's bars add up to 1."""
+    """Histograms of scores by label: a panel an arm, data sets in rows of their own; each label's bars add up to 1."""
     names, arms, _ = _shown(predictions)
-    figure, axes = style.panels(len(names), len(arms), 1.9 * len(names) + 0.5, sharex=True, sharey="row")
+    rows = [(dataset, some) for dataset in names for some in style.in_rows(arms)]
+    figure, axes = style.panels(len(rows), len(rows[0][1]), 2.0 * len(rows) + 0.5, sharex=True, sharey=True)
     looks: dict[str, dict[str, Any]] = {
         style.negatives(sets[name] for name in names): {
             "color": style.LABEL_COLOURS["normal"],
@@ -178,17 +179,18 @@ def score_distributions(predictions: pd.DataFrame, sets: Mapping[str, FilmSet], 
         },
         "pneumonia": {"color": style.LABEL_COLOURS["pneumonia"], "histtype": "step", "linewidth": 1.6},
     }
-    for row, dataset in zip(axes, names, strict=True):
-        for axis, arm in zip(row, arms, strict=True):
+    for row, (dataset, some) in zip(axes, rows, strict=True):
+        style.remove(row[len(some) :])
+        for axis, arm in zip(row, some, strict=False):
             part = _of(predictions, dataset=dataset, arm=arm)
             for label, (text, look) in enumerate(looks.items()):
                 scores = part.loc[part["label"] == label, "score"]
                 weights = np.full(len(scores), 1 / len(scores))
                 axis.hist(scores, bins=np.linspace(0, 1, 26), weights=weights, label=text, **look)
-            axis.set_title(titles[arm], loc="left")
+            axis.set_title(style.in_lines(titles[arm]), loc="left", fontsize=8)
+            axis.tick_params(labelbottom=True)
         row[0].set_ylabel(f"{style.in_lines(sets[dataset].title)}\nshare of films")
-    for axis in axes[-1]:
-        axis.set_xlabel("score (probability)")
+    figure.supxlabel("score (probability)", fontsize=9)
     style.shared_legend(figure, axes[0, 0], "upper right", 2)
     return figure
 
@@ -244,31 +246,33 @@ def forest(
     left_out = [f"{row['subgroup']} (n = {int(row['n']):,})" for row in few.to_dict("records")]
     note = f"\ntoo few of a class, not shown: {', '.join(left_out)}" if left_out else ""
     axes[-1, 0].set_xlabel("AUROC (95 % interval)" + "\n".join(textwrap.wrap(note, 100, replace_whitespace=False)))
-    style.shared_legend(figure, axes[0, 0], "lower center", len(arms))
+    style.shared_legend(figure, axes[0, 0])
     return figure
 
 
 def reliability_and_decision(
     recalibrated: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]
 ) -> Figure:
-    """Two rows a data set: above the reliability of each arm, a panel an arm, below their decision curves.
+    """For each data set the reliability of each arm, a panel an arm, and below their decision curves.
 
     Filled points and thick lines are probabilities as predicted; hollow points and thin lines are recalibrated on
     the set itself, out of fold. A panel says how many films a point stands for. Takes what
     `calibration.add_recalibrated` gives, and the arms' `titles`.
     """
     names, arms, looks = _shown(recalibrated)
-    side = min(style.PAGE_WIDTH / len(arms), 2.6)
-    heights = [side + 0.55, 2.3] * len(names)
+    rows = style.in_rows(arms)
+    side, each = min(style.PAGE_WIDTH / len(rows[0]), 2.6), len(rows) + 1
+    heights = [*[side + 0.55] * len(rows), 2.3] * len(names)
     figure = plt.figure(figsize=(style.PAGE_WIDTH, sum(heights) + 0.5))
-    grid = figure.add_gridspec(2 * len(names), len(arms), height_ratios=heights)
+    grid = figure.add_gridspec(each * len(names), len(rows[0]), height_ratios=heights)
     letters = iter(ascii_uppercase)
     for number, name in enumerate(names):
         letter, title = next(letters), style.in_lines(sets[name].title)
-        below = figure.add_subplot(grid[2 * number + 1, :])
-        for column, arm in enumerate(arms):
+        below = figure.add_subplot(grid[each * number + len(rows), :])
+        for place, arm in enumerate(arms):
+            line, column = divmod(place, len(rows[0]))
             part = _of(recalibrated, dataset=name, arm=arm)
-            above = figure.add_subplot(grid[2 * number, column])
+            above = figure.add_subplot(grid[each * number + line, column])
             above.plot([0, 1], [0, 1], color=FLOOR, linestyle="--", linewidth=1)
             for kind, width in (("score", 1.5), ("recalibrated", 0.7)):
                 if part[kind].isna().any():
@@ -276,12 +280,12 @@ def reliability_and_decision(
                 face = looks[arm]["color"] if kind == "score" else "white"
                 _reliability(above, part, kind, looks[arm], face)
                 curve = decisions.decision_curve(part["label"], part[kind])
-                line = looks[arm] | {"marker": "", "linewidth": width}
-                below.plot(curve["threshold"], curve["net_benefit"], **line)
+                below.plot(curve["threshold"], curve["net_benefit"], **looks[arm] | {"marker": "", "linewidth": width})
             above.set(xlabel="mean probability", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02), box_aspect=1)
             above.set_title(style.in_lines(titles[arm]), fontsize=8)
-            if column == 0:
+            if place == 0:
                 above.set_title(letter, loc="left")
+            if column == 0:
                 above.set_ylabel(f"{title}\nshare with pneumonia")
         share = float(part["label"].mean())
         below.plot(curve["threshold"], curve["treat_all"], color=FLOOR, linestyle="--", linewidth=1)
@@ -293,7 +297,7 @@ def reliability_and_decision(
         Line2D([], [], color="black", linewidth=0.7, marker="o", markerfacecolor="white", label="recalibrated here"),
         Line2D([], [], color=FLOOR, linestyle="--", label="perfect (above), treat all (below)"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    style.shared_legend(figure, handles, most=3)
     return figure
 
 
@@ -310,22 +314,24 @@ def _reliability(axis: Axes, films: pd.DataFrame, kind: str, look: Mapping[str, 
 def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> Figure:
     """AUROC against the strength of each change, by arm, with 95 % intervals: a row a data set, a column a change."""
     names, arms, looks = _shown(table)
-    changes = list(table["change"].unique())
+    changes, banded = list(table["change"].unique()), len(arms) <= 4  # more bands would hide each other
     figure, axes = style.panels(len(names), len(changes), 2.1 * len(names) + 0.6, sharey=True, sharex="col")
     for row, name in zip(axes, names, strict=True):
         for axis, change in zip(row, changes, strict=True):
             for arm in arms:
                 part = _of(table, dataset=name, change=change, arm=arm)
                 axis.plot(part["strength"], part["auroc"], **looks[arm], markersize=3, label=titles[arm])
-                band = {"color": looks[arm]["color"], "alpha": 0.15, "linewidth": 0}
-                axis.fill_between(part["strength"], part["ci_low"], part["ci_high"], **band)
+                if banded:
+                    band = {"color": looks[arm]["color"], "alpha": 0.15, "linewidth": 0}
+                    axis.fill_between(part["strength"], part["ci_low"], part["ci_high"], **band)
             axis.axhline(0.5, color=FLOOR, linestyle="--", linewidth=1)
         row[0].set_ylabel(f"{style.in_lines(sets[name].title)}\nAUROC")
     for axis, change in zip(axes[-1], changes, strict=True):
         axis.set_xlabel(robustness.AXES[change].replace(": ", "\n"), fontsize=8)
-    style.shared_legend(figure, axes[0, 0], "upper center", len(arms))
+    style.shared_legend(figure, axes[0, 0], "upper center")
     counts = " and ".join(dict.fromkeys(f"{n:,}" for n in table.groupby("dataset", sort=False)["n"].max()))
-    figure.supxlabel(f"bands: 95 % intervals, n = {counts} films", fontsize=8)
+    told = "bands: 95 % intervals" if banded else "95 % intervals are in robustness.csv"
+    figure.supxlabel(f"{told}, n = {counts} films", fontsize=8)
     return figure
 
 
@@ -372,5 +378,5 @@ def draw_spread(
         Line2D([], [], color="#444444", marker="o", markerfacecolor="white", linestyle="", label="other seeds"),
         Line2D([], [], color="#444444", linewidth=5, alpha=0.35, label="95 % sampling interval of the first seed"),
     ]
-    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    style.shared_legend(figure, handles, most=3)
     return figure

@@ -243,7 +243,7 @@ def test_the_snakefile_trains_each_seed_of_an_arm_as_a_job_of_its_own(
     [
         (True, {}, {"training": [1, 4], "external_validation": [4], "interpretability": [2], "segmentation": [2]}),
         (True, {"segmentation_data": []}, {"training": [1, 4], "external_validation": [4], "interpretability": [4]}),
-        (False, {}, {"training": [4, 4], "external_validation": [4], "interpretability": [4], "segmentation": [4]}),
+        (False, {}, {"training": [1, 4], "external_validation": [4], "interpretability": [4], "segmentation": [4]}),
     ],
 )
 def test_notebooks_share_the_cores_where_they_can_run_side_by_side(
