@@ -12,11 +12,6 @@ from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
 from nbhelpers.runs.parameters import Declaration, fault, suggest
-from nbhelpers.runs.tables import EDIT_ANSWERS
-
-# What an answer is. Whether a picture that came is `edited` or `unchanged` is for whoever measures it to say;
-# `no_answer`: nobody was asked (an editor that is withdrawn), or no picture was brought.
-KINDS = EDIT_ANSWERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +31,9 @@ class EditRequest:
 class EditAnswer:
     """What an editor answered to one request."""
 
-    kind: str  # of `KINDS`
+    # Of `runs.tables.EDIT_ANSWERS`. Whether a picture that came is `edited` or `unchanged` is for whoever measures it to
+    # say; `no_answer`: nobody was asked (an editor that is withdrawn), or no picture was brought.
+    kind: str
     image: NDArray[np.uint8] | None = None  # (h, w, 3) as the request's, geometry undone; None where no picture came
     path: str = ""  # the picture's file as it came, relative to the editors' folder; empty where none is kept
     model: str = ""  # the id that answered
