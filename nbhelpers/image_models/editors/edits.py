@@ -31,8 +31,8 @@ class EditRequest:
 class EditAnswer:
     """What an editor answered to one request."""
 
-    # Of `runs.tables.EDIT_ANSWERS`. Whether a picture that came is `edited` or `unchanged` is for whoever measures it to
-    # say; `no_answer`: nobody was asked (an editor that is withdrawn), or no picture was brought.
+    # Of `runs.tables.EDIT_ANSWERS`. Whether a picture that came is `edited` or `unchanged` is for whoever measures it;
+    # `no_answer`: nobody was asked (an editor that is withdrawn), or no picture was brought.
     kind: str
     image: NDArray[np.uint8] | None = None  # (h, w, 3) as the request's, geometry undone; None where no picture came
     path: str = ""  # the picture's file as it came, relative to the editors' folder; empty where none is kept
