@@ -13,7 +13,7 @@ def tiny_clip(folder: Path) -> Path:
 
     torch.manual_seed(0)
     common = {"hidden_size": 16, "intermediate_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    text = common | {"vocab_size": 60, "max_position_embeddings": 24, "bos_token_id": 58, "eos_token_id": 59}
+    text = common | {"vocab_size": 60, "max_position_embeddings": 77, "bos_token_id": 58, "eos_token_id": 59}
     config = CLIPConfig(text_config=text, vision_config=common | {"image_size": 32, "patch_size": 8}, projection_dim=8)
     CLIPModel(config).save_pretrained(folder)
     names = [letter + end for letter in "abcdefghijklmnopqrstuvwxyz'-" for end in ("", "</w>")]
