@@ -119,8 +119,8 @@ def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
     overall = overall[overall["task"] == "all"]
     kinds = [kind for kind in dict.fromkeys(overall["kind"]) if kind != "all"]
     lines = -(-len(titles) // 3)
-    names = [*titles.values(), *[""] * (3 * lines - len(titles))]
-    figure, axes = panels(lines, 3, lines * (1.5 + 0.24 * len(editors) * max(len(kinds) / 2, 1)), names, sharey=True)
+    height = lines * (1.5 + 0.24 * len(editors) * max(len(kinds) / 2, 1))
+    figure, axes = panels(lines, 3, height, list(titles.values()), sharey=True)
     colours = arm_colours(kinds)
     places: Any = axes.flat  # whose types know no Axes
     for axis in places[len(titles) :]:

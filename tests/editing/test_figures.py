@@ -82,6 +82,10 @@ def test_measures_stand_where_the_table_says():
     figure = figures.measures(pd.DataFrame(rows), True)
     lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2]
     assert [list(line.get_xdata()) for line in lines] == [[5, 9], [5, 9]] and "simulated" in words(figure)
+    asked_for = [row | {"lpips": 0.2, "lpips_low": 0.1, "lpips_high": 0.3} for row in rows]
+    more = figures.measures(pd.DataFrame(asked_for), True)
+    assert [axis.get_title(loc="left") for axis in more.axes][3:] == ["D   LPIPS to the input", "", ""]
+    assert not any(axis.axison for axis in more.axes[4:]) and len(figure.axes) == 3
 
 
 def test_the_chain_starts_where_nothing_has_drifted():
