@@ -56,6 +56,25 @@ _HEADINGS = {
         "dataset": "data set",
         "image_id": "image",
         "n": "films",
+        "n_positive": "films with pneumonia",
+        "n_patients": "patients",
+        "n_cell": "films in group",
+        "cell": "group",
+        "films_lesion": "films with known lesion",
+        "films_lungs": "films with known lungs",
+        "empty": "share of empty maps",
+        "taken": "films sampled",
+        "started_from": "initial weights",
+        "size": "input size (px)",
+        "usd": "USD",
+        "vendi": "Vendi score",
+        "vendi_centred": "Vendi score, centred",
+        "mean_distance": "mean cosine distance",
+        "effect": "effect size",
+        "spearman": "Spearman's correlation",
+        "empty_truths": "cases without target",
+        "stand_in": "stand-in",
+        "what": "description",
         "ari_umap": "ARI UMAP",
         "ari_features": "ARI features",
     },
@@ -145,7 +164,10 @@ def readable(table: pd.DataFrame, titles: Mapping[str, str] | None = None, nothi
     if table.empty:
         return pd.DataFrame({"": [nothing]}).style.hide().hide(axis="columns")
     if not isinstance(table.index, pd.RangeIndex):
-        table = table.reset_index()
+        # Numbers of rows without a name tell a reader nothing; words without one stand first.
+        unnamed = table.index.names == [None]
+        numbers = unnamed and pd.api.types.is_integer_dtype(table.index)
+        table = table.reset_index(drop=numbers).rename(columns={"index": "item"} if unnamed else {})
     known = NAMES | dict(titles or {})
     shown = table.astype(object).where(table.notna(), "")
     for column in shown:

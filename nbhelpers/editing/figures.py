@@ -133,7 +133,7 @@ def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
             ends = [np.abs(value - part[f"{name}{end}"].to_numpy(dtype=float)) for end in ("_low", "_high")]
             axis.errorbar(
                 value, place, xerr=np.nan_to_num(np.stack(ends)), fmt=MARKERS[number], ms=4, lw=1,
-                color=colours[kind], label=kind,
+                color=colours[kind], label=f"{kind} (n = {int(part['n'].max())})",
             )  # fmt: skip
         if name in errors:
             axis.set_xlim(left=0)
@@ -144,7 +144,7 @@ def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
     axes[0, 0].invert_yaxis()
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds))
-    figure.suptitle(f"Error of the edits: means and 95 % intervals{simulated_note([simulated])}")
+    figure.suptitle(f"Error of the edits: means and 95 % intervals, n edits per editor{simulated_note([simulated])}")
     return figure
 
 
@@ -172,7 +172,9 @@ def chain(table: pd.DataFrame) -> Figure:
         axis.set_xlabel("number of edits")
     handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=min(len(editors), 6))
-    figure.suptitle("Five edits in a row: drift outside all edited regions (simulated)")
+    figure.suptitle(
+        f"Five edits in a row: drift outside all edited regions (simulated, n = {table['image_id'].nunique()})"
+    )
     return figure
 
 

@@ -67,13 +67,14 @@ def draw_clusters(
             grouped.set_title(f"{_of_seeds(row, 'accuracy', 'acc.')}\n{_of_seeds(row, 'ari', 'ARI')}", fontsize=8)
             grouped.set_xlabel("UMAP 1", fontsize=8)
             if column == 0:
-                truth.set_ylabel(f"{set_titles[dataset]}\ntrue label\nUMAP 2", fontsize=8)
+                truth.set_ylabel(f"{set_titles[dataset]}\ntrue label (n = {len(here):,})\nUMAP 2", fontsize=8)
                 share = f"(majority: {row['majority']:.3f})"
                 grouped.set_ylabel(f"K-means, best-matching label\n{share}\nUMAP 2", fontsize=8)
     handles = [
         Line2D([], [], ls="", marker=marker, color=LABEL_COLOURS[name], markersize=5, label=label)
         for (name, marker), label in zip(_MARKERS.items(), (negatives, "pneumonia"), strict=True)
     ]
+    handles.append(Line2D([], [], ls="", label="accuracy and ARI: mean and range over seeds"))
     shared_legend(figure, handles)
     return figure
 
@@ -221,7 +222,7 @@ def draw_scores(
             room = 0.04 * max(float(rows["ci_high"].max()), 0.01)  # for a marker at zero
             axes.set_xlim(left=min(float(rows["ci_low"].min()), 0.0) - room)
             axes.set_title(f"{SCORES[metric]}\nn = {int(rows['n'].max())}", fontsize=8)
-            axes.set_xlabel("mean")
+            axes.set_xlabel("mean (95 % interval)")
     return figure
 
 

@@ -55,7 +55,8 @@ def figure_diversity(spread: pd.DataFrame, visible: pd.DataFrame) -> Figure:
     _grouped(lower, spread, "mean_distance", "mean cosine\ndistance")
     upper.legend(loc="upper right", ncols=2, fontsize=8)
     upper.set_ylim(top=1.35 * float(spread["vendi_centred"].max()))
-    upper.set_title("Diversity of the images")
+    few, many = int(spread["images"].min()), int(spread["images"].max())
+    upper.set_title(f"Diversity (n = {few}{f' to {many}' * (many > few)} images per bar)", fontsize=10)
     lower.set_xticks(
         np.arange(spread["source"].nunique()),
         [in_lines(_title(row)) for row in spread.drop_duplicates("source").to_dict("records")],

@@ -96,8 +96,8 @@ def beside_trained(facts: RunFacts) -> list[str]:
         )
         told.append(
             f"{facts.title(dataset)}: a trivial baseline trained on this set reaches AUROC "
-            f"{area:.3f} ({title}); not a fair comparison for an arm trained elsewhere, but it shows how far the classes "
-            f"are separable by non-clinical cues ({arms})."
+            f"{area:.3f} ({title}); not a fair comparison for an arm trained elsewhere, but it shows how far the "
+            f"classes are separable by non-clinical cues ({arms})."
         )
     return told
 

@@ -102,7 +102,7 @@ def interpretation(facts: RunFacts) -> str | None:
     if facts.overall().empty or facts.table("comparison").empty:
         return None
     first = against.beside_baselines(facts) or [
-        "Every arm beats the best single-number baseline of every data set, even with its sign chosen on the test labels."
+        "Every arm beats the best single-number baseline of every data set, though its sign was chosen on these labels."
     ]
     return " ".join([*first, *against.beside_trained(facts)])
 

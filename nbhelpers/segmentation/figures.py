@@ -22,6 +22,15 @@ from nbhelpers.style import PAGE_WIDTH, in_lines, panels, shared_legend
 # They differ in lightness too, for every kind of eye and for print in grey.
 A_COLOUR, B_COLOUR, SEED_COLOUR = "#1f4e79", "#e08214", "#9cc3e6"
 HIT, MISSED_COLOUR, EXTRA = "#4aa3df", "#fff04d", "#7a0177"
+# What makes a case hard, in words and with its unit.
+UNITS = {
+    "third": "Dice of the third model",
+    "area": "area (share of the image)",
+    "contrast": "contrast (grey levels)",
+    "parts": "number of parts",
+    "edge_contact": "share of outline at image edge",
+    "vessel_width": "vessel width (px)",
+}
 # Of each model, and of the true mask drawn as a model draws: colour, line, marker.
 LOOKS = {
     "specialist": (A_COLOUR, "-", "o"),
@@ -106,7 +115,9 @@ def paired_scatter(
         here.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Dice, specialist", aspect="equal")
         here.set_title(f"{in_lines(title)}\nabove the diagonal: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
     axes[0, 0].set_ylabel(f"Dice, {omnimodel}")
-    return figure
+    dot = Line2D([], [], marker="o", ls="", ms=4, color=B_COLOUR, label="case")
+    mean = Line2D([], [], marker="P", ls="", ms=9, color="black", label="mean of all cases")
+    return _legend(figure, [dot, mean, Patch(color="0.88", label=f"hardest {share:.0%} for the specialist")], 3)
 
 
 def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
@@ -119,7 +130,11 @@ def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
         _pairs(here, rows, ("mean_a", "mean_b"), SEED_COLOUR, labels, gaps=True)
         here.set_title(in_lines(names[name]))
     axes[0, 0].set_ylabel("mean Dice")
-    figure.suptitle("The same network trained with two seeds")
+    figure.suptitle(
+        "The same network trained with two seeds\n"
+        "gap: other minus first seed; by selection: gap expected of two exchangeable models",
+        fontsize=9,
+    )
     return _legend(figure, [Patch(color=A_COLOUR, label="first seed"), Patch(color=SEED_COLOUR, label="other seed")], 2)
 
 
@@ -133,12 +148,14 @@ def difficulty_curve(curve: pd.DataFrame, names: Mapping[str, str], omnimodel: s
         for panel, (measure, rows) in zip(line, here.items(), strict=False):
             panel.plot(rows["centre"], rows["mean_a"], **_line("specialist"))
             panel.plot(rows["centre"], rows["mean_b"], **_line("omnimodel"))
-            label = "Dice of the third model" if measure == "third" else str(measure).replace("_", " ")
+            label = UNITS.get(str(measure), str(measure).replace("_", " "))
             panel.set_xlabel(label, fontsize=8)
             panel.set_ylim(0, 1.03)
         for panel in line[len(here) :]:
             panel.remove()
         line[0].set_ylabel(f"{in_lines(names[name])}\nmean Dice", fontsize=8)
+    few, many = int(curve["n"].min()), int(curve["n"].max())
+    figure.suptitle(f"Mean Dice by difficulty, {few} to {many} cases per point", fontsize=10)
     both = {"specialist": "specialist", "omnimodel": omnimodel}
     return _legend(figure, [Line2D([], [], **_line(model, label=label)) for model, label in both.items()], 2)
 

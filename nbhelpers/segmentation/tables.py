@@ -62,7 +62,7 @@ def overall(table: pd.DataFrame, names: Mapping[str, str], shown: Mapping[str, s
         {
             "data": table["dataset"].map(names),
             "model": [shown.get(name, name) for name in table["model"]],
-            "n": table["n"],
+            "cases": table["n"],
             "Dice": in_words(interval, table, ("dice", "dice_low", "dice_high")),
             "median": _told(table["median"], "{:.3f}"),
             "missed": _told(table["missed"], "{:.0%}"),
@@ -100,8 +100,8 @@ def comparison(table: pd.DataFrame, names: Mapping[str, str], omnimodel: str) ->
         {
             "data": table["dataset"].map(names),
             "selected by": table["selection"],
-            "cases": table["extreme"],
-            "n": table["n"],
+            "extreme": table["extreme"],
+            "cases": table["n"],
             "specialist": _told(table["mean_a"], "{:.3f}"),
             omnimodel: _told(table["mean_b"], "{:.3f}"),
             "difference": in_words(difference, table, ("difference", "ci_low", "ci_high")),

@@ -89,17 +89,18 @@ def draw_history(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
     """
     figure, axes = plt.subplots(1, 2, figsize=(PAGE_WIDTH, 2.8))
     along = "strength" if "strength" in history else "epoch"
+    named = {"strength": "ridge penalty"}.get(along, along)
     best = history.loc[history["best"], along].iloc[0]
     for panel, name, words in zip(axes, ("loss", "auroc"), ("binary cross-entropy (nats)", "AUROC"), strict=True):
         _curves(panel, history, along, name)
-        panel.axvline(best, color="0.5", linewidth=0.8, linestyle=":", label=f"kept: {along} {best:g}")
-        panel.set(xlabel=along, ylabel=words)
+        panel.axvline(best, color="0.5", linewidth=0.8, linestyle=":", label=f"kept: {named} {best:g}")
+        panel.set(xlabel=named, ylabel=words)
         if along == "strength":
             panel.set_xscale("log")
         else:
             panel.xaxis.get_major_locator().set_params(integer=True)
         panel.margins(x=0.03)
-    axes[1].legend(loc="lower right", frameon=True, framealpha=1.0, edgecolor="none")
+    axes[1].legend(loc="best", frameon=True, framealpha=1.0, edgecolor="none")
     figure.suptitle(marked(title, simulated))
     return figure
 

@@ -108,6 +108,8 @@ def figure_2(
     if marked:
         told = "published, trained on Nano Banana images (arXiv 2512.00428)"
         handles.append(Line2D([], [], color=MARK, marker="D", markerfacecolor="white", linestyle="", label=told))
+    if any("(simulated)" in titles[arm] for arm in arms):
+        handles.append(Line2D([], [], linestyle="", label="arm (simulated): trained on simulated images"))
     style.shared_legend(figure, handles)
     return figure
 
@@ -308,7 +310,8 @@ def _reliability(axis: Axes, films: pd.DataFrame, kind: str, look: Mapping[str, 
     if kind == "score":
         few, many = int(bins["n"].min()), int(bins["n"].max())
         each = f"{few:,}" if few == many else f"{few:,} to {many:,}"
-        axis.text(0.98, 0.02, f"n = {each}\na point", transform=axis.transAxes, ha="right", va="bottom", fontsize=7)
+        told = f"n = {each}\nper point,\n95 % intervals"
+        axis.text(0.98, 0.02, told, transform=axis.transAxes, ha="right", va="bottom", fontsize=7)
 
 
 def robustness_curves(table: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Mapping[str, str]) -> Figure:

@@ -158,11 +158,11 @@ def largest_changes(found: pd.DataFrame, sets: Mapping[str, FilmSet], titles: Ma
             if sign * row["drop"] > 0:
                 rows.append(
                     {
-                        **{"data set": sets[str(dataset)].title, "arm": titles[str(arm)], "largest": way},
-                        **{"under": AXES[row["change"]], "strength": row["strength"]},
+                        **{"data set": sets[str(dataset)].title, "arm": titles[str(arm)], "largest change": way},
+                        **{"alteration": AXES[row["change"]], "strength": row["strength"]},
                         "change of AUROC (95 %)": difference(-row["drop"], -row["drop_high"], -row["drop_low"]),
                         "films": row["n"],
                     }
                 )
-    columns = ["data set", "arm", "largest", "under", "strength", "change of AUROC (95 %)", "films"]
+    columns = ["data set", "arm", "largest change", "alteration", "strength", "change of AUROC (95 %)", "films"]
     return pd.DataFrame(rows, columns=columns)

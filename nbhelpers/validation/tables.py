@@ -42,7 +42,7 @@ def against_baselines(comparison: pd.DataFrame, sets: Mapping[str, FilmSet], tit
                 f"{title}, {area:.3f}"
                 for title, area in zip(comparison["title"], comparison["baseline_auroc"], strict=True)
             ],
-            "of its kind": comparison["kind"].map(KINDS),
+            "kind of baseline": comparison["kind"].map(KINDS),
             "difference (95 %)": in_words(difference, comparison, _DIFFERENCE),
             "verdict": comparison["verdict"].map(verdict),
         }

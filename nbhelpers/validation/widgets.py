@@ -93,7 +93,7 @@ def table_of(points: Mapping[str, Mapping[str, Any]], here: float, elsewhere: fl
         for end, share in (("", here), ("_elsewhere", elsewhere))
     }
     columns = {name: [_told(point[key]) for key in words] for name, point in points.items()}
-    return readable(pd.DataFrame({"": list(words.values())} | columns)).to_html()
+    return readable(pd.DataFrame({"measure": list(words.values())} | columns)).to_html()
 
 
 def _told(value: float) -> str:

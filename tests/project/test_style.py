@@ -100,7 +100,7 @@ def test_a_table_is_shown_in_words_with_three_decimals_and_its_text_escaped() ->
     )
     page = style.readable(table, {"folder_a": "Ward A"}).to_html()
     whole = "-0.010 (-0.020 to +0.001)".replace(" ", "\N{NO-BREAK SPACE}")
-    assert cells(page)[:7] == ["data set", "arm", "n patients", "AUROC", "difference", "simulated", "film name"]
+    assert cells(page)[:7] == ["data set", "arm", "patients", "AUROC", "difference", "simulated", "film name"]
     assert cells(page)[7:] == ["Ward A", "RoentGen-v2", "", "0.812", whole, "yes", "<b>x</b>"]
     assert "<b>" not in page and "&lt;b&gt;" in page
 

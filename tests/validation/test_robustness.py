@@ -87,7 +87,7 @@ def test_table_starts_every_curve_at_the_unchanged_films_and_draws(tmp_path):
     assert list(table.groupby("change", sort=False).groups) == list(robustness.STRENGTHS)
     titles = {"cropped": "cropped (simulated)"}
     shown = robustness.largest_changes(table, sets, titles)
-    assert len(shown) == shown["largest"].nunique() <= 2
+    assert len(shown) == shown["largest change"].nunique() <= 2
     style.use()
     figure = figures.robustness_curves(table, sets, titles)
     assert len(figure.axes) == 5 and all(axis.lines for axis in figure.axes)
