@@ -73,7 +73,7 @@ def test_what_several_services_refuse_is_one_error(services, tmp_path):
 def test_the_estimate_is_that_of_all_together(services, tmp_path):
     first, second = two(n=1)
     first[0].price = second[0].price = Price(0.5)
-    with pytest.raises(UserError, match=r"2 images still wanted, about 1\.05 USD") as told:
+    with pytest.raises(UserError, match=r"2 images to be generated, about 1\.05 USD") as told:
         bought(tmp_path, first, second, budget_usd=0.9)
     assert not services.asked and told.value.where == "image_budget_usd"
     bought(tmp_path, first, budget_usd=0.9)
@@ -97,7 +97,7 @@ def test_a_ledger_that_cannot_be_read_whole_is_told_and_stops_nothing(services, 
     with open(tmp_path / "ledger.jsonl", "a") as file:
         file.write('{"event": "outc')
     bought(tmp_path, two(n=2)[1])
-    assert "line 5 cannot be read whole" in capsys.readouterr().out and len(services.asked) == 2
+    assert "line 5 is incomplete" in capsys.readouterr().out and len(services.asked) == 2
 
 
 def test_gemini_and_others_share_one_run(services, tmp_path):

@@ -358,7 +358,7 @@ def test_a_disk_that_takes_no_more_stops_the_buying_with_one_error(number, ledge
     assert len(server.calls) <= 10 + 4 and disk.refused
     disk.full = False
     here = len(list(tmp_path.glob("images/[!.]*")))
-    lost = re.search(r"(\d+) images that arrived could not be written", str(told.value))
+    lost = re.search(r"(\d+) images received could not be written", str(told.value))
     assert int(lost[1] if lost else 0) == len(server.calls) - here
     before = len(server.calls)
     server.script = lambda call: ok(call.prompt)
@@ -519,7 +519,7 @@ def test_a_usage_that_cannot_be_counted_costs_its_estimate_and_blocks_nothing(us
         assert (table["status"] == "ok").all()
     asked = [line["estimate_usd"] for line in lines_of(tmp_path) if line["event"] == "request"]
     assert table["cost_usd"].sum() == pytest.approx(sum(asked), abs=1e-5) and len(asked) == 3
-    assert "3 replies told a usage that cannot be counted" in capsys.readouterr().out
+    assert "3 replies with unreadable usage" in capsys.readouterr().out
     json.loads("[" + ",".join((tmp_path / "ledger.jsonl").read_text().splitlines()) + "]", parse_constant=pytest.fail)
 
 

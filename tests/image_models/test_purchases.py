@@ -16,7 +16,7 @@ pytestmark = pytest.mark.usefixtures("key")
 
 def test_estimate_over_the_budget_stops_before_anything_is_sent(serve, tmp_path):
     server = serve()
-    with pytest.raises(UserError, match=r"30 images still wanted, about 1\.2. USD, are over the budget: 1\.00 USD"):
+    with pytest.raises(UserError, match=r"30 images to be generated, about 1\.2. USD, are over the budget: 1\.00 USD"):
         source(budget_usd=1.0).draw(design(30), tmp_path)
     assert not server.calls
 

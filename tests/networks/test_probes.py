@@ -133,5 +133,5 @@ def test_a_probe_that_cannot_be_is_named(changes, message):
 
 
 def test_a_network_of_tokens_has_no_map_to_probe():
-    with pytest.raises(UserError, match="no square map"):
+    with pytest.raises(UserError, match="no square feature map"):
         models.build_probe("test_vit", "random", 1, {**MADE, "names": ["blocks.0"], "sizes": [160]}, 160)

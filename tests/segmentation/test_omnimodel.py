@@ -235,7 +235,7 @@ def test_answers_that_may_still_come_stop_the_run_unless_told_to_go_on(
 ) -> None:
     found = written_set(tmp_path / "d", 3)
     serve(by_case(found, {"c01": "500"}, picture_reply))
-    with pytest.raises(UserError, match="1 answers have not come yet"):
+    with pytest.raises(UserError, match="1 answers are still missing"):
         asked(found, tmp_path / "s")
     made = asked(found, tmp_path / "s", gemini_partial=True)
     assert made.kinds["c01"] == "refused" and made.kinds["c00"] == "mask"

@@ -44,7 +44,7 @@ def test_another_size_is_stretched_to_the_requests_and_said(tmp_path):
     picture(tmp_path / "in/a.png", (112, 80))
     answer = FolderEditor("x", {"path": str(tmp_path / "in")}).edit_all([request("a")], tmp_path / "out")["a"]
     assert answer.image.shape == (40, 56, 3) and (answer.width, answer.height) == (112, 80)
-    assert answer.detail == "brought at 112 x 80, stretched to 56 x 40"
+    assert answer.detail == "provided at 112 x 80, resized to 56 x 40"
 
 
 def test_files_are_bounded_before_they_are_read_or_decoded_and_a_broken_one_is_an_answer(tmp_path, monkeypatch):
@@ -69,9 +69,9 @@ def test_a_folder_without_any_wanted_picture_or_with_two_of_one_name_is_an_error
     picture(tmp_path / "in/a.jpg")
     with pytest.raises(UserError, match="two images for edit 'a'"):
         editor.edit_all([request("a")], tmp_path / "out")
-    with pytest.raises(UserError, match="no pictures at"):
+    with pytest.raises(UserError, match="no images at"):
         FolderEditor("x", {"path": str(tmp_path / "nowhere")})
-    with pytest.raises(UserError, match="no pictures at"):
+    with pytest.raises(UserError, match="no images at"):
         FolderEditor("x", {})
 
 

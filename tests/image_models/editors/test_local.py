@@ -102,7 +102,7 @@ def test_an_empty_mask_asks_for_no_change(name, tmp_path):
     ("name", "changes", "why"),
     [
         ("inpainting", {"mask": None}, "no mask"),
-        ("poisson", {"known": {}}, "no other patient"),
+        ("poisson", {"known": {}}, "no image of another patient"),
         ("simulator", {"known": {}}, "target is not known"),
     ],
 )

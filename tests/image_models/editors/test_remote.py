@@ -154,7 +154,7 @@ def test_one_budget_holds_for_all_at_once(services, tmp_path):
     services.scripts["ark"] = lambda asked: Reply(body=picture(asked.prompt), delay=0.02)
     spec = only("gpt", model="gpt-image-2") | only("nano") | only("seed") | only("flux")
     needed = float(registry.plan_all(made(spec), edits(6), tmp_path)["estimate_usd"].sum())
-    with pytest.raises(UserError, match=r"answers have not come yet.*\(budget\)"):
+    with pytest.raises(UserError, match=r"answers are still missing.*\(budget\)"):
         edited(edits(6), tmp_path, spec, budget_usd=needed, concurrency=1)
     with Ledger(tmp_path) as ledger:
         # What was in flight when the first dear one came may pass it, and no more.

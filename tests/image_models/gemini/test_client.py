@@ -81,7 +81,7 @@ def test_a_model_that_draws_nothing_is_refused(serve, tmp_path):
     server = serve()
     answer = Reply(body=gemini_server.body({"name": "models/x", "supportedGenerationMethods": ["embedContent"]}))
     server.before = lambda method, path: answer if "/models/" in path and method == "GET" else None
-    with pytest.raises(UserError, match="draws nothing"):
+    with pytest.raises(UserError, match="does not generate images"):
         source().draw(design(2), tmp_path)
 
 

@@ -74,7 +74,7 @@ def test_the_cost_of_any_usage_is_a_finite_sum_from_zero_up(told):
     ],
 )
 def test_what_a_model_does_not_take_is_refused_with_what_it_takes(model, wrong):
-    with pytest.raises(UserError, match=f"not what model '{model}' takes"):
+    with pytest.raises(UserError, match=f"not accepted by model '{model}' takes"):
         check_options(model, **wrong)
 
 

@@ -93,5 +93,5 @@ def test_a_key_and_an_endpoint_are_looked_for_before_anything_is_paid(services, 
     with pytest.raises(UserError, match="no web address"):
         asked.check()
     monkeypatch.setenv("BFL_API_KEY", f"{SECRETS['BFL_API_KEY']} x")
-    with pytest.raises(UserError, match="characters that no key has"):
+    with pytest.raises(UserError, match="characters that do not occur in keys"):
         asked.check()

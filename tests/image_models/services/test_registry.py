@@ -27,7 +27,7 @@ def test_settings_that_decide_an_answer_are_all_but_how_it_is_asked_and_paid():
 
 def test_what_a_gemini_model_does_not_take_is_refused():
     own = {name: default for name, (_, default) in options_of("gemini").items()}
-    with pytest.raises(UserError, match=r"^image_size = '4K' is not what model"):
+    with pytest.raises(UserError, match=r"^image_size = '4K' is not accepted by model"):
         make_service("gemini", own | {"model": "gemini-2.5-flash-image", "image_size": "4K"})
     with pytest.raises(UserError, match="or set price_usd to"):
         make_service("gemini", own | {"model": "gemini-9"})
