@@ -40,16 +40,23 @@ RECIPES: dict[str, tuple[dict[str, Any], str]] = {
 
 def drawn(physics: tuple[str, ...], pairs: int, seed: int, twins: bool = False) -> tuple[Any, Any]:
     """Films `(n, 224, 224)` and labels of a design, its pairs dealt out over the physics."""
+    return drawn_with_lungs(physics, pairs, seed, twins)[:2]
+
+
+def drawn_with_lungs(physics: tuple[str, ...], pairs: int, seed: int, twins: bool = False) -> tuple[Any, Any, Any]:
+    """As `drawn`, and the lungs of each film, bool of its shape."""
     design = prompts.design(pairs, seed, prompts.load_templates())
-    films, labels = [], []
+    films, labels, lungs = [], [], []
     for number, name in enumerate(physics):
         share = design[(np.arange(len(design)) // 2) % len(physics) == number]
         share = patients_of(name, share, seed) if name in SELECTOR else share
         share = share.assign(seed=share["pair_seed"]) if twins else share
-        drawing = draw_films(share, name, 256, workers=1)
-        films += [cv2.resize(film.image, (SIZE, SIZE), interpolation=cv2.INTER_AREA) for film in drawing]
+        for film in draw_films(share, name, 256, workers=1):
+            films.append(cv2.resize(film.image, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+            mask = cv2.resize(film.lungs.astype(np.uint8) * 255, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
+            lungs.append(mask > 127)
         labels += (share["label"] == "pneumonia").astype(int).tolist()
-    return np.stack(films), np.array(labels)
+    return np.stack(films), np.array(labels), np.stack(lungs)
 
 
 def pooled(films: Any, blocks: Any, sizes: Any, pooling: Any, init: str = "imagenet") -> Any:

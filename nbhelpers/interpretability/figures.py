@@ -111,12 +111,13 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
     arms = list(examples[0].maps)
     if not arms:
         return _draw_originals(examples)
-    lines = in_rows(("original", *arms), 5)
+    lines = in_rows(("original", *arms), 6)
     n_rows = sum(len(shown.films) for shown in examples) * len(lines)
     notes = _notes(examples)
     panel = (PAGE_WIDTH - 1.45) / len(lines[0])  # what row labels and colour bar leave
     foot = 0.25 * len(notes)
-    figure, axes = panels(n_rows, len(lines[0]), 0.3 + n_rows * (panel + 0.22) + 0.3 * (len(lines) - 1) + foot)
+    each = panel + (0.22 if len(lines) == 1 else 0.6)  # with its heading
+    figure, axes = panels(n_rows, len(lines[0]), 0.3 + n_rows * each + foot)
     remove(axes[len(lines) - 1 :: len(lines), len(lines[-1]) :])
     # One scale for all maps: from zero to the largest value that any of them holds.
     largest = max((float(maps.max()) for shown in examples for maps in shown.maps.values() if maps.size), default=0.0)

@@ -165,13 +165,18 @@ def standardisation(features: NDArray[np.floating]) -> tuple[NDArray[np.float64]
     return features.mean(axis=0, dtype=np.float64), np.where(scale > _TINY, scale, 1.0)
 
 
-def pair_weights(normal: NDArray[np.floating], pneumonia: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Weights `(d,)` from pairs: the mean difference within pairs, over its covariance half shrunk to the diagonal.
+def pair_weights(
+    normal: NDArray[np.floating], pneumonia: NDArray[np.floating], over: str = "covariance"
+) -> NDArray[np.float64]:
+    """Weights `(d,)` from pairs: the mean difference within pairs, over what else differs within them.
 
-    Row i of both `(n, d)` arrays, of standardised features, is one pair. The direction is the one that stands out most
-    from what else differs within pairs (Fisher).
+    Row i of both `(n, d)` arrays, of standardised features, is one pair. `over` is the difference's `covariance`, half
+    shrunk to its diagonal (the direction that stands out most: Fisher), or each feature's own `spread` (its standard
+    deviation, as in a t statistic).
     """
     difference = np.asarray(pneumonia, np.float64) - normal
+    if over == "spread":
+        return difference.mean(axis=0) / (difference.std(axis=0) + _TINY)
     within = np.cov(difference.T).reshape(difference.shape[1], -1)
     shrunk = (within + np.diag(np.diag(within))) / 2
     return np.linalg.solve(shrunk + _TINY * np.eye(len(shrunk)), difference.mean(axis=0))

@@ -33,11 +33,15 @@ METHODS = {
 
 @dataclass(frozen=True)
 class ProbeSettings:
-    """What a probe looks at: names of blocks, sizes in pixels, and what is taken of each channel."""
+    """What a probe looks at: names of blocks, sizes in pixels, and what is taken of each channel.
+
+    `pair_weights` is what `pairs` divide by, see `probes.pair_weights`.
+    """
 
     blocks: list[str]
     sizes: list[int]
     pooling: list[str]
+    pair_weights: str = "covariance"
 
 
 def method_of(arm: Mapping[str, str]) -> str:
@@ -93,10 +97,12 @@ def learn(
     made: dict[str, list[Any]] = {"names": probe.blocks, "pooling": probe.pooling, "sizes": probe.sizes}
     model = models.build_probe(backbone, init, transform.channels, made, transform.size, seed).eval()
     pooled = features.embed(model, images, transform, chosen, desc=f"{common['arm']['name']}: features")
-    history = fit(model, pooled, split, rows, method)
+    history = fit(model, pooled, split, rows, method, probe.pair_weights)
     scores = features.predict(model, images[validating], transform, chosen)
     validation = split.iloc[validating][["image_id", "pair_id", "label"]].assign(score=scores).reset_index(drop=True)
-    kept_as = {} if method == PAIRS else {"strength": float(history.loc[history["best"], "strength"].iloc[0])}
+    kept_as: dict[str, Any] = {"pair_weights": probe.pair_weights}
+    if method == PROBE:
+        kept_as = {"strength": float(history.loc[history["best"], "strength"].iloc[0])}
     data = {"images": counts.set_index("split")["images"].to_dict(), "data_sha256": resume.data_hash(split, images)}
     description = ModelDescription(
         **common,
@@ -126,12 +132,17 @@ def _training_rows(split: pd.DataFrame, wanted: int, seed: int, resample: bool) 
 
 
 def fit(
-    model: Probe, pooled: NDArray[np.floating], split: pd.DataFrame, rows: NDArray[np.int64], method: str
+    model: Probe,
+    pooled: NDArray[np.floating],
+    split: pd.DataFrame,
+    rows: NDArray[np.int64],
+    method: str,
+    over: str = "covariance",
 ) -> pd.DataFrame:
     """Find a probe's weights on the rows that train, and give them to it.
 
     `probe`: ridge regression, at the strength that is best on the validation part. `pairs`: the mean difference within
-    pairs over its covariance; nothing is chosen.
+    pairs over its covariance or spread (`over`); nothing is chosen.
 
     The history has a row for each strength, `epoch` numbering them, `best` marking the one that the probe holds; for
     `pairs` one row and no `strength`.
@@ -141,7 +152,7 @@ def fit(
     centre, scale = probes.standardisation(pooled[rows])
     standard = (pooled - centre) / scale
     if method == PAIRS:
-        candidates = probes.pair_weights(standard[rows[::2]], standard[rows[1::2]])[None]
+        candidates = probes.pair_weights(standard[rows[::2]], standard[rows[1::2]], over)[None]
         history = pd.DataFrame({"epoch": [1]})
     else:
         candidates = probes.ridge_weights(standard[rows], labels[rows])
@@ -191,6 +202,8 @@ def summary(description: ModelDescription) -> pd.DataFrame:
         facts["epoch kept"] = f"{training['best_epoch']} of at most {training['epochs']}"
     if description.probe:
         facts["features"] = "; ".join(f"{key}: {', '.join(map(str, one))}" for key, one in description.probe.items())
+    if "pair_weights" in training:
+        facts["difference divided by its"] = training["pair_weights"]
     if "strength" in training:
         facts["ridge penalty"] = f"{training['strength']:g}"
     return pd.DataFrame({"value": facts})

@@ -82,4 +82,4 @@ def _apart(numbers: Iterable[int]) -> list[int]:
     for number in sorted(set(numbers), reverse=True):
         if not kept or number * 4 / 3 <= kept[-1]:
             kept.append(number)
-    return kept
+    return kept[::-1]

@@ -1,9 +1,11 @@
+import dataclasses
+
 import matplotlib
 import numpy as np
 import pandas as pd
 from interpretability.interpretability_fixture import LESION, SIDE, film_set, predictions, save_arm
 
-from nbhelpers import runs
+from nbhelpers import runs, style
 from nbhelpers.interpretability import chosen_films, figures, localisation
 from nbhelpers.networks import trained
 
@@ -64,6 +66,26 @@ def test_all_maps_of_a_figure_share_one_colour_scale(networks, tmp_path):
     figure = figures.draw_examples(examples)
     limits = {axes.images[1].get_clim() for axes in figure.axes if len(axes.images) == 2}
     assert limits == {(0.0, max(float(maps.max()) for maps in examples[0].maps.values()))}
+
+
+def test_ten_arms_go_on_in_a_second_row_of_the_same_film(networks, tmp_path):
+    shown = chosen_films.explain_sets(predictions(), {"toy": film_set(tmp_path / "films")}, networks)[0]
+    arms = [f"arm_{number}" for number in range(10)]
+    shown = dataclasses.replace(
+        shown,
+        maps={arm: shown.maps["one"] for arm in arms},
+        titles={arm: f"{arm} (simulated)" for arm in arms},
+        films=shown.films.assign(**{f"score_{arm}": number / 10 for number, arm in enumerate(arms)}),
+    )
+    style.use()
+    figure = figures.draw_examples([shown])
+    headings = [axes.get_title() for axes in figure.axes if axes.axison and axes.get_title()]
+    film = [line.splitlines()[-1] for line in headings[:11]]
+    assert film[1:] == [f"p = 0.{number}00" for number in range(10)]
+    assert [line.splitlines()[0] for line in headings[:11]] == ["original", *arms]
+    figure.canvas.draw()
+    places = [axes.title.get_window_extent() for axes in figure.axes if axes.axison and axes.get_title()]
+    assert not any(one.overlaps(other) for number, one in enumerate(places) for other in places[:number])
 
 
 def test_known_lesions_are_boxed_in_every_panel_of_their_row(networks, tmp_path):

@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import timm
 import torch
+from scipy import stats
 from sklearn.linear_model import Ridge
 
 from nbhelpers.errors import UserError
@@ -108,6 +109,15 @@ def test_pair_weights_are_fishers_direction_within_pairs_and_zero_where_nothing_
     wanted = np.linalg.inv([[1, 0.3], [0.3, 1]]) @ [0.4, -0.5]
     assert found[0] == 0
     np.testing.assert_allclose(found[1:], wanted, atol=0.07)
+
+
+def test_pair_weights_over_their_spread_are_the_paired_t_statistic_and_zero_where_nothing_varies():
+    rng = np.random.default_rng(0)
+    normal = rng.normal(size=(50, 4))
+    pneumonia = normal + rng.normal([0.5, -1, 0, 0], [1, 2, 3, 0], size=(50, 4))
+    found = probes.pair_weights(normal, pneumonia, "spread")
+    wanted = stats.ttest_rel(pneumonia[:, :3], normal[:, :3]).statistic / np.sqrt(49)
+    np.testing.assert_allclose(found, [*wanted, 0], rtol=1e-4)
 
 
 def test_pair_weights_can_be_had_from_fewer_pairs_than_features():

@@ -79,6 +79,14 @@ def test_validation_images_do_not_move_the_weights_of_pairs(tmp_path, arm):
     assert first.description.weights_sha256 == other.description.weights_sha256
 
 
+def test_weights_over_the_spread_are_others_read_discs_too_and_are_told(tmp_path, arm):
+    probe = methods.ProbeSettings(*(getattr(PROBE, name) for name in ("blocks", "sizes", "pooling")), "spread")
+    usual, spread = (learn(tmp_path / str(n), *arm, "pairs", probe=one) for n, one in enumerate((PROBE, probe)))
+    assert not np.allclose(usual.model.head.weight, spread.model.head.weight)
+    assert roc_auc_score(spread.validation["label"], spread.validation["score"]) > 0.9
+    assert "spread" in set(methods.summary(spread.description)["value"])
+
+
 def test_the_ridge_that_is_best_on_validation_images_is_kept_and_the_strongest_of_equals(tmp_path, arm):
     history = learn(tmp_path, *arm, "probe").history
     kept = history[history["best"]].iloc[0]

@@ -87,6 +87,38 @@ def test_figure_2_has_a_dot_an_interval_and_the_n_of_every_arm_and_set():
     assert names == ["good\n(simulated)", "bad"]
 
 
+def texts(figure):
+    """Places of what is written on a figure, by text, in pixels."""
+    figure.canvas.draw()
+    found = [*figure.texts, *(text for one in figure.legends for text in one.get_texts())]
+    for axis in panels(figure):
+        found += [axis.title, axis._left_title, axis.xaxis.label, axis.yaxis.label]
+    return [(text.get_text(), text.get_window_extent()) for text in found if text.get_text() and text.get_visible()]
+
+
+@pytest.mark.parametrize("n", [3, 10])
+def test_nothing_written_runs_into_another_or_off_the_page_whatever_the_number_of_arms(predictions, n):
+    style.use()
+    arms = {f"mixed_{number}00": f"mixed_{number}00 (simulated)" for number in range(n)}
+    mine = predictions[(predictions["arm"] == "raw") & (predictions["dataset"] == "hospital")]
+    many = pd.concat([mine.assign(arm=arm) for arm in arms], ignore_index=True)
+    sets = {"hospital": TWO["hospital"]}
+    results = evaluation.metrics_table(many, n_resamples=20)
+    drawn = {
+        "scores": figures.score_distributions(many, sets, arms),
+        "calibration": figures.reliability_and_decision(calibration.add_recalibrated(many), sets, arms),
+        "roc_pr": figures.curves(many, sets, arms),
+        "figure_2": figures.figure_2(results, sets, arms),
+        "subgroups": figures.forest(results, subgroups.metrics_table(many, n_resamples=20), sets, arms),
+    }
+    for name, figure in drawn.items():
+        width, height = figure.get_size_inches() * figure.dpi
+        written = texts(figure)
+        for number, (text, place) in enumerate(written):
+            assert place.x0 >= 0 and place.x1 <= width and place.y0 >= 0 and place.y1 <= height, (name, text)
+            assert [(name, text, other) for other, there in written[:number] if place.overlaps(there)] == []
+
+
 def test_two_arms_differ_without_colour_in_every_figure(predictions):
     style.use()
     results = evaluation.metrics_table(predictions, n_resamples=20)
