@@ -330,7 +330,7 @@ def test_films_are_found_however_they_are_spelt_and_nested(
     after = load(tmp_path / "other")
     columns = ["image_id", "label", "view", "age"]
     pd.testing.assert_frame_equal(after.films[columns], before.films[columns])
-    assert not any("in no table" in note for note in after.notes)
+    assert not any("not listed in any table" in note for note in after.notes)
     assert (
         cache.film_array(after, 32, tmp_path / "cache")[0].shape
         == cache.film_array(before, 32, tmp_path / "cache")[0].shape

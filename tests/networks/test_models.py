@@ -71,7 +71,7 @@ def test_a_checkpoint_is_rebuilt_without_the_init_that_it_was_trained_from(tmp_p
 def test_other_weights_than_described_are_refused(tmp_path):
     models.save_checkpoint(tmp_path, models.build(BACKBONE), described())
     safetensors.torch.save_file(models.build(BACKBONE, seed=8).state_dict(), tmp_path / "checkpoint.safetensors")
-    with pytest.raises(UserError, match=r"not those that model\.json describes"):
+    with pytest.raises(UserError, match=r"do not match model\.json"):
         models.load_checkpoint(tmp_path)
 
 

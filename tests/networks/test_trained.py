@@ -60,7 +60,7 @@ def test_an_arm_that_is_not_trained_is_one_clear_error(stage):
 
 
 def test_an_arm_cannot_take_the_name_of_the_untrained_network(stage):
-    with pytest.raises(UserError, match="kept for"):
+    with pytest.raises(UserError, match="reserved for"):
         trained.load_networks([trained.NOT_FINE_TUNED], stage)
 
 

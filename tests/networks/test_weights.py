@@ -191,7 +191,7 @@ def test_weights_that_were_changed_are_refused(monkeypatch):
     packaged("tf_efficientnet_lite0")
     changed = weights.PACKAGES["tf_efficientnet_lite0"][:8] + "0" * 56
     monkeypatch.setitem(weights.PACKAGES, "tf_efficientnet_lite0", changed)
-    with pytest.raises(UserError, match="not those that were published"):
+    with pytest.raises(UserError, match="differ from the published"):
         weights.package_file("tf_efficientnet_lite0")
 
 

@@ -132,7 +132,7 @@ def test_rsna_shaped_and_own_films_go_through_the_notebook(
     assert reasons.to_dict() == {"not in the cohort": hard, "unreadable": 2, "file missing": 1}
 
     text = model_card.write(run).read_text()
-    assert "How well does mine, a checkpoint of the user's own, work on RSNA 2018" in text
+    assert "How well does mine, a checkpoint of the user, perform on RSNA 2018" in text
     assert "mine was not trained in this run" in text and "One training seed" not in text
     table = checklists.fill(known).set_index(["checklist", "item"])
     assert table.loc[("CLAIM 2024", "24"), "status"] == "partly"

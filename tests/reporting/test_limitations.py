@@ -57,7 +57,7 @@ def test_what_is_adjusted_for_the_view_comes_first_and_whole(run: Path) -> None:
     parts = [rows.assign(subgroup=name, primary=True) for name in ("view AP", "view PA", "view-adjusted")]
     pd.concat([metrics, *parts]).to_csv(folder / "metrics.csv", index=False)
     (line,) = [text for text in lines(run) if "the view alone" in text]
-    left = line.split("Without it: ")[1]
+    left = line.split("With the view excluded: ")[1]
     for arm in run_fixture.ARMS:
         assert f"{arm} adjusted for view" in left
     assert left.index("adjusted for view") < left.index("view AP")
@@ -96,7 +96,7 @@ def test_grad_cam_below_a_blob_at_the_centre_is_a_limitation_only_where_it_is(ru
     table.to_csv(run / "05_interpretability" / "saliency.csv", index=False)
     told = [line for line in limitations.of_run(run_facts.read(run)) if "blob" in line]
     assert told == [
-        "Chest X-Ray (Kermany): energy in the lesion of Grad-CAM lies below that of a blob at the centre: "
+        "Chest X-Ray (Kermany): energy in the lesion of Grad-CAM is below that of a blob at the centre: "
         "cropped 0.100, -0.010 (-0.020 to +0.020)."
     ]
 

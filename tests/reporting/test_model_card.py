@@ -58,7 +58,7 @@ def test_limitations_name_the_arms_that_a_trivial_baseline_matches(run: Path) ->
 
 
 def test_what_the_run_cannot_know_is_listed_as_open(run: Path) -> None:
-    listed = section(model_card.write(run).read_text(), "Open: what the run cannot know")
+    listed = section(model_card.write(run).read_text(), "To be completed by the authors")
     assert listed.count("\n- ") == len(model_card.OPEN)
 
 

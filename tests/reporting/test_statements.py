@@ -39,7 +39,7 @@ def test_both_rsna_cohorts_are_told_and_the_easy_one_is_marked(run: Path) -> Non
     facts["parameters"] |= {"rsna_cohort": "paper", "datasets": ["rsna", "rsna_full"]}
     record.write_text(json.dumps(facts))
     found = run_facts.read(run)
-    assert "RSNA 2018 (all classes) stands beside it" in " ".join(limitations.of_results(found))
+    assert "RSNA 2018 (all classes) is reported as well" in " ".join(limitations.of_results(found))
     assert "cohort 'paper', 'full'" in statements.state("subsets", found).text
     assert statements.state("reference_standard", found).text.count("radiologists' reading") == 2
 

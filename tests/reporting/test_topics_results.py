@@ -19,6 +19,6 @@ def test_performance_tells_every_primary_value_with_its_interval(tmp_path: Path)
 def test_synthetic_scores_are_said_to_say_nothing_of_films(tmp_path: Path) -> None:
     facts = run_facts.read(run_fixture.write(tmp_path / "demo", with_validation=False))
     told = topics_results.internal(facts) or ""
-    assert "says nothing of films" in told
+    assert "does not predict performance on films" in told
     assert all(f"{name} {model['val_auroc']:.3f}" in told for name, model in facts.models.items())
     assert topics_results.performance(facts) is None

@@ -149,7 +149,7 @@ def test_maps_from_elsewhere_are_found_by_stem_and_a_lacking_one_is_missing(tmp_
     assert found.read("a", (48, 48)).shape == (48, 48)
     with pytest.raises(UserError, match="no map for any"):
         answers.from_folder("third", "third", "mine", tmp_path, ["x"])
-    with pytest.raises(UserError, match="was not found"):
+    with pytest.raises(UserError, match="not found"):
         answers.from_folder("third", "third", "mine", tmp_path / "no", ["x"])
 
 

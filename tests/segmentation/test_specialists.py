@@ -80,5 +80,5 @@ def test_a_mask2former_from_a_local_folder_draws_maps_of_any_size(tmp_path: Path
 def test_an_unknown_route_and_a_folder_that_is_not_named_are_refused() -> None:
     with pytest.raises(UserError, match="did you mean 'train'"):
         specialists.check_route("trian", "specialist")
-    with pytest.raises(UserError, match="names no folder"):
+    with pytest.raises(UserError, match="does not name an existing folder"):
         specialists.check_route("smp:", "specialist")
