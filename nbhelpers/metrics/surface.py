@@ -67,7 +67,7 @@ class Surfaces:
         near = 0
         for way in self.ways:
             surely, perhaps = way.rough <= tolerance * SHORTEST, way.rough <= tolerance * LONGEST
-            near += np.count_nonzero(surely) + np.count_nonzero(way.exact(perhaps & ~surely) <= tolerance)
+            near += int(surely.sum() + (way.exact(perhaps & ~surely) <= tolerance).sum())
         return near / sum(len(way.rough) for way in self.ways)
 
 
@@ -84,10 +84,10 @@ def surfaces(mask: Mask, truth: Mask) -> Surfaces:
     is_empty, is_truth_empty = not mask.any(), not truth.any()
     if is_empty or is_truth_empty:
         return Surfaces((), is_empty, is_truth_empty, diagonal)
-    a, b = (np.ascontiguousarray(values, dtype=np.uint8) for values in (mask, truth))
-    left, top, width, height = cv2.boundingRect(cv2.bitwise_or(a, b))
-    lines = [_outline(values[top : top + height, left : left + width]) for values in (a, b)]
-    a, b = (np.asarray(cv2.findNonZero(line)).reshape(-1, 2) for line in lines)
+    both = [np.ascontiguousarray(values, dtype=np.uint8) for values in (mask, truth)]
+    left, top, width, height = cv2.boundingRect(cv2.bitwise_or(*both))
+    lines = [_outline(values[top : top + height, left : left + width]) for values in both]
+    a, b = (np.asarray(cv2.findNonZero(line), dtype=np.int32).reshape(-1, 2) for line in lines)
     few = len(a) * len(b) <= PAIRS and max(width, height) <= EXACT_SIDE
     shared = (lines[1][a[:, 1], a[:, 0]] > 0, lines[0][b[:, 1], b[:, 0]] > 0)
     known = _all_distances(a, b, *shared) if few else (None, None)
@@ -141,7 +141,7 @@ class _Way:
         if max(self.end.shape) > CHAMFER_SIDE:
             return self._sought(self.starts)
         chamfer = cv2.distanceTransform(1 - self.end, cv2.DIST_L2, cv2.DIST_MASK_5)
-        return np.asarray(chamfer)[self.starts[:, 1], self.starts[:, 0]]
+        return np.asarray(chamfer, dtype=np.float32)[self.starts[:, 1], self.starts[:, 0]]
 
     def exact(self, wanted: Mask) -> Floats:
         """The distances of the `wanted` `(n,)` starts, in their order, pixels."""
