@@ -82,7 +82,7 @@ def test_answers_are_bars_whose_lengths_are_counts():
 
 def test_measures_stand_where_the_table_says():
     rows = [
-        {"editor": editor, "kind": kind, "task": "all"}
+        {"editor": editor, "kind": kind, "task": "all", "n": 4}
         | {f"{name}{end}": value + shift for name in ("error_inside", "error_outside", "error_outside_aligned")
            for end, shift in (("", 0), ("_low", -1), ("_high", 1))}
         for editor, value in (("a", 5.0), ("b", 9.0))
@@ -95,7 +95,9 @@ def test_measures_stand_where_the_table_says():
 
 def test_the_chain_starts_where_nothing_has_drifted():
     names = ("error_outside", "brightness", "zoom", "sharpness", "embedding_similarity", "error")
-    table = pd.DataFrame([{"editor": e, "step": s} | dict.fromkeys(names, 1.0 + s) for e in "ab" for s in range(1, 6)])
+    table = pd.DataFrame(
+        [{"editor": e, "step": s, "image_id": "f"} | dict.fromkeys(names, 1.0 + s) for e in "ab" for s in range(1, 6)]
+    )
     figure = figures.chain(table)
     starts = {axis.get_title("left")[4:]: axis.get_lines()[0].get_ydata()[0] for axis in figure.axes[:5]}
     assert starts["zoom"] == starts["sharpness (start: 1)"] == 1 and starts["brightness (grey levels)"] == 0
