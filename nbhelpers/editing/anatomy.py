@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,45 +40,43 @@ class Anatomy:
     transform: Transform
     device: str = "auto"
     cache: Path | None = None
-    _masks: dict[bytes, NDArray[np.bool_]] = field(default_factory=dict)
 
-    def lung_dice(self, image: Pixels, answer: Pixels) -> float:
-        """Dice of the lungs that the segmenter draws in the input and in the answer, both RGB of one size."""
-        return dice(self._lungs(image), self._lungs(answer))
-
-    def _lungs(self, image: Pixels) -> NDArray[np.bool_]:
-        key = _key(image)
-        if key not in self._masks:
-            self._masks[key] = next(iter(self.lungs.predict([image], self.device))) > 127
-        return self._masks[key]
+    def lung_dice(self, pairs: Sequence[tuple[Pixels, Pixels | None]]) -> list[float]:
+        """Dice of the lungs that the segmenter draws in the two RGB pictures of each pair; NaN without a second one."""
+        return _compared(pairs, lambda images: [mask > 127 for mask in self.lungs.predict(images, self.device)], dice)
 
     def similarity(self, pairs: Sequence[tuple[Pixels, Pixels | None]]) -> list[float]:
         """Cosine of the network's features of the two RGB pictures of each pair; NaN where there is no second one."""
-        whole = {_key(one): one for pair in pairs if pair[1] is not None for one in pair if one is not None}
-        if not whole:
-            return [float("nan")] * len(pairs)
-        gray = [np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for one in whole.values()]
-        seen = [resize_gray(one, self.transform.size) for one in gray]
-        found = features.embed(
-            self.network, np.stack(seen), self.transform, self.device, desc="embedding", cache=self.cache
-        )
-        unit = dict(zip(whole, found / np.linalg.norm(found, axis=1, keepdims=True), strict=True))
-        return [float("nan") if b is None else float(np.clip(unit[_key(a)] @ unit[_key(b)], -1, 1)) for a, b in pairs]
 
-    def kept(self, pairs: Sequence[tuple[Picture, Pixels | None]]) -> dict[str, list[float]]:
+        def features_of(images: list[Pixels]) -> NDArray[np.float32]:
+            gray = [np.asarray(cv2.cvtColor(one, cv2.COLOR_RGB2GRAY), dtype=np.uint8) for one in images]
+            seen = np.stack([resize_gray(one, self.transform.size) for one in gray])
+            found = features.embed(self.network, seen, self.transform, self.device, desc="embedding", cache=self.cache)
+            unit: NDArray[np.float32] = found / np.linalg.norm(found, axis=1, keepdims=True)
+            return unit
+
+        return _compared(pairs, features_of, lambda one, other: np.clip(one @ other, -1, 1))
+
+    def columns(self, pairs: Sequence[tuple[Picture, Pixels | None]]) -> dict[str, list[float]]:
         """`lung_dice` (of chest films alone) and `embedding_similarity` of each picture and its answer."""
-        lungs = [
-            self.lung_dice(picture.image, answer) if answer is not None and picture.chest_film else float("nan")
-            for picture, answer in pairs
-        ]
-        return {
-            "lung_dice": lungs,
-            "embedding_similarity": self.similarity([(picture.image, answer) for picture, answer in pairs]),
-        }
+        films = [(picture.image, answer if picture.chest_film else None) for picture, answer in pairs]
+        every = [(picture.image, answer) for picture, answer in pairs]
+        return {"lung_dice": self.lung_dice(films), "embedding_similarity": self.similarity(every)}
 
 
-def _key(image: Pixels) -> bytes:
-    return hashlib.sha256(np.ascontiguousarray(image).data).digest() + bytes(str(image.shape), "ascii")
+def _compared(
+    pairs: Sequence[tuple[Pixels, Pixels | None]],
+    describe: Callable[[list[Pixels]], Iterable[Any]],
+    compare: Callable[[Any, Any], float],
+) -> list[float]:
+    """What `compare` says of the descriptions of each pair; a picture of several pairs is described once."""
+
+    def key(image: Pixels) -> bytes:
+        return hashlib.sha256(np.ascontiguousarray(image).data).digest() + bytes(str(image.shape), "ascii")
+
+    whole = {key(image): image for pair in pairs if pair[1] is not None for image in pair if image is not None}
+    told = dict(zip(whole, describe([*whole.values()]), strict=True)) if whole else {}
+    return [float("nan") if b is None else float(compare(told[key(a)], told[key(b)])) for a, b in pairs]
 
 
 def load_anatomy(parameters: Mapping[str, Any], folder: Path) -> Anatomy:

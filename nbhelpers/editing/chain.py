@@ -74,10 +74,7 @@ def run_chains(
                 edit_id = f"chain_{place:03d}_step_{step}"
                 known = {"target": rgb(films[step]), "donor": rgb(other), "donor_mask": masks[step - 1]}
                 request = EditRequest(edit_id, now, tasks[name].instruction, masks[step - 1], False, known)
-                if editor.service:
-                    answer = registry.edit_all([editor], [request], folder, budget_usd=budget)[editor.name, edit_id]
-                else:
-                    answer = editor.edit_all([request], folder)[edit_id]
+                answer = registry.edit_all([editor], [request], folder, budget_usd=budget)[editor.name, edit_id]
                 now = now if answer.image is None else answer.image
                 taken.append(now)
                 pairs.append((taken[0], now))

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from nbhelpers.editing import measures
-from nbhelpers.editing.anatomy import Anatomy
-from nbhelpers.editing.pictures import Picture, check_pictures, load_pictures
+from nbhelpers.editing import measures, optional
+from nbhelpers.editing.pictures import Picture, check_pictures
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.editors import registry
 from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
+from nbhelpers.image_models.purchases import check_budget
 from nbhelpers.images.files import write_png
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import gathered
@@ -39,8 +39,8 @@ def wanted(parameters: Mapping[str, Any]) -> list[tuple[Any, ...]]:
     """Checks of editors, tasks and pictures that are asked for, each a function and its arguments."""
     if not parameters["editors"]:
         return []
-    made = (registry.make_editors, parameters["editors"], parameters)
-    return [made, (check_pictures, parameters), (_check_sending, parameters)]
+    editors = (registry.make_editors, parameters["editors"], parameters)
+    return [editors, (_check_pictures, parameters), (optional.measures, parameters)]
 
 
 def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
@@ -52,16 +52,20 @@ def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
         raise UserError.of(faults)
 
 
-def _check_sending(parameters: Mapping[str, Any]) -> None:
-    """Whose pictures would go where; simulated ones may go anywhere, and what is wrong besides others tell."""
-    if not isinstance(parameters["editing_pictures"], str):
-        return
+def _check_pictures(parameters: Mapping[str, Any]) -> None:
+    """Whether the pictures are there, and whose would go where; what the simulator draws may go anywhere."""
+    requests = [request_of(picture) for picture in check_pictures(parameters)]
     try:
-        editors = registry.make_editors(parameters["editors"], parameters)
-        requests = [request_of(picture) for picture in load_pictures(parameters)]
-    except UserError:
+        asked = _asked(registry.make_editors(parameters["editors"], parameters), parameters)
+    except UserError:  # told by another check
         return
-    registry.check_sending(editors, requests, parameters["send_patient_films_to"])
+    registry.check_sending(asked, requests, parameters["send_patient_films_to"])
+
+
+def _asked(editors: Sequence[Editor], parameters: Mapping[str, Any]) -> list[Any]:
+    """All that pictures may be sent to: editors, and a model that judges."""
+    found = optional.measures(parameters)
+    return [*editors, *(measure for measure in found if isinstance(measure, optional.Judge))]
 
 
 def save_pictures(pictures: Sequence[Picture], folder: Path) -> pd.DataFrame:
@@ -71,37 +75,50 @@ def save_pictures(pictures: Sequence[Picture], folder: Path) -> pd.DataFrame:
     """
     rows = []
     for picture in pictures:
-        name = edit_id(picture)
-        row: dict[str, Any] = {
-            "edit_id": name,
-            "task": picture.task,
-            "kind": picture.kind,
-            "image_id": picture.image_id,
-        }
-        row |= {"simulated": picture.simulated, "instruction": picture.instruction, "path": f"pictures/{name}.png"}
-        write_png(folder / row["path"], picture.image)
         mask = None if picture.mask is None else picture.mask.astype(np.uint8) * np.uint8(255)
-        for what, pixels in (("mask", mask), ("target", picture.target)):
-            row[what] = f"pictures/{name}_{what}.png" if pixels is not None else None
+        name, parts = edit_id(picture), {"path": picture.image, "mask": mask, "target": picture.target}
+        row: dict[str, Any] = {"edit_id": name}
+        row |= {what: getattr(picture, what) for what in ("task", "kind", "image_id", "simulated", "instruction")}
+        for what, pixels in parts.items():
+            row[what] = f"pictures/{name}{'' if what == 'path' else '_' + what}.png" if pixels is not None else None
             if pixels is not None:
                 write_png(folder / row[what], pixels)
         rows.append(row)
     return pd.DataFrame(rows)
 
 
+def planned(
+    editors: Sequence[Editor], pictures: Sequence[Picture], folder: Path, parameters: Mapping[str, Any]
+) -> pd.DataFrame:
+    """The table of `registry.plan_all`, and a row of the model that judges, where one does: all of it, at most."""
+    table = registry.plan_all(editors, [request_of(picture) for picture in pictures], folder)
+    rows = [
+        {"editor": "judge", "provider": judge.service, "model": judge.asked.model}
+        | {"edits": len(editors) * len(pictures), "estimate_usd": judge.estimate_usd(pictures, len(editors))}
+        for judge in _asked((), parameters)
+    ]
+    return pd.concat([table, pd.DataFrame(rows)], ignore_index=True) if rows else table
+
+
 def ask_all(
     editors: Sequence[Editor], pictures: Sequence[Picture], folder: Path, parameters: Mapping[str, Any]
 ) -> Answers:
     """The answers of all editors to all pictures, by editor and edit; see `registry.edit_all` for what is kept."""
-    requests = [request_of(picture) for picture in pictures]
-    registry.check_sending(editors, requests, parameters["send_patient_films_to"])
-    return registry.edit_all(editors, requests, folder, budget_usd=float(parameters["editing_budget_usd"]))
+    requests, budget = [request_of(picture) for picture in pictures], float(parameters["editing_budget_usd"])
+    registry.check_sending(_asked(editors, parameters), requests, parameters["send_patient_films_to"])
+    plan = planned(editors, pictures, folder, parameters)
+    paid = plan[plan["estimate_usd"].notna()]
+    if wanted := int(paid["still_wanted"].sum()):  # what came already may be judged for less
+        check_budget(wanted, paid["estimate_usd"].sum(), paid["spent_usd"].max(), budget, registry.BUDGET)
+    return registry.edit_all(editors, requests, folder, budget_usd=budget)
 
 
 def edits_table(
-    editors: Sequence[Editor], pictures: Sequence[Picture], answers: Answers, anatomy: Anatomy
+    editors: Sequence[Editor], pictures: Sequence[Picture], answers: Answers, *measured: Any
 ) -> pd.DataFrame:
     """`edits.csv`: a row an edit, what came back and how it measures; empty where a number cannot be known.
+
+    `measured` give further columns: those of anatomy, and what is optional.
 
     A picture that shows no change becomes `unchanged`. What came is measured, a draft too; an answer without a picture
     has no measure but `error_untouched`, the error of leaving the picture as it was.
@@ -112,7 +129,7 @@ def edits_table(
         rows = list(progress(made, desc="measuring", total=len(wanted), unit="edit"))
     table = pd.DataFrame(rows)
     pairs = [(picture, answers[editor.name, edit_id(picture)].image) for editor, picture in wanted]
-    return table.assign(**anatomy.kept(pairs))
+    return table.assign(**{name: values for one in measured for name, values in one.columns(pairs).items()})
 
 
 def _row(pair: tuple[Editor, Picture], answers: Answers) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from nbhelpers.editing.chain import CHAIN
 from nbhelpers.editing.edit import Answers, edit_id
 from nbhelpers.editing.pictures import Picture
-from nbhelpers.editing.tables import CAME
+from nbhelpers.editing.tables import CAME, OPTIONAL
 from nbhelpers.style import LINES, MARKERS, PAGE_WIDTH, arm_colours, panels, simulated_note
 
 Pixels = NDArray[np.uint8]
@@ -24,11 +24,6 @@ Pixels = NDArray[np.uint8]
 SCALE = 64  # grey levels at which the difference maps end
 _CELL = 1.02  # inches of a picture
 _MOST = 4  # tasks of figure 5
-# Kinds of answers, from the darkest; what holds no picture is hatched.
-_KIND_COLOURS = {
-    "edited": "#1f4e79", "unchanged": "#6fa0c8", "draft_only": "#b9d3e8", "text_only": "#f2d9a0", "refused": "#e08214",
-    "broken": "#a3480c", "no_answer": "#d0d0d0",
-}  # fmt: skip
 
 
 def figure_5(pictures: Sequence[Picture], edits: pd.DataFrame, answers: Answers) -> Figure:
@@ -112,34 +107,25 @@ def _cell(above: Axes, below: Axes, picture: Picture, image: Pixels | None, note
     return below.imshow(difference, cmap="inferno", vmin=0, vmax=SCALE)
 
 
-def answer_kinds(table: pd.DataFrame, editors: Sequence[str]) -> Figure:
-    """How many answers of each editor are of each kind; those without a picture are hatched."""
-    counts = table.pivot_table(index="editor", columns="answer_kind", values="edits", aggfunc="sum")
-    counts = counts.reindex(list(editors)).fillna(0)
-    figure, axes = plt.subplots(figsize=(PAGE_WIDTH, 1.2 + 0.28 * len(editors)))
-    left = np.zeros(len(editors))
-    for kind, colour in _KIND_COLOURS.items():
-        if kind in counts:
-            look: dict[str, Any] = {"color": colour, "hatch": "" if kind in CAME else "////", "edgecolor": "white"}
-            axes.barh(range(len(editors)), counts[kind], 0.65, left=left, label=kind.replace("_", " "), **look)
-            left += counts[kind].to_numpy()
-    axes.set_yticks(range(len(editors)), [name.replace("_", " ") for name in editors])
-    axes.invert_yaxis()
-    axes.set(xlabel="number of edits", title="Answers by editor")
-    figure.legend(loc="outside lower center", ncols=4)
-    return figure
-
-
 def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
-    """Error inside the mask and outside it, by editor and kind of task: means with 95 % intervals over pictures."""
-    titles = {"error_inside": "inside the mask", "error_outside": "outside"}
-    titles |= {"error_outside_aligned": "outside, aligned"}
+    """Error inside the mask and outside it, by editor and kind of task: means with 95 % intervals over pictures.
+
+    Optional measures that the table has follow, a panel each.
+    """
+    errors = {"error_inside": "inside the mask", "error_outside": "outside"}
+    errors |= {"error_outside_aligned": "outside, aligned"}
+    titles = errors | {name: told for name, (told, _) in OPTIONAL.items() if name in overall}
     editors = list(dict.fromkeys(overall["editor"]))
     overall = overall[overall["task"] == "all"]
     kinds = [kind for kind in dict.fromkeys(overall["kind"]) if kind != "all"]
-    figure, axes = panels(1, 3, 1.5 + 0.24 * len(editors) * max(len(kinds) / 2, 1), list(titles.values()), sharey=True)
+    lines = -(-len(titles) // 3)
+    height = lines * (1.5 + 0.24 * len(editors) * max(len(kinds) / 2, 1))
+    figure, axes = panels(lines, 3, height, list(titles.values()), sharey=True)
     colours = arm_colours(kinds)
-    for axis, name in zip(axes[0], titles, strict=True):
+    places: Any = axes.flat  # whose types know no Axes
+    for axis in places[len(titles) :]:
+        axis.axis("off")
+    for axis, name in zip(places, titles, strict=False):
         for number, kind in enumerate(kinds):
             part = overall[overall["kind"] == kind].set_index("editor").reindex(editors)
             place = np.arange(len(editors)) + (number - (len(kinds) - 1) / 2) * 0.8 / len(kinds)
@@ -149,12 +135,14 @@ def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
                 value, place, xerr=np.nan_to_num(np.stack(ends)), fmt=MARKERS[number], ms=4, lw=1,
                 color=colours[kind], label=f"{kind} (n = {int(part['n'].max())})",
             )  # fmt: skip
-        axis.set_xlim(left=0)
-        axis.set_xlabel("RMS error (grey levels)")
+        if name in errors:
+            axis.set_xlim(left=0)
+            axis.set_xlabel("RMS error (grey levels)")
         axis.grid(axis="y", lw=0.3)
-    axes[0, 0].set_yticks(range(len(editors)), [name.replace("_", " ") for name in editors])
+    for axis in axes[:, 0]:
+        axis.set_yticks(range(len(editors)), [name.replace("_", " ") for name in editors])
     axes[0, 0].invert_yaxis()
-    handles, labels = axes[0, -1].get_legend_handles_labels()
+    handles, labels = axes[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds))
     figure.suptitle(f"Error of the edits: means and 95 % intervals, n edits per editor{simulated_note([simulated])}")
     return figure

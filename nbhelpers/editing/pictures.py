@@ -57,6 +57,7 @@ class Picture:
     simulated: bool = False
     chest_film: bool = False
     lesion: bool = False  # whether the change is a lesion's
+    caption: str = ""  # what the right answer shows; empty where nobody says
 
     @property
     def known(self) -> dict[str, NDArray]:
@@ -127,40 +128,30 @@ def some_patient(rng: np.random.Generator, size: int, attributes: Mapping[str, s
 
 def simulated_pictures(tasks: Sequence[Task], number: int, size: int, seed: int) -> list[Picture]:
     """`number` simulated patients under each task, with true target and exact mask; the same patients for all tasks."""
-    found = []
-    for task in tasks:
-        for place in range(number):
-            ours, theirs = (
-                some_patient(np.random.default_rng([seed, part, place]), size, _attributes(task)) for part in (6, 7)
-            )
-            found.append(_simulated(task, ours, theirs, f"patient_{place:03d}"))
-    return found
+    return [_simulated(task, place, size, seed) for task in tasks for place in range(number)]
 
 
-def _attributes(task: Task) -> dict[str, str]:
-    return {"age_group": "adult", "pattern": "lobar", "extent": "moderate", "side": task.side, "lobe": task.lobe}
-
-
-def _simulated(task: Task, ours: Patient, theirs: Patient, image_id: str) -> Picture:
-    facts: dict[str, Any] = {"simulated": True, "chest_film": True, "lesion": task.simulated == "consolidation"}
+def _simulated(task: Task, place: int, size: int, seed: int) -> Picture:
+    attributes = {"age_group": "adult", "pattern": "lobar", "extent": "moderate", "side": task.side, "lobe": task.lobe}
+    ours, theirs = (some_patient(np.random.default_rng([seed, part, place]), size, attributes) for part in (6, 7))
     if task.simulated == "nothing":
-        film = rgb(ours.film(("pacemaker", "lettering")))
-        return Picture(
-            image_id, task.name, task.kind, task.instruction, film, np.zeros(film.shape[:2], bool), film, **facts
-        )
-    things = ((task.simulated,), ()) if task.kind == "remove" else ((), (task.simulated,))
-    start, target, mask = ours.pair(*things)
-    if task.kind == "add":
-        _, donor, donor_mask = theirs.pair(*things)
-    else:  # what lies at the same place in another patient without it
-        donor, donor_mask = theirs.film(), mask
+        start = target = ours.film(("pacemaker", "lettering"))
+        mask, known = np.zeros(start.shape, bool), dict[str, Any]()
+    else:
+        things: tuple[tuple[str, ...], ...] = ((str(task.simulated),), ())
+        before, after = things if task.kind == "remove" else things[::-1]
+        start, target, mask = ours.pair(before, after)
+        # What is wanted in another patient; to take something off, what lies at the same place there.
+        donor, donor_mask = theirs.pair(before, after)[1:] if task.kind == "add" else (theirs.film(), mask)
+        known = {"donor": rgb(donor), "donor_mask": donor_mask}
     return Picture(
-        image_id, task.name, task.kind, task.instruction, rgb(start), mask, rgb(target), rgb(donor), donor_mask, **facts
-    )
+        f"patient_{place:03d}", task.name, task.kind, task.instruction, rgb(start), mask, rgb(target), **known,
+        simulated=True, chest_film=True, lesion=task.simulated == "consolidation", caption=task.caption,
+    )  # fmt: skip
 
 
 def own_pictures(table: Path, known: Mapping[str, Task]) -> list[Picture]:
-    """The pictures of a CSV `path,prompt[,mask][,target][,kind][,patient][,chest_film]`; all faults are one error.
+    """The pictures of a CSV `path,prompt[,mask][,target][,kind][,patient][,chest_film][,caption]`; all faults at once.
 
     Paths count from the table's folder and cannot leave it. `prompt` is a task's name or an instruction in words,
     `kind` one of `tasks.KINDS` (`replace` where neither says). `patient: no` says that the picture is no patient's,
@@ -168,7 +159,7 @@ def own_pictures(table: Path, known: Mapping[str, Task]) -> list[Picture]:
     """
     listed = read_listed(table, ("path", "prompt"), "editing_pictures")
     stems = {
-        line: re.sub(r"[^A-Za-z0-9_-]+", "_", Path(path).stem).strip("_-") for line, path in listed["path"].items()
+        line: re.sub(r"[^A-Za-z0-9_-]+", "_", Path(path).stem).strip("_-")[:64] for line, path in listed["path"].items()
     }
     twice = {stem for stem in stems.values() if list(stems.values()).count(stem) > 1 or not stem}
     names = {line: f"{stem}_{line}" if stem in twice else stem for line, stem in stems.items()}
@@ -217,6 +208,7 @@ def _own(row: Mapping[str, str], table: Path, where: str, name: str, known: Mapp
         name, named, kind, instruction, image, mask, target,
         patient=flags["patient"] is not False, chest_film=bool(flags["chest_film"]),
         lesion=task is not None and task.simulated == "consolidation",
+        caption=row.get("caption", task.caption if task else ""),
     )  # fmt: skip
 
 
@@ -245,10 +237,11 @@ def load_pictures(parameters: Mapping[str, Any]) -> list[Picture]:
     return simulated_pictures(simulated, wanted, int(parameters["editing_size"]), int(parameters["seed"]))
 
 
-def check_pictures(parameters: Mapping[str, Any]) -> None:
-    """Everything about tasks and pictures that can be wrong; what the simulator draws is not drawn for that."""
+def check_pictures(parameters: Mapping[str, Any]) -> list[Picture]:
+    """The user's own pictures, once tasks and table are in order; what the simulator draws is not drawn for that."""
     if isinstance(parameters["editing_pictures"], str):
-        load_pictures(parameters)
-    elif not wanted_tasks(parameters["editing_tasks"])[1]:
+        return load_pictures(parameters)
+    if not wanted_tasks(parameters["editing_tasks"])[1]:
         do = "name tasks that can be simulated, or your own table of images in editing_pictures"
         raise UserError("no task has an image", "editing_tasks", do)
+    return []

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
+from scipy.stats import permutation_test
 
 from nbhelpers.metrics import holm
 from nbhelpers.metrics.bootstrap import bootstrap_means
@@ -19,9 +20,41 @@ MEASURES = (
     *("error_inside", "error_inside_all", "error_outside", "error_outside_aligned", "ssim_outside", "change_iou"),
     *("share_outside", "shift_px", "zoom", "gain", "lesion_change", "lung_dice", "embedding_similarity", "seconds"),
 )
+# What a reader sees of them, with its title and digits; of what is optional a table may have nothing.
+SHOWN = {
+    "inside": {
+        "error_inside": ("error inside (grey levels)", 1),
+        "error_inside_all": ("missing as unchanged", 1),
+        "lesion_change": ("share of the lesion's change", 2),
+        "change_iou": ("IoU of the change", 2),
+    },
+    "outside": {
+        "error_outside": ("error outside (grey levels)", 1),
+        "error_outside_aligned": ("after alignment", 1),
+        "ssim_outside": ("SSIM outside", 3),
+        "share_outside": ("share of the change outside", 2),
+        "zoom": ("zoom", 3),
+        "gain": ("gain", 3),
+        "shift_px": ("shift, px", 1),
+    },
+    "anatomy": {
+        "lung_dice": ("lung Dice", 3),
+        "embedding_similarity": ("embedding similarity (cosine)", 3),
+        "seconds": ("seconds", 2),
+    },
+    "optional": {
+        "lpips": ("LPIPS to the input", 3),
+        "clip_image": ("CLIP, input and answer", 3),
+        "clip_text": ("CLIP, answer and caption", 3),
+        "judge_consistency": ("judge: instruction, rest kept", 1),
+        "judge_quality": ("judge: quality", 1),
+        "judge_overall": ("judge: overall", 1),
+    },
+}
+OPTIONAL = SHOWN["optional"]
 COMPARED = ("error_inside_all", "error_outside")
 CAME = ("edited", "unchanged", "draft_only")  # kinds of answers that hold a picture
-_EXACT = 12  # pictures up to which every exchange of signs is counted, and not 4,096 at random
+EXCHANGES = 4096  # of signs: all of them up to twelve pictures, else so many at random
 
 
 def with_errors(edits: pd.DataFrame) -> pd.DataFrame:
@@ -34,6 +67,11 @@ def with_errors(edits: pd.DataFrame) -> pd.DataFrame:
     outside = {f"error_{name}": 255 * 10 ** (-edits[f"psnr_{name}"] / 20) for name in ("outside", "outside_aligned")}
     whole = edits["error_inside"].where(edits["psnr_outside"].notna(), edits["error_untouched"])
     return edits.assign(**outside, error_inside_all=whole.where(edits["answer_kind"] != "no_answer"))
+
+
+def measures_in(table: pd.DataFrame) -> list[str]:
+    """The measures that a table of edits has, those that are optional last."""
+    return [*MEASURES, *(name for name in OPTIONAL if name in table)]
 
 
 def _groups(edits: pd.DataFrame) -> list[tuple[str, str]]:
@@ -55,17 +93,17 @@ def overall_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFr
     `n` edits were asked for, `n_came` came as a picture; each measure is the mean of those of which it is known, whose
     number is `<measure>_n`; of a single picture there is no interval. `cost_usd` is the sum.
     """
-    table, rows = with_errors(edits), []
+    table, rows, names = with_errors(edits), [], measures_in(edits)
     for (kind, task), editor in product(_groups(edits), dict.fromkeys(edits["editor"])):
         part = _of(table, kind, task)
         part = part[part["editor"] == editor]
-        values = part[list(MEASURES)].to_numpy(dtype=float)
+        values = part[names].to_numpy(dtype=float)
         pictures = len(set(part["image_id"]))
         spread = bootstrap_means(values, part["image_id"], n_resamples, seed) if pictures > 1 else None
         row: dict[str, Any] = {"editor": editor, "kind": kind, "task": task, "n": len(part), "pictures": pictures}
         row["n_came"] = int(part["answer_kind"].isin(CAME).sum())
         row["cost_usd"] = part["cost_usd"].sum(min_count=1)
-        for column, name in enumerate(MEASURES):
+        for column, name in enumerate(names):
             finite = np.isfinite(values[:, column])
             known = values[finite, column]
             several = len(set(part["image_id"][finite])) > 1
@@ -112,14 +150,13 @@ def differences_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.Da
 
 def _exchange_p(sums: NDArray[np.float64], seed: int) -> float:
     """Two-sided p of the sum of differences under every exchange of signs, or under 4,096 at random; NaN for none."""
-    n = len(sums)
-    if not n:
+    if not len(sums):
         return float("nan")
-    if n <= _EXACT:
-        signs = np.array(list(product((1.0, -1.0), repeat=n)))
-        return float(np.mean(np.abs(signs @ sums) >= abs(sums.sum()) * (1 - 1e-9)))
-    signs = np.random.default_rng(seed).choice((1.0, -1.0), size=(4096, n))
-    return float((1 + np.sum(np.abs(signs @ sums) >= abs(sums.sum()) * (1 - 1e-9))) / 4097)
+    found = permutation_test(
+        (sums,), lambda values, axis: np.abs(values.sum(axis=axis)), permutation_type="samples", alternative="greater",
+        n_resamples=EXCHANGES, rng=seed, vectorized=True,
+    )  # fmt: skip
+    return float(found.pvalue)
 
 
 def answers_table(edits: pd.DataFrame) -> pd.DataFrame:
@@ -169,39 +206,20 @@ def by_task(table: pd.DataFrame, name: str = "error_inside", digits: int = 1) ->
     return wide[(wide != "").any(axis=1)].rename_axis(columns=None).reset_index()
 
 
-def inside(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether the requested change was made inside the mask, by kind of task."""
-    titles = {"error_inside": ("error inside (grey levels)", 1), "error_inside_all": ("missing as unchanged", 1)}
-    titles |= {"lesion_change": ("share of the lesion's change", 2), "change_iou": ("IoU of the change", 2)}
-    return _told(table[(table["kind"] != "keep") & (table["task"] == "all")], titles)
+def shown(table: pd.DataFrame, what: str) -> pd.DataFrame:
+    """Measures of `SHOWN` by kind of task: `inside` the mask, `outside` of it, of `anatomy`, and `optional` ones.
 
-
-def outside(table: pd.DataFrame) -> pd.DataFrame:
-    """What changed outside the mask, by kind of task."""
-    titles = {"error_outside": ("error outside (grey levels)", 1), "error_outside_aligned": ("after alignment", 1)}
-    titles |= {"ssim_outside": ("SSIM outside", 3), "share_outside": ("share of the change outside", 2)}
-    shown = table[table["task"] == "all"]
-    took = {"zoom": ("zoom", "{:.3f}"), "gain": ("gain", "{:.3f}"), "shift_px": ("shift, px", "{:.1f}")}
-    means = {
-        title: ["" if value != value else form.format(value) for value in shown[name]]
-        for name, (title, form) in took.items()
-    }
-    return _told(shown, titles).assign(**means)
-
-
-def anatomy(table: pd.DataFrame) -> pd.DataFrame:
-    """Whether the patient is the same, what it took and what it cost; over all kinds of tasks."""
-    shown = table[table["kind"] == "all"]
-    titles = {"lung_dice": ("lung Dice", 3), "embedding_similarity": ("embedding similarity (cosine)", 3)}
-    found = _told(shown, titles | {"seconds": ("seconds", 2)})
-    return found.assign(cost=["none" if pd.isna(cost) else f"{cost:.2f} USD" for cost in shown["cost_usd"]])
-
-
-def _told(table: pd.DataFrame, titles: dict[str, tuple[str, int]]) -> pd.DataFrame:
-    table = table.reset_index(drop=True)
+    Those of anatomy, with the costs, are over all kinds; a task that leaves all as it is has no inside.
+    """
+    table = table[table["task"] == "all"]
+    if what == "anatomy":
+        table = table[table["kind"] == "all"]
+        table = table.assign(cost=["none" if pd.isna(cost) else f"{cost:.2f} USD" for cost in table["cost_usd"]])
+    table = table[(table["kind"] != "keep") | (what != "inside")].reset_index(drop=True)
     facts: dict[str, Any] = {"task": table["kind"], "editor": table["editor"]}
     facts["images received"] = [f"{came} of {n}" for came, n in table[["n_came", "n"]].to_numpy()]
-    return pd.DataFrame(facts | {title: _counted(table, name, digits) for name, (title, digits) in titles.items()})
+    facts |= {told: _counted(table, name, digits) for name, (told, digits) in SHOWN[what].items() if name in table}
+    return pd.DataFrame(facts | ({"cost": table["cost"]} if "cost" in table else {}))
 
 
 def differences(table: pd.DataFrame, kinds: Iterable[str] = ("all",)) -> pd.DataFrame:
@@ -219,6 +237,11 @@ def differences(table: pd.DataFrame, kinds: Iterable[str] = ("all",)) -> pd.Data
             "p (Holm)": [p_text(value) for value in shown["p_holm"]],
         }
     )
+
+
+def cost_usd(*found: pd.DataFrame) -> float:
+    """All that was paid, US dollars: for edits, chains and judging."""
+    return float(sum(table[name].sum() for table in found for name in ("cost_usd", "judge_usd") if name in table))
 
 
 def chain_end(chain: pd.DataFrame) -> pd.DataFrame:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.ledger import Ledger, passed_over
+from nbhelpers.image_models.ledger import NOT_YET, Entry, Ledger, passed_over
 from nbhelpers.image_models.online import Purse, Run, Service
 from nbhelpers.image_models.originals import forget_arrivals
 from nbhelpers.image_models.purchases import Row, adopt, check_budget, estimate, plan_rows, settle
@@ -134,3 +134,29 @@ def buy(
         raise UserError.of(faults)
     purse = Purse(ledger, budget_usd)
     run_in_thread(*(Run(ledger, rows, folder, service, purse, proven) for service, rows, proven in wanted))
+
+
+def bought(
+    folder: Path, orders: Sequence[tuple[Service, Sequence[Row]]], budget_usd: float, parameter: str, instead: str = ""
+) -> dict[str, Entry]:
+    """What is known of each key once `buy` is through.
+
+    A `UserError` as of `buy`, and while answers are missing that a later run may still bring; `instead` is what else
+    can be done then.
+    """
+    wanted = [row for _, rows in orders for row in rows]
+    with opened(folder, wanted) as ledger:
+        buy(ledger, orders, folder, budget_usd, parameter)
+        entries = {row.key: ledger.entry(row.key) for row in wanted}
+    # Two orders of one kind have their rows in common, and one of them was asked.
+    states = {row.key: row.state for row in wanted if row.state}
+    late, why = [], []
+    for row in wanted:
+        entry, state = entries[row.key], states.get(row.key, "")
+        if entry.ok is None and (state.startswith(NOT_YET) or entry.last is None):
+            late.append(f"{row.image_id} ({state.removeprefix(NOT_YET + ': ')})")
+            why += [str(entry.last["detail"])] if entry.last and entry.last.get("detail") else []
+    if late:
+        said = ": ".join([f"{len(late)} answers are still missing, the first {late[0]}", *why[:1]])
+        raise UserError(said, str(folder), f"run again, which requests only the missing ones{instead}")
+    return entries

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.access import SERVICES, api_key, endpoint
 from nbhelpers.image_models.ledger import NOT_YET, Ledger, dearest
 from nbhelpers.image_models.outcomes import REFUSALS, TRANSIENT, Outcome
-from nbhelpers.image_models.prices import Price
+from nbhelpers.image_models.prices import Price, instead, listed_of, price_of
 from nbhelpers.image_models.purchases import Row, Terms, facts_of, kept, note_outcome
 from nbhelpers.runs.files import DiskRefused
 from nbhelpers.runs.progress import progress
@@ -25,46 +27,88 @@ TRANSIENT_LIMIT = 8  # failures of one image that are its own, in one run
 LOST_LIMIT = 10  # requests in a row without a reply, or twice those in flight if that is more
 DOUBTS = 3  # images refused by a configuration that has brought none, before it counts as wrong
 LONGEST_PAUSE_S = 60.0
-DISK_WAIT_S, DISK_PAUSE_S = (
-    60.0,
-    1.0,
-)  # how long images that arrived wait in memory for a full disk, and between two tries
+_WITHDRAWN = re.compile(
+    r"model.{0,80}(no longer|not available|shut ?down|deprecated|retired|discontinued)", re.IGNORECASE
+)
+DISK_WAIT_S = 60.0  # how long images that arrived wait in memory for a full disk
+DISK_PAUSE_S = 1.0  # between two tries
 
 
-class Service(Protocol):
-    """One model of a paid service, asked in one way: all that a run needs to know of it."""
+def stop_message(outcome: Outcome, service: str, model: str) -> UserError:
+    """The one error that a user sees when no request can succeed: key, model or request is wrong."""
+    detail, access = outcome.detail, SERVICES[service]
+    key, google = access.keys[-1], service == "gemini"
+    if "PUP_LIMITED_DISABLED" in detail:
+        return UserError(
+            detail, "the account", "see Google's mail and https://aistudio.google.com; nothing more is bought"
+        )
+    if detail.startswith("the endpoint"):
+        return UserError(detail, access.endpoint, "give a whole URL, such as https://example.org")
+    if detail.startswith(("404", "410")) or _WITHDRAWN.search(detail):
+        do = instead(model) if google else "check the id of the model, and that of the endpoint's region"
+        return UserError(
+            f"model {model!r} is withdrawn, closed to this key, or unknown (is not found): {detail}", service, do
+        )
+    if detail.startswith(("401", "403")) or "api key" in detail.lower():
+        do = f"check {key} and its account" + ("" if google else ": some models want a verified organisation")
+        return UserError(f"the API key is refused: {detail}", "environment", do)
+    return UserError(f"the request is refused: {detail}", f"{service}, {model}", "correct the settings")
 
-    model: str  # the id that is asked for
+
+@dataclass
+class Service:
+    """One model of a paid service, asked in one way: all that a run needs to know of it.
+
+    `options` are its own settings, over the defaults of `OPTIONS`.
+    """
+
+    model: str
     price: Price
     terms: Terms
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    OPTIONS: ClassVar[dict[str, tuple[Any, Any]]] = {}  # name: type and default
+    name: ClassVar[str] = ""  # of `access.SERVICES`
+    masks: ClassVar[bool] = False  # whether a mask can be sent
+    sized: ClassVar[bool] = True  # whether an edit's size can be asked for
+
+    def __post_init__(self) -> None:
+        self.listed = listed_of(self.name, self.model)
+
+    @classmethod
+    def made(cls, model: str, own_usd: float | None, terms: Terms, options: Mapping[str, Any]) -> Service:
+        """A service from its settings; a `UserError` for a model without a price, or for what it does not take."""
+        return cls(model, price_of(cls.name, model, own_usd, options.get("quality")), terms, options)
 
     def side(self, wanted: int) -> int:
         """Pixels of the square that can be asked for, where `wanted` are wanted."""
-        ...
+        sides = self.listed.get("sides")
+        return min(sides, key=lambda one: abs(one - wanted)) if sides else max(wanted, self.listed.get("least_side", 0))
 
     def check(self) -> None:
-        """A `UserError` before anything is paid: no key, no usable endpoint, a model that is known to be gone."""
-        ...
-
-    async def open(self) -> None:
-        """Make the client, on the event loop that uses it."""
-        ...
-
-    async def ask(self, row: Row) -> Any:
-        """Ask once: an `Outcome` of what was no answer, or what came, for `read`."""
-        ...
-
-    def read(self, answer: Any) -> Outcome:
-        """The outcome of what came; decodes pictures, so it is kept off the event loop."""
-        ...
+        """A `UserError` without a key or a usable endpoint; the model is known to be gone when it is asked."""
+        api_key(self.name)
+        endpoint(self.name)
 
     def stop_message(self, outcome: Outcome) -> UserError:
         """The one error that a user sees when no request can succeed."""
-        ...
+        return stop_message(outcome, self.name, self.model)
+
+    async def open(self) -> None:
+        """Make the client, on the event loop that uses it."""
+        raise NotImplementedError
+
+    async def ask(self, row: Row) -> Any:
+        """Ask once: an `Outcome` of what was no answer, or what came, for `read`."""
+        raise NotImplementedError
+
+    def read(self, answer: Any) -> Outcome:
+        """The outcome of what came; decodes pictures, so it is kept off the event loop."""
+        raise NotImplementedError
 
     async def close(self) -> None:
         """Close the client."""
-        ...
+        raise NotImplementedError
 
 
 class Purse:

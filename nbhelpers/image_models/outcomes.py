@@ -7,6 +7,8 @@ import binascii
 import contextlib
 import email.utils
 import importlib
+import json
+import re
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -34,6 +36,9 @@ OUTCOMES = {
 REFUSALS = frozenset({"prompt_blocked", "image_blocked", "no_image", "text_only", "corrupt"})
 # The fault is not the prompt's: asked again after a wait.
 TRANSIENT = frozenset({"quota_minute", "server", "transport"})
+# By the codes that services give; whether an answer or a prompt was held back is told where it is known.
+_BLOCKED = re.compile(r"moderation|sensitive|content_policy|content_filter|safety|copyright", re.IGNORECASE)
+_NO_CREDIT = re.compile(r"insufficient_quota|billing|overdue|insufficient.?(credit|balance)|credits", re.IGNORECASE)
 
 
 def _exceptions(*names: str) -> tuple[type[BaseException], ...]:
@@ -96,6 +101,85 @@ def from_network(error: Exception, late: str = "no whole reply in time") -> Outc
         # The request went out: whether it was carried out, and billed, nobody here can know.
         return Outcome("transport", said, billed=None)
     raise error
+
+
+def from_status(status: int, body: object, headers: Mapping[str, str] | None = None) -> Outcome:
+    """Class of an HTTP error (or of an error object within a reply), from its status, body and headers.
+
+    Google's services name a status and give details, the others a code or a type.
+    """
+    if isinstance(body, (str, bytes)):
+        try:
+            body = json.loads(body)
+        except (ValueError, RecursionError):
+            body = {"message": body}
+    told = as_mapping(body)
+    error = as_mapping(told.get("error")) or told
+    details = [entry for entry in as_list(error.get("details")) if isinstance(entry, Mapping)]
+    name = next((one for one in map(error.get, ("status", "code", "type")) if isinstance(one, str) and one), "")
+    message = str(error.get("message") or error.get("detail") or (error.get("error") if error else body) or "")
+    said, wait = line(f"{status} {name} {message}"), _retry_info(details, headers or {})
+    if status == 402 or (status in (400, 403, 429) and _NO_CREDIT.search(name)):
+        return Outcome("quota_day", said, billed=False, fatal=True)
+    if status == 429:
+        hopeless = _is_hopeless(details, message)
+        return Outcome("quota_day" if hopeless else "quota_minute", said, wait=wait, billed=False, fatal=hopeless)
+    if status in (408, 409, 425, 499) or status >= 500:
+        return Outcome("server", said, wait=wait, billed=False)
+    if _BLOCKED.search(name):
+        return Outcome("image_blocked" if "output" in name.lower() else "prompt_blocked", said, billed=False)
+    # A 400 may be this prompt's own fault; the rest is the key's, the project's or the model's, and so everybody's.
+    reasons = {str(entry.get("reason")) for entry in details}
+    own = status in (400, 413, 422) and name not in ("FAILED_PRECONDITION", "UNAUTHENTICATED")
+    own = own and not any(reason.startswith(("API_KEY", "SERVICE_DISABLED", "BILLING")) for reason in reasons)
+    return Outcome("configuration", said, billed=False, fatal=not (own and "api key" not in message.lower()))
+
+
+def _is_hopeless(details: list[Mapping[str, Any]], message: str) -> bool:
+    """Whether a 429 is one that no wait of minutes heals: the day's quota, or a quota of zero."""
+    for detail in details:
+        for violation in as_list(detail.get("violations")):
+            quota = as_mapping(violation)
+            if "PerDay" in str(quota.get("quotaId")) or _zero(quota.get("quotaValue")):
+                return True
+        if _zero(as_mapping(detail.get("metadata")).get("quota_limit_value")):
+            return True
+    return bool(re.search(r"limit: 0\b", message))
+
+
+def _zero(value: object) -> bool:
+    return value is not None and str(value).strip() in ("0", "0.0")
+
+
+def _retry_info(details: list[Mapping[str, Any]], headers: Mapping[str, str]) -> float | None:
+    for detail in details:
+        match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)s\s*", str(detail.get("retryDelay", "")))
+        if match:
+            return float(match.group(1))
+    return retry_after(headers)
+
+
+def body_of(data: str | bytes) -> Mapping[str, Any] | Outcome:
+    """The JSON object that a reply with status 200 holds, or the outcome of what is none, or holds an error."""
+    try:
+        body = json.loads(data)
+    except (ValueError, RecursionError):
+        return Outcome("transport", "the reply is not JSON: " + line(data), billed=None)
+    if not isinstance(body, Mapping):
+        return Outcome("transport", "the reply is not a JSON object", billed=None)
+    return error_in(body) or body
+
+
+def error_in(body: Mapping[str, Any]) -> Outcome | None:
+    """The outcome of an error object within a reply; None where there is none."""
+    if not body.get("error"):
+        return None
+    code = as_mapping(body["error"]).get("code")
+    if isinstance(code, int) and 400 <= code < 600:
+        return from_status(code, body)
+    # The service's fault, unless its code says more.
+    told = from_status(400, {"error": {"code": code}})
+    return from_status(500 if told.kind == "configuration" else 400, body)
 
 
 def decoded(encoded: Iterable[object]) -> tuple[list[bytes], list[tuple[str, bytes | None]]]:

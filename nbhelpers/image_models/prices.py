@@ -1,12 +1,18 @@
-"""What an image of a paid service costs: usage turned into US dollars, and what a request may cost at most."""
+"""What an image of a paid service costs: the dated lists, usage turned into US dollars, what a request may cost."""
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
+from nbhelpers.errors import UserError
 from nbhelpers.image_models.outcomes import as_list, as_mapping
+from nbhelpers.runs.parameters import read_yaml, suggest
+
+PAPER = "gemini-2.5-flash-image"  # "Nano Banana", which the paper's images are from
 
 # What a usage counts, and the most tokens of it that a reply can have; anything else is no count.
 _COUNTS = {"promptTokenCount": 2**21, "toolUsePromptTokenCount": 2**21, "totalTokenCount": 2**22}
@@ -89,3 +95,78 @@ def usage_of(told: object) -> dict[str, Any]:
 def _count(value: object, most: int) -> int | None:
     whole = isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
     return int(value) if whole and value == int(value) else None  # type: ignore[call-overload]
+
+
+def list_of(service: str) -> Path:
+    """The file that lists a service's models."""
+    return Path(__file__).parent / ("gemini" if service == "gemini" else "services") / "prices.yaml"
+
+
+def listed_of(service: str, model: str) -> dict[str, Any]:
+    """What its service's list knows of a model; empty where it does not know it."""
+    # An id of Ark's Chinese platform is that of the other one behind a prefix.
+    return dict(read_yaml(list_of(service))["models"].get(service, {}).get(model.removeprefix("doubao-"), {}))
+
+
+def price_of(
+    service: str, model: str, own_usd: float | None = None, choice: str | None = None, *,
+    batch: bool = False, prefix: str = "",
+) -> Price:  # fmt: skip
+    """Price of an image of `model`, in batch mode with `batch`; the user's own goes before the list.
+
+    `choice` is a size or quality that the list has tokens of; None is the list's `default`, or the dearest. `prefix`
+    stands before the names of parameters in errors. A `UserError` where neither knows a price: what costs an unknown
+    sum is not bought.
+    """
+    prices, listed = read_yaml(list_of(service)), listed_of(service, model)
+    do = f"set {prefix}price_usd to the price of one image"
+    if own_usd is None and not listed:
+        near = suggest(model, prices["models"].get(service, {}))
+        raise UserError(f"no price is known for model {model!r}", str(list_of(service)), f"{near}; or {do}")
+    factor = float(prices["batch_factor"]) if batch else 1.0
+    rates = {kind: float(usd) / 1e6 * factor for kind, usd in listed.get("rates", {}).items()}
+    facts = {name: listed[name] for name in ("thoughts", "aside") if name in listed}
+    if own_usd is not None:
+        if not 0 <= own_usd < float("inf"):
+            raise UserError(f"{prefix}price_usd = {own_usd}", "parameters", "give dollars for one image, from zero up")
+        return Price(float(own_usd), None, rates, **facts)
+    tokens = listed.get("tokens", {})
+    choice = choice or prices.get("default")
+    if choice is not None and tokens and choice not in tokens:
+        what = f"no price is known for {choice!r} of model {model!r}"
+        raise UserError(what, str(list_of(service)), f"{suggest(choice, tokens)}; or {do}")
+    count = (tokens[choice] if choice else max(tokens.values())) if tokens else None
+    usd = float(listed["usd"]) if count is None else count * rates["image"]
+    by_area = bool(listed.get("by_area"))
+    return Price(usd, count, rates, by_area=by_area, date=str(prices["date"]), **facts)
+
+
+def check_options(
+    model: str, size: str | None = None, ratio: str = "1:1", thinking: str | None = None, prefix: str = ""
+) -> None:
+    """Raise a `UserError` for what a listed Gemini model does not take, before anything is sent."""
+    listed = listed_of("gemini", model)
+    taken = {"image_size": (size, [*listed.get("tokens", {})])}
+    taken |= {"aspect_ratio": (ratio, listed.get("ratios", [])), "thinking": (thinking, listed.get("thinking", []))}
+    for name, (value, known) in taken.items():
+        if listed and value is not None and value not in known:
+            do = f"use one of {', '.join(known)}" if known else "leave it null"
+            raise UserError(f"{prefix}{name} = {value!r} is not accepted by model {model!r}", "parameters", do)
+
+
+def standing(service: str, model: str) -> str:
+    """One line on a model that the list knows to be closed or to end, with what to take instead; else empty."""
+    listed, today = listed_of(service, model), datetime.datetime.now(datetime.UTC).date()
+    said = [f"closed to new keys since {listed['closed']}"] if "closed" in listed else []
+    if "ends" in listed:
+        said.append(f"{'withdrawn' if listed['ends'] <= today else 'to end'} on {listed['ends']}")
+    told = f"{model} is {' and '.join(said)} (list of {read_yaml(list_of(service))['date']})" if said else ""
+    return f"{told}; {instead(model)}" if told and service == "gemini" else told
+
+
+def instead(model: str) -> str:
+    """What to do without a Gemini model: the live one, and whether it is the paper's."""
+    live = str(read_yaml(list_of("gemini"))["live"])
+    if model == live:
+        return "check the id and gemini_api_version"
+    return f"the live model is gemini_model: {live}" + (", which is not the paper's model" if model == PAPER else "")

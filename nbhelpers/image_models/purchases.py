@@ -49,6 +49,7 @@ class Row:
     seed: int
     image: bytes | None = None
     mask: bytes | None = None  # transparent where to edit
+    more: tuple[bytes, ...] = ()  # further pictures (PNG), for a model that compares
     side: int = 1024  # pixels of the square that is wanted, where a size can be asked for
     refusals: int = 0
     failures: int = 0
@@ -168,21 +169,23 @@ def settle(ledger: Ledger) -> None:
 
 
 def adopt(ledger: Ledger, rows: list[Row], folder: Path) -> None:
-    """Note the images whose file is whole but whose outcome line a kill cut off: they arrived, so they are kept."""
+    """Note the answers whose file is whole but whose outcome line a kill cut off: they arrived, so they are kept."""
     noted = arrivals(folder)
     for row in rows:
         entry = ledger.entry(row.key)
         if entry.ok or not entry.requests:
             continue
-        for suffix in sorted(set(SUFFIXES.values())):
-            path = f"images/{row.key[:32]}{suffix}"
+        name = row.key[:32]
+        for suffix in (*sorted(set(SUFFIXES.values())), ".bin"):  # words, where a model was asked for them
+            path = f"images/{name}{suffix}"
             try:
                 data = inside(folder, path).read_bytes()
-                decode(data)
+                if suffix != ".bin" or name not in noted:
+                    decode(data)
             except (OSError, UserError):
                 continue
             line = {"event": "outcome", "request_id": "", "key": row.key, "outcome": "ok", "cost_usd": 0.0}
-            facts = noted.get(row.key[:32], {})
+            facts = noted.get(name, {})
             facts["detail"] = (
                 "found on disk after an interruption; its cost is counted with the request of unknown outcome"
             )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -14,25 +16,29 @@ from nbhelpers.errors import UserError
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
+Points = NDArray[np.int32]
 
 # `directed`: the larger of the two directions' 95th percentiles (Metrics Reloaded, MONAI); `pooled`: one percentile
 # over the distances of both directions (MedPy). On one pair of masks they give 24.3 and 11.0 pixels.
 DEFINITIONS = ("directed", "pooled")
+# A chamfer distance of steps 1, 1.4 and 2.1969 is at most 1.92 % longer and 1.76 % shorter than the Euclidean one.
+LONGEST, SHORTEST = 1.0193, 0.9824
+ROUNDED = 4.1  # pixels of chamfer distance, up to which its square rounds to the square of the true one
 PAIRS = 2_000_000  # of outline pixels, up to which all are compared
-EXACT_SIDE = 1500  # pixels of the crop, up to which the terms of squared distances are exact in float32
+EXACT_SIDE = 1_500  # pixels a side, up to which the terms of squared distances are exact in float32
+CHAMFER_SIDE = 5_000  # pixels a side: OpenCV's chamfer distances end at 8,192 pixels
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
 
 
 @dataclass(frozen=True)
 class Surfaces:
-    """Distances in pixels from each outline pixel of one mask to the other's outline, both ways, float64 `(n,)`.
+    """The outlines of two masks, and how far apart they are.
 
     An outline pixel belongs to the mask and has one of its four neighbours, or the image's edge, outside. Where a mask
-    is empty both arrays are, and `diagonal` (of the image, pixels) stands in for a distance.
+    is empty there is no way from one to the other, and `diagonal` (of the image, pixels) stands in for a distance.
     """
 
-    from_mask: Floats
-    from_truth: Floats
+    ways: tuple[_Way, ...]  # from the mask's outline to the truth's, and back; none where a mask is empty
     empty_mask: bool
     empty_truth: bool
     diagonal: float
@@ -47,18 +53,22 @@ class Surfaces:
         """
         if definition not in DEFINITIONS:
             raise UserError(f"no HD95 is called {definition!r}", "hd95_definition", f"use {' or '.join(DEFINITIONS)}")
-        if self.empty_mask or self.empty_truth:
+        if not self.ways:
             return 0.0 if self.empty_mask and self.empty_truth else self.diagonal
         if definition == "pooled":
-            return _percentile_95(np.concatenate([self.from_mask, self.from_truth]))
-        return max(_percentile_95(self.from_mask), _percentile_95(self.from_truth))
+            return _percentile_95(self.ways)
+        nearer, farther = sorted(self.ways, key=lambda way: float(way.rough.mean()))
+        return _percentile_95([nearer], _percentile_95([farther]))
 
     def nsd(self, tolerance: float) -> float:
         """Share of both outlines within `tolerance` pixels of the other (Nikolov et al. 2018, by count), 0 to 1."""
-        if self.empty_mask or self.empty_truth:
+        if not self.ways:
             return float(self.empty_mask and self.empty_truth)
-        near = np.count_nonzero(self.from_mask <= tolerance) + np.count_nonzero(self.from_truth <= tolerance)
-        return near / (len(self.from_mask) + len(self.from_truth))
+        near = 0
+        for way in self.ways:
+            surely, perhaps = way.rough <= tolerance * SHORTEST, way.rough <= tolerance * LONGEST
+            near += np.count_nonzero(surely) + np.count_nonzero(way.exact(perhaps & ~surely) <= tolerance)
+        return near / sum(len(way.rough) for way in self.ways)
 
 
 def outline(mask: Mask) -> Mask:
@@ -67,23 +77,21 @@ def outline(mask: Mask) -> Mask:
 
 
 def surfaces(mask: Mask, truth: Mask) -> Surfaces:
-    """Both directions' surface distances of two bool masks `(h, w)`; other shapes are a `UserError`.
-
-    Short outlines are compared pixel by pixel; for long ones the nearest neighbours are found in a k-d tree, except of
-    pixels that both outlines share, which saves most of the work where a mask is good.
-    """
+    """What lies between two bool masks `(h, w)`; other shapes are a `UserError`."""
     if mask.shape != truth.shape or mask.ndim != 2:
         raise UserError(f"masks of shape {mask.shape} and {truth.shape} cannot be compared", "masks", "resize one")
     diagonal = math.hypot(*mask.shape)
     is_empty, is_truth_empty = not mask.any(), not truth.any()
     if is_empty or is_truth_empty:
-        return Surfaces(np.empty(0), np.empty(0), is_empty, is_truth_empty, diagonal)
+        return Surfaces((), is_empty, is_truth_empty, diagonal)
     a, b = (np.ascontiguousarray(values, dtype=np.uint8) for values in (mask, truth))
     left, top, width, height = cv2.boundingRect(cv2.bitwise_or(a, b))
-    a, b = (_outline(values[top : top + height, left : left + width]) for values in (a, b))
-    if cv2.countNonZero(a) * cv2.countNonZero(b) <= PAIRS and max(width, height) <= EXACT_SIDE:
-        return Surfaces(*_all_distances(a, b), False, False, diagonal)
-    return Surfaces(_distances(a, b), _distances(b, a), False, False, diagonal)
+    lines = [_outline(values[top : top + height, left : left + width]) for values in (a, b)]
+    a, b = (np.asarray(cv2.findNonZero(line)).reshape(-1, 2) for line in lines)
+    few = len(a) * len(b) <= PAIRS and max(width, height) <= EXACT_SIDE
+    shared = (lines[1][a[:, 1], a[:, 0]] > 0, lines[0][b[:, 1], b[:, 0]] > 0)
+    known = _all_distances(a, b, *shared) if few else (None, None)
+    return Surfaces((_Way(a, b, lines[1], known[0]), _Way(b, a, lines[0], known[1])), False, False, diagonal)
 
 
 def _outline(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -91,29 +99,79 @@ def _outline(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return mask ^ np.asarray(inside, dtype=np.uint8)
 
 
-def _all_distances(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> tuple[Floats, Floats]:
-    """Both directions at once: `|p|^2 - 2 p.q + |q|^2` of all pairs is one product of matrices."""
-    p, q = (cv2.findNonZero(values).reshape(-1, 2).astype(np.float32) for values in (a, b))
-    left = np.column_stack([-2 * p, (p * p).sum(1), np.ones(len(p), np.float32)])
-    right = np.column_stack([q, np.ones(len(q), np.float32), (q * q).sum(1)])
-    squares = left @ right.T
-    return np.sqrt(squares.min(1), dtype=np.float64), np.sqrt(squares.min(0), dtype=np.float64)
+def _all_distances(a: Points, b: Points, a_shared: Mask, b_shared: Mask) -> tuple[Floats, Floats]:
+    """Both directions at once: `|p|^2 - 2 p.q + |q|^2` of all pairs is one product of matrices.
+
+    What both outlines share is at 0, and comes first.
+    """
+    p, q = (np.ones((4, len(points)), dtype=np.float32) for points in (a, b))
+    p[:2], q[:2] = a.T, b.T
+    p[2], q[3] = p[0] * p[0] + p[1] * p[1], q[0] * q[0] + q[1] * q[1]
+    q[:2] *= -2
+    near, apart = q[:, ~b_shared], p[:, ~a_shared]
+    squares = near.T @ apart
+    from_a, from_b = np.zeros(len(a)), np.zeros(len(b))
+    from_a[len(a) - apart.shape[1] :] = _least(squares, q[:, b_shared].T @ apart)
+    from_b[len(b) - near.shape[1] :] = _least(squares.T, p[:, a_shared].T @ near)
+    return np.sqrt(from_a), np.sqrt(from_b)
 
 
-def _distances(from_: NDArray[np.uint8], to: NDArray[np.uint8]) -> Floats:
-    found = np.zeros(cv2.countNonZero(from_))
-    wanted = cv2.findNonZero(cv2.subtract(from_, to))
-    if wanted is not None:
-        ends, points = (values.reshape(-1, 2).astype(np.float64) for values in (cv2.findNonZero(to), wanted))
-        # The shared pixels come first, at 0: order does not matter to a percentile. An unbalanced tree is built
-        # faster, and pixels lie evenly enough for it.
-        found[-len(points) :] = cKDTree(ends, balanced_tree=False, compact_nodes=False, leafsize=32).query(points)[0]
-    return found
+def _least(apart: NDArray[np.float32], shared: NDArray[np.float32]) -> NDArray[np.float32]:
+    return np.minimum(apart.min(0, initial=np.inf), shared.min(0, initial=np.inf))
 
 
-def _percentile_95(values: Floats) -> float:
-    """`np.percentile(values, 95)`, which takes as long as the distances do for a small outline."""
-    place = 0.95 * (len(values) - 1)
-    low = int(place)
-    ranked = np.partition(values, (low, min(low + 1, len(values) - 1)))
-    return float(ranked[low] + (place - low) * (ranked[min(low + 1, len(values) - 1)] - ranked[low]))
+@dataclass(frozen=True)
+class _Way:
+    """From each pixel `(x, y)` of one outline `(n, 2)` to the nearest of another `(m, 2)`, which `end` draws.
+
+    Where not all distances are known, chamfer distances come first: they cost a third of the exact ones and bound
+    them, so that the few that a result hangs on are looked up.
+    """
+
+    starts: Points
+    ends: Points
+    end: NDArray[np.uint8]
+    known: Floats | None
+
+    @cached_property
+    def rough(self) -> NDArray[np.floating]:
+        """Each distance in pixels times something from `SHORTEST` to `LONGEST`, `(n,)`."""
+        if self.known is not None:
+            return self.known
+        if max(self.end.shape) > CHAMFER_SIDE:
+            return self._sought(self.starts)
+        chamfer = cv2.distanceTransform(1 - self.end, cv2.DIST_L2, cv2.DIST_MASK_5)
+        return np.asarray(chamfer)[self.starts[:, 1], self.starts[:, 0]]
+
+    def exact(self, wanted: Mask) -> Floats:
+        """The distances of the `wanted` `(n,)` starts, in their order, pixels."""
+        if self.known is not None:
+            return self.known[wanted]
+        rough = self.rough[wanted].astype(np.float64)
+        found, far = np.sqrt(np.round(rough * rough)), rough > ROUNDED
+        found[far] = self._sought(self.starts[wanted][far]) if far.any() else 0.0
+        return found
+
+    def _sought(self, starts: Points) -> Floats:
+        # An unbalanced tree is built faster, and pixels lie evenly enough for it.
+        return np.asarray(cKDTree(self.ends, balanced_tree=False, compact_nodes=False, leafsize=64).query(starts)[0])
+
+
+def _percentile_95(ways: Sequence[_Way], least: float = 0.0) -> float:
+    """`np.percentile(distances, 95)` over all the ways, by the exact distances of those that may have its rank.
+
+    No less than `least`, below which nothing is looked up.
+    """
+    rough = np.concatenate([way.rough for way in ways])
+    place = 0.95 * (len(rough) - 1)
+    low, high = int(place), min(int(place) + 1, len(rough) - 1)
+    ranked = np.partition(rough, (low, high))
+    if ranked[high] / SHORTEST <= least:
+        return least
+    first, second = float(ranked[low]), float(ranked[high])
+    if any(way.known is None for way in ways):
+        below, within = rough < first * SHORTEST / LONGEST, rough <= second * LONGEST / SHORTEST
+        parts = np.split(within & ~below, np.cumsum([len(way.rough) for way in ways])[:-1])
+        exact = np.sort(np.concatenate([way.exact(part) for way, part in zip(ways, parts, strict=True)]))
+        first, second = (float(exact[rank - np.count_nonzero(below)]) for rank in (low, high))
+    return max(least, first + (place - low) * (second - first))

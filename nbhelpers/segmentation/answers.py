@@ -18,9 +18,10 @@ from scipy.ndimage import binary_fill_holes
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.geometry import RATIOS, padded, resized, unpadded
-from nbhelpers.images.files import decode, read_gray, write_png
+from nbhelpers.images import files
+from nbhelpers.images.files import decode, read_gray, read_image, write_png
 from nbhelpers.runs.files import inside
-from nbhelpers.segmentation.datasets import IMAGE_SUFFIXES, Mask, Pixels, stem, to_gray
+from nbhelpers.segmentation.datasets import Mask, Pixels, image_files, stem, to_gray
 
 # Kinds of an answer that holds no mask: it scores 0. A picture that is only a thought of the model (`draft_only`) is
 # scored, but does not count as answered.
@@ -44,15 +45,33 @@ class Answers:
     brought: dict[str, Path] = field(default_factory=dict)  # each case's file, where another program wrote them
 
     def read(self, case: str, shape: tuple[int, ...]) -> Pixels:
-        """A case's map at the truth's shape `(h, w)`, uint8: the grey is resized, and thresholded by others later."""
-        shares = read_gray(self.brought.get(case) or inside(self.folder, f"{case}.png"))
-        # Masks of 0 and 1 are masks too; a map that is no brighter than 1 of 255 is none.
-        return resized(shares * np.uint8(255) if self.brought and shares.max(initial=0) == 1 else shares, shape)
+        """A case's map at the truth's shape `(h, w)`, uint8: the grey is resized, and thresholded by others later.
+
+        Black where the answer holds no mask.
+        """
+        if self.kinds.get(case) in NO_MASK:
+            return np.zeros(shape, dtype=np.uint8)
+        brought = self.brought.get(case)
+        return resized(_shares(brought) if brought else read_gray(inside(self.folder, f"{case}.png")), shape)
 
     def write(self, case: str, shares: Pixels, kind: str = "mask") -> None:
         """Keep a case's map and the kind of its answer."""
         write_png(inside(self.folder, f"{case}.png"), shares)
         self.kinds[case] = kind
+
+
+def _shares(path: Path) -> Pixels:
+    """A map of another program, uint8: of 8 bits as it is, 16 bits and 0 to 1 by their own scale."""
+    image = read_image(path)
+    if image.mode[0] not in "IF":
+        shares = files.to_gray(image)
+        # Masks of 0 and 1 are masks too; a map that is no brighter than 1 of 255 is none.
+        return shares * np.uint8(255) if shares.max(initial=0) == 1 else shares
+    values = np.asarray(image, dtype=np.float64)
+    scale = next((scale for scale in (1, 255, 65535) if values.max(initial=0.0) <= scale), None)
+    if scale is None or not values.min(initial=0.0) >= 0:
+        raise UserError("a map holds values that are no probabilities", str(path), "0 to 1, 0 to 255 or 0 to 65535")
+    return np.asarray((values * (255 / scale)).round(), dtype=np.uint8)
 
 
 def from_folder(name: str, role: str, title: str, folder: Path, cases: list[str]) -> Answers:
@@ -63,8 +82,8 @@ def from_folder(name: str, role: str, title: str, folder: Path, cases: list[str]
     if not folder.is_dir():
         do = "the path in masks:<folder> is relative to the project's root"
         raise UserError("the folder of masks was not found", str(folder), do)
-    files = {stem(path): path for path in sorted(folder.iterdir()) if path.suffix.lower() in IMAGE_SUFFIXES}
-    found = {case: files[case] for case in cases if case in files}
+    by_stem = {stem(path): path for path in image_files(folder)}
+    found = {case: by_stem[case] for case in cases if case in by_stem}
     if not found:
         do = f"name the maps like the images, e.g. {cases[0]}.png"
         raise UserError(f"no map for any of the {len(cases)} cases", str(folder), do)

@@ -19,8 +19,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nbhelpers.errors import UserError
+from nbhelpers.images import files
 from nbhelpers.images.duplicates import near_duplicates, perceptual_hash, thumbnail_of
 from nbhelpers.images.files import decode, read_image
+from nbhelpers.runs.files import inside
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.stage import data_root
 
@@ -30,6 +32,8 @@ Pixels = NDArray[np.uint8]
 MASK_SUFFIX = re.compile(r"(_mask(_\d+)?|_segmentation|_manual\d|_(1st|2nd)HO|\.ah|\.vk)$")
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".gz"}
 SOFT_SHARE = 0.02  # of pixels between 10 % and 90 % of the maximum: more, and the file is no mask
+JPEG_MARGIN = 16.0  # grey levels off black and white
+PATCH = np.ones((3, 3), dtype=np.uint8)
 NEAR_BITS = 20  # of 256 hash bits, within which two pictures may be the same
 
 # Data set -> module:function that lists it; all take (name, parameters, run folder).
@@ -59,25 +63,26 @@ class SegmentationSet:
 
     def image(self, case: Mapping[Any, Any]) -> Pixels:
         """A case's image, uint8 RGB `(h, w, 3)`."""
-        return read_rgb(self.root / case["image"])
+        return read_rgb(inside(self.root, case["image"]))
 
     def truth(self, case: Mapping[Any, Any], of: str = "masks") -> Mask:
         """A case's mask, bool `(h, w)`: inside the field of view where there is one. `of` may be `annotator_2`."""
         shape = self.image(case).shape[:2]
         if self.bits:
             return np.asarray(read_image(self.root / case["masks"][0])) & self.bits > 0
-        files = case[of] if isinstance(case[of], list) else [case[of]]
         mask = np.zeros(shape, dtype=bool)
-        for file in files:
-            mask |= fitted(read_mask(self.root / file), shape, self.root / file, self.resize_masks)
+        for file in case[of] if isinstance(case[of], list) else [case[of]]:
+            mask |= self._mask(file, shape)
         return mask & self.view(case, shape)
+
+    def _mask(self, file: str, shape: tuple[int, ...]) -> Mask:
+        path = inside(self.root, file)
+        return fitted(read_mask(path), shape, path, self.resize_masks)
 
     def view(self, case: Mapping[Any, Any], shape: tuple[int, ...]) -> Mask:
         """The part of a case's image that is scored: its field of view, or all of it; bool `(h, w)`."""
         file = case.get("fov")
-        if not isinstance(file, str):
-            return np.ones(shape[:2], dtype=bool)
-        return fitted(read_mask(self.root / file), shape[:2], self.root / file, self.resize_masks)
+        return self._mask(file, shape[:2]) if isinstance(file, str) else np.ones(shape[:2], dtype=bool)
 
     def part(self, split: str) -> list[dict[Any, Any]]:
         """The cases of `train` or `test`, as dictionaries."""
@@ -90,13 +95,15 @@ class SegmentationSet:
 
 
 def read_rgb(path: Path) -> Pixels:
-    """An image file, gzipped or not, as uint8 RGB.
+    """An image file, gzipped or not, as uint8 RGB; grey of more than 8 bits is stretched from its own range.
 
     CVC-ClinicDB's TIFF files are tagged as grey with three samples: Pillow refuses them, OpenCV gives the red channel
     alone; scikit-image reads what is there.
     """
     try:
-        return np.asarray(_opened(path).convert("RGB"))
+        image = _opened(path)
+        deep = image.mode[0] in "IF"
+        return np.repeat(files.to_gray(image)[..., None], 3, axis=2) if deep else np.asarray(image.convert("RGB"))
     except UserError:
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise
@@ -124,14 +131,20 @@ def to_gray(image: Pixels) -> Pixels:
 def read_mask(path: Path) -> Mask:
     """A mask file as bool `(h, w)`: foreground is above half of the file's own maximum.
 
-    So 0/1, 0/255 and JPEG masks read alike. Alpha is dropped, and a palette's colours are read, not its numbers. More
-    than 2 % of the pixels between 10 % and 90 % of the maximum (a soft map is no mask), or one value everywhere that is
-    not 0, are a `UserError`.
+    So 0/1, 0/255 and JPEG masks read alike. Alpha is dropped, and a palette's colours are read, not its numbers. No
+    masks, and a `UserError`: more than 2 % of the pixels between 10 % and 90 % of the maximum (a soft map), a patch of
+    a third level (labels of several classes), one value everywhere that is not 0, a mask in the alpha channel alone,
+    values below 0 or not finite.
     """
     image = _opened(path)
     if image.mode in ("P", "PA", "RGBA", "LA"):
-        image = image.convert("L") if image.mode == "LA" else image.convert("RGBA").convert("RGB")
+        rgba = np.asarray(image.convert("RGBA"))
+        if not rgba[..., :3].any() and np.ptp(rgba[..., 3]):
+            raise UserError("the mask lies in the alpha channel alone", str(path), "save it as black and white")
+        image = Image.fromarray(np.ascontiguousarray(rgba[..., :3]))
     values = np.asarray(image.convert("L") if image.mode in ("RGB", "1", "CMYK") else image, dtype=np.float32)
+    if not np.isfinite(values).all() or values.min(initial=0.0) < 0:
+        raise UserError("the mask holds values below 0 or not finite", str(path), "save it as black and white")
     largest = float(values.max(initial=0.0))
     if largest == 0:
         return np.zeros(values.shape, dtype=bool)
@@ -141,6 +154,11 @@ def read_mask(path: Path) -> Mask:
     if soft > SOFT_SHARE:
         do = "threshold it first; maps of a model go to `masks:<folder>`"
         raise UserError(f"{soft:.0%} of the pixels are neither black nor white: not a mask", str(path), do)
+    # A soft edge has no flat patch; JPEG leaves flat ones near black and white, in files of 8 bits alone.
+    margin = JPEG_MARGIN if 128 <= largest <= 255 else 0.0
+    flat = values[cv2.dilate(values, PATCH) == cv2.erode(values, PATCH)]
+    if ((flat > margin) & (flat < largest - margin)).any():
+        raise UserError("the mask has more than two levels", str(path), "give each class a file of its own")
     return values > largest / 2
 
 
@@ -191,12 +209,11 @@ def pairs_in(images: Path, masks: Path, root: Path) -> pd.DataFrame:
         if not folder.is_dir():
             raise UserError("folder not found", str(folder), "it must hold the images, or their masks")
     of: dict[str, list[str]] = {}
-    for path in sorted(masks.iterdir()):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
-            of.setdefault(MASK_SUFFIX.sub("", stem(path)), []).append(str(path.relative_to(root)))
+    for path in image_files(masks):
+        of.setdefault(MASK_SUFFIX.sub("", stem(path)), []).append(str(path.relative_to(root)))
     rows = []
-    for path in sorted(images.iterdir()):
-        if path.suffix.lower() not in IMAGE_SUFFIXES or (images == masks and MASK_SUFFIX.search(stem(path))):
+    for path in image_files(images):
+        if images == masks and MASK_SUFFIX.search(stem(path)):
             continue
         if stem(path) not in of or (images == masks and of[stem(path)] == [str(path.relative_to(root))]):
             raise UserError("an image has no mask", str(path), f"put {stem(path)}.png into {masks}")
@@ -206,6 +223,12 @@ def pairs_in(images: Path, masks: Path, root: Path) -> pd.DataFrame:
         extra = sorted(set(of) - {row["case"] for row in rows})[0]
         raise UserError(f"mask {extra!r} has no image", str(masks), "images and masks share their stems")
     return pd.DataFrame(rows, columns=["case", "image", "masks"])
+
+
+def image_files(folder: Path) -> list[Path]:
+    """The image files of a folder by name, without the hidden ones that other systems leave there."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in found if not path.name.startswith("."))
 
 
 def stem(path: Path) -> str:

@@ -9,6 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -21,7 +22,9 @@ from nbhelpers.style import PAGE_WIDTH, in_lines, panels, shared_legend
 
 # They differ in lightness too, for every kind of eye and for print in grey.
 A_COLOUR, B_COLOUR, SEED_COLOUR = "#1f4e79", "#e08214", "#9cc3e6"
-HIT, MISSED_COLOUR, EXTRA = "#4aa3df", "#fff04d", "#7a0177"
+# Luminances 164, 240 and 21: the image under them keeps to its own range between, so that no grey of it looks like one.
+HIT, MISSED_COLOUR, EXTRA = "#6ab4ea", "#fffbaa", "#300040"
+IMAGE_RANGE = (65, 115)
 # What makes a case hard, in words and with its unit.
 UNITS = {
     "third": "Dice of the third model",
@@ -183,12 +186,12 @@ def threshold_sweep(sweep: pd.DataFrame, names: Mapping[str, str], model_names: 
 
 
 def error_overlay(image: Pixels, mask: Mask, truth: Mask) -> Pixels:
-    """The image in grey with hit, missed and extra pixels in fixed colours, uint8 RGB."""
-    gray = image.mean(axis=2, keepdims=True).repeat(3, axis=2)
+    """The image in a narrow range of greys, with hit, missed and extra pixels in fixed colours; uint8 RGB."""
+    low, high = IMAGE_RANGE
+    shown = np.repeat(low + (high - low) / 255 * image.mean(axis=2, keepdims=True), 3, axis=2)
     for where, colour in ((mask & truth, HIT), (truth & ~mask, MISSED_COLOUR), (mask & ~truth, EXTRA)):
-        rgb = np.array([int(colour[i : i + 2], 16) for i in (1, 3, 5)], dtype=np.float64)
-        gray[where] = 0.35 * gray[where] + 0.65 * rgb
-    return gray.astype(np.uint8)
+        shown[where] = np.multiply(to_rgb(colour), 255)
+    return shown.astype(np.uint8)
 
 
 def worst_and_best(
@@ -217,8 +220,7 @@ def worst_and_best(
                 continue
             drawn = next(entry for entry in answers[name] if entry.name == model)
             kind = drawn.kinds[case]
-            mask = np.zeros_like(truth) if kind in NO_MASK else drawn.read(case, truth.shape) > threshold
-            mask &= found.view(record, truth.shape)
+            mask = (drawn.read(case, truth.shape) > threshold) & found.view(record, truth.shape)
             here.imshow(error_overlay(image, mask, truth))
             row = scores[(scores["case"] == case) & (scores["dataset"] == name) & (scores["model"] == model)]
             value = row[row["threshold"] == threshold]["dice"].iloc[0]

@@ -47,7 +47,10 @@ def folder(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmen
         if table["image"].isna().any():
             raise UserError("a row names no image", str(path), "image, mask[, group, split]; a mask may be empty")
         cases = pd.DataFrame({"case": [stem(Path(name)) for name in table["image"]], "image": table["image"]})
-        cases["masks"] = [name.split(";") if isinstance(name, str) else [] for name in table["mask"]]
+        cases["masks"] = [
+            [file.strip() for file in names.split(";") if file.strip()] if isinstance(names, str) else []
+            for names in table["mask"]
+        ]
         cases["group"] = table["group"].fillna(cases["case"]) if "group" in table else cases["case"]
         cases = cases.assign(split=table["split"]) if "split" in table else _split(cases, parameters)
     else:

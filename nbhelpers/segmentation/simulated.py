@@ -18,6 +18,7 @@ from nbhelpers.simulator.truth import LESION_BIT, LUNGS_BIT, pack_truth
 
 PHYSICS = {"train": "hospital_b", "test": "hospital_a"}
 SIZE = 128
+FEW = 400  # films, up to which further processes take longer to start than to draw their share
 TARGETS = {
     "simulated_lungs": ("Lungs (simulated)", "lungs", LUNGS_BIT),
     "simulated_lesions": ("Lesions (simulated)", "lesion", LESION_BIT),
@@ -39,7 +40,8 @@ def films(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segment
     missing: list[dict[Any, Any]] = [
         row for row in cases.to_dict("records") if not (root / f"truth_{row['image']}").is_file()
     ]
-    drawn = map_rows(partial(_draw, folder=root), missing, int(parameters.get("workers", 0)))
+    workers = int(parameters.get("workers", 0)) if len(missing) > FEW else 1
+    drawn = map_rows(partial(_draw, folder=root), missing, workers)
     for _ in progress(drawn, desc="drawing films", total=len(missing), unit="film"):
         pass
     cases["masks"] = [[f"truth_{image}"] for image in cases["image"]]

@@ -11,7 +11,7 @@ from pandas.io.formats.style import Styler
 
 from nbhelpers.images.widgets import choice, outlined, picture, row, slider, watch, wiped, words
 from nbhelpers.runs import front_end
-from nbhelpers.segmentation.answers import NO_MASK, Answers
+from nbhelpers.segmentation.answers import Answers
 from nbhelpers.segmentation.datasets import SegmentationSet
 from nbhelpers.segmentation.evaluation import wide
 from nbhelpers.style import readable
@@ -73,12 +73,7 @@ def cases(
         found = sets[dataset.value]
         record = found.cases.set_index("case", drop=False).loc[case.value].to_dict()
         image, truth = found.image(record), found.truth(record)
-        maps = {
-            one.name: np.zeros(truth.shape, dtype=np.uint8)
-            if one.kinds[case.value] in NO_MASK
-            else one.read(case.value, truth.shape)
-            for one in answers[dataset.value]
-        }
+        maps = {one.name: one.read(case.value, truth.shape) for one in answers[dataset.value]}
         masks = {"truth": truth, **{name: grey > threshold for name, grey in maps.items()}}
         on = {colours[name]: mask for name, mask in masks.items() if switches[name].value}
         grey = maps.get(model.value, np.zeros(truth.shape, dtype=np.uint8))

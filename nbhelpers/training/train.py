@@ -311,7 +311,8 @@ def _finish(
     """Write the best epoch's network with its scores of the validation images."""
     state.model.load_state_dict(state.best)
     state.model.eval()
-    scores = scoring.predict(state.model, images[parts.validating], description.transform, device)
+    # In the number format in which films are scored later, whichever was faster in training: thresholds come of these.
+    scores = scoring.predict(state.model, images[parts.validating], description.transform, pick_device(device.name))
     validated = split.iloc[parts.validating][["image_id", "pair_id", "label"]]
     validation = validated.assign(score=scores).reset_index(drop=True)
     how: dict[str, Any] = {"best_epoch": best_epoch(state.history), "threads": torch.get_num_threads()}

@@ -28,9 +28,9 @@ def test_lungs_are_the_same_in_the_same_picture_and_others_in_another(found):
     image, target, _ = known.pair()
     other = known.pair("consolidation", 1)[0]
     made = found[0]
-    assert made.lung_dice(image, image) == 1
-    assert made.lung_dice(image, np.roll(image, 60, axis=1)) < 0.8
-    assert made.lung_dice(image, target) > made.lung_dice(image, other)
+    pairs = [(image, image), (image, np.roll(image, 60, axis=1)), (image, target), (image, other), (image, None)]
+    same, moved, edited, another, none = made.lung_dice(pairs)
+    assert same == 1 and moved < 0.8 and edited > another and np.isnan(none)
 
 
 def test_similarity_is_the_cosine_of_features_and_empty_without_a_picture(found):
@@ -45,7 +45,7 @@ def test_lungs_are_compared_on_chest_films_alone(found):
 
     film = known.few_pictures(number=1)[0]
     pairs = [(film, film.image), (replace(film, chest_film=False), film.image), (film, None)]
-    kept = found[0].kept(pairs)
+    kept = found[0].columns(pairs)
     assert kept["lung_dice"][0] == 1 and np.isnan(kept["lung_dice"][1:]).all()
     assert kept["embedding_similarity"][:2] == pytest.approx([1, 1], abs=1e-5)
     assert np.isnan(kept["embedding_similarity"][2])

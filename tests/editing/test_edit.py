@@ -16,7 +16,7 @@ class NoAnatomy(anatomy.Anatomy):
     def __init__(self):
         pass
 
-    def kept(self, pairs):
+    def columns(self, pairs):
         return {"lung_dice": [1.0] * len(pairs), "embedding_similarity": [1.0] * len(pairs)}
 
 
@@ -165,3 +165,13 @@ def test_a_notebook_is_told_of_an_editor_that_is_not_known(tmp_path):
     edit.check(known.PARAMETERS, tmp_path)
     with pytest.raises(UserError, match="unknown provider"):
         edit.check(known.PARAMETERS | {"editors": {"nobody": None}}, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pictures", "images", "lungs", "answers"])
+def test_an_editor_may_have_any_name_and_replaces_nothing_that_is_there(name, tmp_path):
+    pictures = known.few_pictures(number=1)
+    edit.save_pictures(pictures, tmp_path)
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.png")}
+    (careless,) = registry.make_editors({name: {"provider": "careless"}}, {})
+    edit.ask_all([careless], pictures, tmp_path, known.PARAMETERS)
+    assert len(before) > 2 and all(path.read_bytes() == held for path, held in before.items())

@@ -71,18 +71,9 @@ def test_figure_5_prefers_tasks_of_different_kinds():
     assert {one.image_id for one in shown} == {"patient_000"}
 
 
-def test_answers_are_bars_whose_lengths_are_counts():
-    table = pd.DataFrame(
-        {"editor": ["a", "a", "b"], "answer_kind": ["edited", "refused", "edited"], "edits": [3, 2, 5]}
-    )
-    figure = figures.answer_kinds(table, ["a", "b"])
-    bars = {(round(bar.get_y()), bar.get_x(), bar.get_width()): bar for bar in figure.axes[0].patches}
-    assert (0, 0, 3) in bars and (0, 3, 2) in bars and bars[0, 3, 2].get_hatch() and not bars[0, 0, 3].get_hatch()
-
-
 def test_measures_stand_where_the_table_says():
     rows = [
-        {"editor": editor, "kind": kind, "task": "all", "n": 4}
+        {"editor": editor, "kind": kind, "task": "all", "n": 8}
         | {f"{name}{end}": value + shift for name in ("error_inside", "error_outside", "error_outside_aligned")
            for end, shift in (("", 0), ("_low", -1), ("_high", 1))}
         for editor, value in (("a", 5.0), ("b", 9.0))
@@ -91,12 +82,20 @@ def test_measures_stand_where_the_table_says():
     figure = figures.measures(pd.DataFrame(rows), True)
     lines = [line for line in figure.axes[0].get_lines() if len(line.get_xdata()) == 2]
     assert [list(line.get_xdata()) for line in lines] == [[5, 9], [5, 9]] and "simulated" in words(figure)
+    asked_for = [row | {"lpips": 0.2, "lpips_low": 0.1, "lpips_high": 0.3} for row in rows]
+    more = figures.measures(pd.DataFrame(asked_for), True)
+    assert [axis.get_title(loc="left") for axis in more.axes][3:] == ["D   LPIPS to the input", "", ""]
+    assert not any(axis.axison for axis in more.axes[4:]) and len(figure.axes) == 3
 
 
 def test_the_chain_starts_where_nothing_has_drifted():
     names = ("error_outside", "brightness", "zoom", "sharpness", "embedding_similarity", "error")
     table = pd.DataFrame(
-        [{"editor": e, "step": s, "image_id": "f"} | dict.fromkeys(names, 1.0 + s) for e in "ab" for s in range(1, 6)]
+        [
+            {"editor": e, "step": s, "image_id": "chain_000"} | dict.fromkeys(names, 1.0 + s)
+            for e in "ab"
+            for s in range(1, 6)
+        ]
     )
     figure = figures.chain(table)
     starts = {axis.get_title("left")[4:]: axis.get_lines()[0].get_ydata()[0] for axis in figure.axes[:5]}

@@ -95,6 +95,16 @@ def test_own_pictures_have_what_their_table_says(table):
     assert taken_off.lesion and taken_off.kind == "remove"
 
 
+def test_names_of_files_may_be_of_any_letters_and_length(table, tmp_path):
+    names = ["日本.png", "x" * 240 + "é.png", "x" * 240 + "ü.png", "a b.png"]
+    for name in names:
+        cv2.imencode(".png", np.full((96, 96), 90, np.uint8))[1].tofile(tmp_path / name)
+    found = pictures.own_pictures(table(*(f"{name},100 % {{x}} %s,,," for name in names)), {})
+    ids = [one.image_id for one in found]
+    assert len(set(ids)) == 4 and ids[3] == "a_b" and all(one.isascii() and len(one) < 80 for one in ids)
+    assert {one.instruction for one in found} == {"100 % {x} %s"}
+
+
 def test_own_pictures_are_read_in_their_colours(table, tmp_path):
     (picture,) = pictures.own_pictures(table("photo.png,x,,,no"), {})
     assert (picture.image == cv2.imread(str(tmp_path / "photo.png"))[..., ::-1]).all()

@@ -50,9 +50,8 @@ def test_means_are_of_what_came_and_say_of_how_many_and_what_is_missing_counts_a
     assert row["error_inside"] == pytest.approx(10, abs=0.2)
     assert row["error_inside_all"] == pytest.approx((9 * 10 + 3 * 50) / 12, abs=0.2)
     assert row["cost_usd"] == pytest.approx(1.2)
-    assert (
-        "n = 9" in tables.inside(overall).set_index(["editor", "task"]).loc[("a", "all"), "error inside (grey levels)"]
-    )
+    inside = tables.shown(overall, "inside").set_index(["editor", "task"])
+    assert "n = 9" in inside.loc[("a", "all"), "error inside (grey levels)"]
 
 
 def test_intervals_hold_the_mean_and_a_single_picture_has_none():
@@ -114,9 +113,9 @@ def test_means_are_by_task_by_kind_and_over_all():
 
 def test_what_a_reader_sees_has_a_row_an_editor_and_no_nan():
     overall = tables.overall_table(edits(a=10.0, b=3.0), 100, 0)
-    for shown in (tables.inside(overall), tables.outside(overall), tables.anatomy(overall)):
+    for shown in (tables.shown(overall, "inside"), tables.shown(overall, "outside"), tables.shown(overall, "anatomy")):
         assert not shown.astype(str).apply(lambda column: column.str.contains("nan")).any().any()
-    assert tables.anatomy(overall)["editor"].tolist() == ["a", "b"]
+    assert tables.shown(overall, "anatomy")["editor"].tolist() == ["a", "b"]
     assert len(tables.differences(tables.differences_table(edits(a=1.0, b=2.0), 100, 0))) == 2
 
 

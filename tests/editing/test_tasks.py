@@ -16,7 +16,7 @@ def written(folder, **entries):
 
 def test_the_packaged_tasks_hold_all_that_is_promised():
     known = tasks.read_tasks()
-    assert {task.simulated for task in known.values()} == {"", *tasks.THINGS}
+    assert {task.simulated for task in known.values()} == {None, *tasks.THINGS}
     assert {task.kind for task in known.values()} == set(tasks.KINDS)
     assert {"costume", "background", "replace_object", "gesture"} <= {n for n, t in known.items() if not t.simulated}
     assert not any("{" in task.instruction for task in known.values())
@@ -44,13 +44,14 @@ def test_a_list_keeps_its_order_and_a_file_means_all_that_is_drawn(tmp_path):
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        (GOOD | {"kind": "removes"}, "did you mean 'remove'"),
-        (GOOD | {"simulated": "pacemakr"}, "did you mean 'pacemaker'"),
+        (GOOD | {"kind": "removes"}, "use remove, add, replace or keep"),
+        (GOOD | {"simulated": "pacemakr"}, "use consolidation, pacemaker, .* or nothing"),
         (GOOD | {"instruction": "  "}, "no instruction"),
         ({"instruction": "x"}, "no kind"),
         (GOOD | {"instructions": "x"}, "did you mean 'instruction'"),
-        (GOOD | {"side": 3}, "mapping of texts"),
-        ("remove it", "mapping of texts"),
+        (GOOD | {"side": 3}, "side = 3.*use right or left"),
+        (GOOD | {"instruction": ["x"]}, "instruction = .*use text"),
+        ("remove it", "a task is a mapping"),
         (GOOD | {"kind": "keep"}, "keep goes with nothing"),
         (GOOD | {"simulated": "nothing"}, "keep goes with nothing"),
         (GOOD | {"kind": "replace"}, "cannot replace objects"),

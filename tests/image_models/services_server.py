@@ -106,6 +106,34 @@ ARK: dict[str, tuple[Callable[[str], Reply], str]] = {
 }
 
 
+SCORES = {"followed": 8, "kept": 6, "natural": 9, "clean": 4, "reason": "made up"}
+
+
+def words(text: str | None = None, **more: Any) -> bytes:
+    """A chat completion's body; `text` is a judge's scores where none is given."""
+    message = {"role": "assistant", "content": json.dumps(SCORES) if text is None else text} | more
+    usage = {"prompt_tokens": 900, "completion_tokens": 60, "total_tokens": 960}
+    choice = {"index": 0, "message": message, "finish_reason": "stop"}
+    return body({"id": "c1", "object": "chat.completion", "model": "seer-1", "choices": [choice], "usage": usage})
+
+
+# Replies to a request for words, and the class that each belongs to.
+CHAT: dict[str, tuple[Callable[[], Reply], str]] = {
+    "words": (lambda: Reply(body=words()), "ok"),
+    "a refusal": (lambda: Reply(body=words("", refusal="I cannot judge this")), "image_blocked"),
+    "nothing said": (lambda: Reply(body=words("")), "no_image"),
+    "null content": (lambda: Reply(body=words(content=None)), "no_image"),
+    "no choices": (lambda: Reply(body=body({"choices": []})), "no_image"),
+    "choices of no kind": (lambda: Reply(body=body({"choices": ["x"]})), "no_image"),
+    "html with 200": (lambda: Reply(body=b"<html>gateway</html>", headers={"Content-Type": "text/html"}), "transport"),
+    "error with 200": (lambda: Reply(body=fault("server_error", kind="server_error")), "server"),
+    "429 bare": (lambda: Reply(429, b""), "quota_minute"),
+    "429 no credit": (lambda: Reply(429, fault("insufficient_quota")), "quota_day"),
+    "400 policy": (lambda: Reply(400, fault("content_policy_violation")), "prompt_blocked"),
+    "401": (lambda: Reply(401, fault("invalid_api_key", "Incorrect API key")), "configuration"),
+}
+
+
 class ServicesServer(GeminiServer):
     """The server; `scripts` answer by service, `states` are what a BFL request goes through, a look a step."""
 
@@ -127,6 +155,8 @@ class ServicesServer(GeminiServer):
         path, _, query = target.partition("?")
         if path.startswith("/openai/v1/images/") or path.startswith("/ark/api/v3/images/"):
             return self._images(path, headers, data)
+        if path.endswith("/chat/completions"):
+            return self._chat(path, headers, json.loads(data))
         if path.startswith("/bfl/"):
             return self._flux(method, path, query, headers, data)
         reply = super()._answer(method, target, headers, data)
@@ -147,6 +177,17 @@ class ServicesServer(GeminiServer):
         script = self.scripts.get(service) or (lambda asked: OPENAI["image"][0](asked.prompt))
         reply = script(asked)
         self.billed[service] += reply.status == 200 and b"b64_json" in reply.body
+        return reply
+
+    def _chat(self, path: str, headers: dict[str, str], fields: dict[str, Any]) -> Reply:
+        service = path.split("/")[1]
+        (message,) = fields["messages"]
+        prompt = message["content"][0]["text"]
+        asked = self._count(
+            Asked(f"{service} chat", path, prompt, self.times[f"{service} chat", prompt], headers, fields)
+        )
+        reply = self.scripts.get(f"{service} chat", lambda asked: CHAT["words"][0]())(asked)
+        self.billed[f"{service} chat"] += reply.status == 200 and b"completion" in reply.body
         return reply
 
     def _flux(self, method: str, path: str, query: str, headers: dict[str, str], data: bytes) -> Reply:

@@ -10,7 +10,7 @@ from image_models.gemini_fixture import SECRET, design, source
 from image_models.gemini_server import Reply, ok
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.outcomes import from_status
+from nbhelpers.image_models.outcomes import from_status
 
 pytestmark = pytest.mark.usefixtures("key")
 

@@ -25,10 +25,10 @@ from nbhelpers.errors import UserError
 from nbhelpers.image_models import online
 from nbhelpers.image_models.buying import run_in_thread
 from nbhelpers.image_models.gemini.online import GeminiService
-from nbhelpers.image_models.gemini.prices import price_of
 from nbhelpers.image_models.ledger import Ledger, dearest, passed_over, replay, spent
 from nbhelpers.image_models.online import DOUBTS, LOST_LIMIT
 from nbhelpers.image_models.outcomes import OUTCOMES
+from nbhelpers.image_models.prices import price_of
 from nbhelpers.image_models.purchases import rows_of
 from nbhelpers.runs.files import DiskRefused
 
@@ -188,7 +188,7 @@ def test_budget_is_never_passed_by_more_than_what_is_in_flight(tokens, serve, tm
 
     server = serve(script)
     made = source(budget_usd=1.0, concurrency=6, attempts=50)
-    made.settings.price = price_of("gemini-2.5-flash-image")
+    made.settings.price = price_of("gemini", "gemini-2.5-flash-image")
     wanted = design(24)
     assert made.plan(wanted, tmp_path)["estimate_usd"] <= 1.0
     table = made.draw(wanted, tmp_path)

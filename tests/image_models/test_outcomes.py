@@ -2,13 +2,14 @@
 
 import base64
 import email.utils
+import json
 import time
 
 import httpx
 import pytest
 from image_models.gemini_server import png
 
-from nbhelpers.image_models.outcomes import REFUSALS, TRANSIENT, decoded, from_network, line, retry_after
+from nbhelpers.image_models.outcomes import REFUSALS, TRANSIENT, decoded, from_network, from_status, line, retry_after
 
 
 def test_what_is_asked_again_is_no_refusal():
@@ -62,3 +63,28 @@ def test_a_line_is_short_and_without_any_key(monkeypatch):
     monkeypatch.setenv("BFL_API_KEY", "bfl-0123456789abcdef")
     said = line("x" * 280 + " bfl-0123456789abcdef\n\n" + "y" * 99)
     assert len(said) <= 300 and "bfl-0123" not in said and "\n" not in said
+
+
+STATUSES = [
+    (400, {"error": {"code": "moderation_blocked"}}, "prompt_blocked", False),
+    (400, {"error": {"code": "billing_hard_limit_reached"}}, "quota_day", True),
+    (400, {"error": {"message": "about safety glasses, no credits"}}, "configuration", False),
+    (401, {"error": {"code": "invalid_api_key"}}, "configuration", True),
+    (402, b"<html>", "quota_day", True),
+    (403, {"error": {"code": "AccountOverdueError"}}, "quota_day", True),
+    (413, "too large", "configuration", False),
+    (422, {"detail": [{"msg": "field"}]}, "configuration", False),
+    (429, {"error": {"type": "insufficient_quota"}}, "quota_day", True),
+    (429, {"error": {"code": "rate_limit_exceeded"}}, "quota_minute", False),
+    (500, {"error": {"code": "moderation_unavailable"}}, "server", False),
+    (503, None, "server", False),
+    (504, b"[" * 100_000, "server", False),
+    (400, [1, 2], "configuration", False),
+]
+
+
+@pytest.mark.parametrize(("status", "body", "kind", "fatal"), STATUSES)
+def test_a_status_and_its_code_are_of_one_class(status, body, kind, fatal):
+    outcome = from_status(status, json.dumps(body) if isinstance(body, (dict, list)) else body)
+    assert (outcome.kind, outcome.fatal, outcome.billed) == (kind, fatal, False)
+    assert outcome.detail.startswith(str(status)) and len(outcome.detail) <= 300

@@ -10,8 +10,10 @@ import cv2
 import numpy as np
 import pytest
 from metrics.mask_fixture import as_drawn, blob, vessel_tree
+from scipy.ndimage import distance_transform_edt
 
 from nbhelpers.errors import UserError
+from nbhelpers.metrics import surface
 from nbhelpers.metrics.overlap import cldice, dice, dice_shifted
 from nbhelpers.metrics.surface import outline, surfaces
 
@@ -58,6 +60,31 @@ def test_hd95_equals_monai_by_the_larger_direction_and_medpy_pooled(name: str) -
 def test_nsd_equals_monai(name: str, tolerance: float) -> None:
     mask, truth = PAIRS[name]
     assert surfaces(mask, truth).nsd(tolerance) == pytest.approx(monai_nsd(mask, truth, tolerance), abs=1e-6)
+
+
+@pytest.mark.parametrize(("pairs", "side"), [(2_000_000, 5_000), (0, 5_000), (0, 0)])
+def test_each_way_to_the_distances_gives_those_of_the_exact_transform(
+    pairs: int, side: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(surface, "PAIRS", pairs)
+    monkeypatch.setattr(surface, "CHAMFER_SIDE", side)
+    rng = np.random.default_rng(5)
+    for number in range(60):
+        # From a few pixels far apart to ragged masks that nearly agree, in images of any shape.
+        shape = tuple(rng.integers(1, 140, 2))
+        mask, other = rng.random(shape), rng.random(shape)
+        level = rng.choice([0.002, 0.05, 0.5, 0.97])
+        mask, truth = mask < level, (other < level if number % 2 else mask < 0.9 * level)
+        if not (mask.any() and truth.any()):
+            continue
+        edges = [outline(mask), outline(truth)]
+        there, back = (distance_transform_edt(~edges[1 - i])[edges[i]] for i in (0, 1))
+        found, both = surfaces(mask, truth), np.concatenate([there, back])
+        assert found.hd95("pooled") == pytest.approx(np.percentile(both, 95), abs=1e-5)
+        assert found.hd95() == pytest.approx(max(np.percentile(there, 95), np.percentile(back, 95)), abs=1e-5)
+        for tolerance in (0.0, 1.5, float(rng.choice(both)), 30.0):
+            # Half a hair more, since the squares of distances are whole numbers and their roots are not.
+            assert found.nsd(tolerance + 1e-4) == pytest.approx(np.mean(both <= tolerance + 1e-4))
 
 
 def read(path: Path) -> np.ndarray:

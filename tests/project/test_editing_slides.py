@@ -29,6 +29,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 TASKS = ["take_off_pacemaker", "leave_as_it_is"]
 TINY = {"editing_tasks": TASKS, "editing_pictures": 1, "editing_size": 256, "editing_chains": 1, "n_resamples": 50}
+TINY |= {"editing_judge": {"provider": "openai", "model": "seer-1", "price_usd": 0.01}}
 
 
 def coded(data: bytes, side: int, kind: str) -> bytes:
@@ -112,6 +113,20 @@ def test_what_was_billed_is_what_the_ledger_holds(run: tuple[Path, ServicesServe
     kinds = [replay(path)[0].values() for path in folder.rglob("ledger.jsonl")]
     assert sum(entry.outcomes["ok"] for entries in kinds for entry in entries) == billed > 10
     assert edits["cost_usd"].sum() > 0 and np.isfinite(edits["cost_usd"].dropna()).all()
+
+
+def test_every_picture_that_came_is_judged_and_only_where_a_judge_is_named(
+    run: tuple[Path, ServicesServer, str], edits: pd.DataFrame
+) -> None:
+    folder, server, _ = run
+    came = edits["answer_kind"].isin(["edited", "unchanged", "draft_only"])
+    assert (edits.loc[came, "judge_answer"] == "judged").all() and edits.loc[~came, "judge_answer"].isna().all()
+    assert edits.loc[came, "judge_overall"].to_numpy() == pytest.approx(24**0.5)
+    overall = pd.read_csv(folder / "06_image_editing" / "overall.csv")
+    assert (
+        {"judge_overall", "judge_overall_low"} <= set(overall) and "lpips" not in overall and "clip_image" not in edits
+    )
+    assert server.billed["openai chat"] <= came.sum(), "equal pictures are judged once"
 
 
 def test_no_key_is_in_anything_that_the_run_wrote(run: tuple[Path, ServicesServer, str]) -> None:

@@ -151,3 +151,13 @@ def test_maps_from_elsewhere_are_found_by_stem_and_a_lacking_one_is_missing(tmp_
         answers.from_folder("third", "third", "mine", tmp_path, ["x"])
     with pytest.raises(UserError, match="not found"):
         answers.from_folder("third", "third", "mine", tmp_path / "no", ["x"])
+
+
+@pytest.mark.parametrize(("dtype", "scale"), [(np.uint8, 255), (np.uint16, 65535), (np.float32, 1), (np.float32, 255)])
+def test_a_map_from_elsewhere_is_as_sure_as_it_says_in_any_format(tmp_path: Path, dtype: type, scale: int) -> None:
+    shares = np.zeros((40, 40))
+    shares[10:30, 10:30], shares[15:25, 15:25] = 0.2, 0.8 if scale != 255 or dtype is np.uint8 else 0.6
+    name = "c.tif" if dtype is np.float32 else "c.png"
+    Image.fromarray((shares * scale).astype(dtype)).save(tmp_path / name)
+    found = answers.from_folder("third", "third", "x", tmp_path, ["c"]).read("c", (40, 40))
+    assert np.abs(found / 255 - shares).max() < 0.01

@@ -72,6 +72,64 @@ def test_what_is_no_mask_is_refused(tmp_path: Path) -> None:
     assert not datasets.read_mask(tmp_path / "empty.png").any()
 
 
+LABELS = np.where(disc(centre=(20, 20), radius=4), 1, 0)  # a class that covers less than 1 % of the pixels
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ((LABELS + 2 * TRUTH).astype(np.uint8), "more than two levels"),
+        ((LABELS + 30 * TRUTH).astype(np.uint8), "more than two levels"),
+        ((85 * LABELS + 255 * TRUTH).astype(np.uint8), "more than two levels"),
+        (np.where(TRUTH, np.nan, 0).astype(np.float32), "not finite"),
+        (TRUTH.astype(np.float32) - 1, "below 0"),
+        (np.dstack([np.zeros((96, 96, 3)), 255 * TRUTH]).astype(np.uint8), "alpha channel alone"),
+    ],
+)
+def test_a_mask_that_would_lose_what_it_holds_is_an_error(tmp_path: Path, values: np.ndarray, told: str) -> None:
+    name = "m.tif" if values.dtype == np.float32 else "m.png"
+    write(tmp_path / name, values)
+    with pytest.raises(UserError, match=told):
+        datasets.read_mask(tmp_path / name)
+
+
+@pytest.mark.parametrize("quality", [50, 75, 95])
+def test_what_jpeg_leaves_of_two_levels_is_a_mask(tmp_path: Path, quality: int) -> None:
+    for radius in (5, 18, 30):
+        write(tmp_path / "m.jpg", disc(radius=radius).astype(np.uint8) * 255, quality=quality)
+        assert abs(int(datasets.read_mask(tmp_path / "m.jpg").sum()) - int(disc(radius=radius).sum())) <= 3
+
+
+def test_an_image_of_16_bits_keeps_its_contrast(tmp_path: Path) -> None:
+    ramp = np.linspace(100, 60_000, 96 * 96).reshape(96, 96).astype(np.uint16)
+    write(tmp_path / "a.png", ramp)
+    found = datasets.read_rgb(tmp_path / "a.png")
+    assert found.shape == (96, 96, 3) and np.unique(found).size == 256
+
+
+def test_a_table_may_space_its_masks_and_names_nothing_outside_its_folder(tmp_path: Path) -> None:
+    written_set(tmp_path / "data", 2)
+    table = tmp_path / "data/t.csv"
+    for mask, is_fine in (("masks/c00.png ; masks/c01.png;", True), ("../other.png", False), ("/etc/passwd", False)):
+        table.write_text(f"image,mask\nimages/c00.png,{mask}\n")
+        parameters = {"segmentation_folder": str(table), "segmentation_test_share": 1.0}
+        found = datasets.load("folder", parameters, tmp_path)
+        case = found.part("test")[0]
+        if is_fine:
+            assert case["masks"] == ["masks/c00.png", "masks/c01.png"] and found.truth(case).any()
+        else:
+            with pytest.raises(UserError, match="leaves its folder"):
+                found.truth(case)
+
+
+def test_hidden_files_that_other_systems_leave_are_no_masks(tmp_path: Path) -> None:
+    found = written_set(tmp_path, 2)
+    (tmp_path / "masks/._c00.png").write_bytes(b"x")
+    (tmp_path / "images/._c00.png").write_bytes(b"x")
+    pairs = datasets.pairs_in(tmp_path / "images", tmp_path / "masks", tmp_path)
+    assert pairs["case"].tolist() == found.cases["case"].tolist()
+
+
 def test_several_masks_of_a_picture_are_ored(tmp_path: Path) -> None:
     write(tmp_path / "a (1).png", photo())
     left, right = TRUTH.copy(), TRUTH.copy()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
-from segmentation.segmentation_fixture import disc, photo
+from segmentation.segmentation_fixture import disc
 from segmentation.study_fixture import study
 
 from nbhelpers.segmentation import figures, tables
@@ -51,17 +52,27 @@ def test_published_values_are_marks_on_sets_of_the_same_task_alone(found: dict[s
     assert "other cases and models" in texts(figure) and "HD95, pooled" in texts(figure)
 
 
-def test_overlay_colours_hit_missed_and_extra_apart_even_in_grey() -> None:
+# Linear RGB as a deuteranope sees it (Viénot, Brettel, Mollon 1999).
+DEUTERANOPIA = np.array([[0.29275, 0.70725, 0.0], [0.29275, 0.70725, 0.0], [-0.02234, 0.02234, 1.0]])
+
+
+def test_hit_missed_extra_and_the_image_are_told_apart_in_grey_and_without_red_and_green() -> None:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (96, 96, 3)).astype(np.uint8)
     truth, mask = disc(96), disc(96, (40, 60))
-    image = figures.error_overlay(photo(), mask, truth)
-    colours = (figures.HIT, figures.MISSED_COLOUR, figures.EXTRA)
-    for where, colour in zip((mask & truth, truth & ~mask, mask & ~truth), colours, strict=True):
-        wanted = np.array(to_rgb(colour)) * 255
-        assert np.abs(image[where].mean(0) - wanted).max() < 0.4 * 255
-    grey = sorted(np.dot(to_rgb(colour), (0.299, 0.587, 0.114)) for colour in colours)
-    assert np.diff(grey).min() > 0.15, "they differ in print too"
-    outside = image[~mask & ~truth]
-    assert (outside[:, 0] == outside[:, 1]).all(), "what is neither stays grey"
+    shown = figures.error_overlay(image, mask, truth)
+    kinds = {"hit": mask & truth, "missed": truth & ~mask, "extra": mask & ~truth, "image": ~mask & ~truth}
+    assert (np.ptp(shown[kinds["image"]].astype(int), axis=1) == 0).all(), "what is neither stays grey"
+    seen = ((shown / 255) ** 2.2 @ DEUTERANOPIA.T).clip(0, 1) ** (1 / 2.2)
+    for name, picture in (
+        ("grey", shown @ (0.299, 0.587, 0.114)),
+        ("deuteranopia", 255 * seen @ (0.299, 0.587, 0.114)),
+    ):
+        ranges = sorted((picture[where].min(), picture[where].max()) for where in kinds.values())
+        gaps = [after[0] - before[1] for before, after in pairwise(ranges)]
+        assert min(gaps) > 30, f"{name}: levels {ranges} of 256 must lie apart"
+    for name, colour in (("hit", figures.HIT), ("missed", figures.MISSED_COLOUR), ("extra", figures.EXTRA)):
+        assert np.abs(shown[kinds[name]] - np.array(to_rgb(colour)) * 255).max() <= 1, "the legend's colours"
 
 
 def test_cases_show_what_both_models_drew_with_the_dice_of_the_table(found: dict[str, Any]) -> None:

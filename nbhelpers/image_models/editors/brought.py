@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.editors.edits import EditAnswer, EditRequest, settings_of
+from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
 from nbhelpers.image_models.geometry import resized
 from nbhelpers.images.files import SUFFIXES, copy_original, decode
 from nbhelpers.runs.files import inside
@@ -20,21 +20,21 @@ MOST_BYTES = 2**28  # of one picture's file
 _SUFFIXES = {*SUFFIXES.values(), ".jpeg", ".tiff"}
 
 
-class FolderEditor:
+class FolderEditor(Editor):
     """Pictures brought from elsewhere: named `<edit_id>.<suffix>` in a folder, or listed in a CSV `edit_id,path`.
 
     Settings: `path`, which counts from the project's root; those in a CSV count from its folder.
     """
 
-    service = ""
+    model = "brought"
+    SETTINGS: ClassVar[dict[str, tuple[Any, Any]]] = {"path": (str, "")}
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        self.name, self.provider = name, str(settings.get("provider", "folder"))
-        own = settings_of(name, settings, {"path": (str, "")})
-        self.where = user_path(own["path"])
-        if not own["path"] or not self.where.exists():
+        super().__init__(name, settings)
+        self.where = user_path(self.own["path"])
+        if not self.own["path"] or not self.where.exists():
             do = "set path to a folder of images <edit_id>.png, or to a CSV edit_id,path"
-            raise UserError(f"no images at {own['path']!r}", f"editors, {name}", do)
+            raise UserError(f"no images at {self.own['path']!r}", f"editors, {name}", do)
 
     def _files(self) -> dict[str, Path]:
         """Each picture's file, by edit's id."""
@@ -51,11 +51,6 @@ class FolderEditor:
             found[edit_id] = path
         return found
 
-    def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
-        """How many pictures are here."""
-        files = self._files()
-        return {"model": "brought", "here": sum(request.edit_id in files for request in requests), "still_wanted": 0}
-
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """The brought pictures, copied as they are; of another size they are stretched to the request's, which is said.
 
@@ -69,7 +64,7 @@ class FolderEditor:
 
     def _answer(self, request: EditRequest, path: Path | None, folder: Path) -> EditAnswer:
         if path is None or not path.is_file():
-            return EditAnswer("no_answer", model="brought", detail="no image was provided")
+            return EditAnswer("no_answer", model=self.model, detail="no image was provided")
         try:
             if path.stat().st_size > MOST_BYTES:
                 raise UserError(f"{path.stat().st_size} bytes are too many")
@@ -77,32 +72,29 @@ class FolderEditor:
             image = np.asarray(decode(data, path.name).convert("RGB"))
             kept = copy_original(data, folder, f"{self.name}_{request.edit_id}")
         except (UserError, OSError) as error:
-            return EditAnswer("broken", model="brought", detail=getattr(error, "what", str(error)))
+            return EditAnswer("broken", model=self.model, detail=getattr(error, "what", str(error)))
         height, width = image.shape[:2]
         same = image.shape == request.image.shape
         asked = f"{request.image.shape[1]} x {request.image.shape[0]}"
         detail = "" if same else f"provided at {width} x {height}, resized to {asked}"
         back = resized(image, request.image.shape)
-        return EditAnswer("edited", back, kept, "brought", width, height, detail=detail)
+        return EditAnswer("edited", back, kept, self.model, width, height, detail=detail)
 
 
-class WithdrawnEditor:
+class WithdrawnEditor(Editor):
     """A system that can no longer be asked, or that nobody serves here: a row of its own, never left out in silence.
 
     Settings: `note`, what is to be said of it, and `model`.
     """
 
-    service = ""
+    SETTINGS: ClassVar[dict[str, tuple[Any, Any]]] = {"note": (str, "withdrawn"), "model": (str, "")}
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        self.name, self.provider = name, str(settings.get("provider", "withdrawn"))
-        own = settings_of(name, settings, {"note": (str, "withdrawn"), "model": (str, "")})
-        self.note, self.model = own["note"], own["model"]
-
-    def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
-        """Nothing is here, and nothing will come."""
-        return {"model": self.model or self.note, "here": 0, "still_wanted": 0}
+        super().__init__(name, settings)
+        self.model = self.own["model"] or self.own["note"]
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """No answer to any request, with the note as the reason."""
-        return {one.edit_id: EditAnswer("no_answer", model=self.model, detail=self.note) for one in requests}
+        return {
+            one.edit_id: EditAnswer("no_answer", model=self.own["model"], detail=self.own["note"]) for one in requests
+        }

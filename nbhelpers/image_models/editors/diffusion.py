@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import importlib.util
 import io
 import json
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from annotated_types import Ge, Le, MultipleOf
@@ -16,43 +17,39 @@ from PIL import Image, PngImagePlugin
 from pydantic import NonNegativeFloat, PositiveInt
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.editors.edits import EditAnswer, EditRequest, settings_of
+from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
 from nbhelpers.image_models.geometry import squared, unsquared
 from nbhelpers.image_models.local_pipeline import INSTALL, draw, load_pipeline
 from nbhelpers.images.files import read_image
 from nbhelpers.runs.files import inside, write_bytes
 from nbhelpers.runs.progress import progress
 
-SETTINGS: dict[str, tuple[Any, Any]] = {
-    "model": (str, ""),
-    "steps": (PositiveInt | None, None),  # None, of all these: the pipeline's own
-    "guidance": (NonNegativeFloat | None, None),
-    "strength": (Annotated[float, Ge(0), Le(1)] | None, None),
-    "size": (Annotated[int, Ge(16), MultipleOf(16)] | None, None),
-    "seed": (int, 0),
-    "device": (str, "auto"),
-}
 
-
-class DiffusersEditor:
+class DiffusersEditor(Editor):
     """FLUX Kontext or klein, Qwen-Image-Edit, an image-to-image pipeline: a folder or a model id, settings `SETTINGS`.
 
     A picture goes in as a square, black right and below, of `size` pixels a side (None: its own), and a picture of that
     size is asked for. Each is drawn with its own seed and kept, so that it is drawn once.
     """
 
-    service = ""
+    SETTINGS: ClassVar[dict[str, tuple[Any, Any]]] = {
+        "model": (str, ""),
+        "steps": (PositiveInt | None, None),  # None, of all these: the pipeline's own
+        "guidance": (NonNegativeFloat | None, None),
+        "strength": (Annotated[float, Ge(0), Le(1)] | None, None),
+        "size": (Annotated[int, Ge(16), MultipleOf(16)] | None, None),
+        "seed": (int, 0),
+        "device": (str, "auto"),
+    }
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        self.name, self.provider = name, str(settings.get("provider", "diffusers"))
-        self.own = settings_of(name, settings, SETTINGS)
+        super().__init__(name, settings)
         if not self.own["model"]:
             raise UserError("no model is named", f"editors, {name}", "set model: to a folder or a model id")
-        try:
-            import diffusers  # noqa: F401
-            import transformers  # noqa: F401
-        except ImportError as error:
-            raise UserError(f"{name!r} needs the package {error.name!r}", f"editors, {name}", INSTALL) from None
+        for package in ("diffusers", "transformers"):  # looked for, not imported: that takes ten seconds
+            if importlib.util.find_spec(package) is None:
+                raise UserError(f"{name!r} needs the package {package!r}", f"editors, {name}", INSTALL)
+        self.model = self.own["model"]
         self._pipeline: Any = None
 
     def _path(self, request: EditRequest) -> tuple[str, int]:
@@ -62,11 +59,6 @@ class DiffusersEditor:
         parts = [json.dumps([decides, request.instruction]).encode(), *(part.tobytes() for part in pixels)]
         name = hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
         return f"images/{name}.png", self.own["seed"] + int(name[:7], 16)
-
-    def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
-        """How many pictures are here; the others are drawn."""
-        here = sum(inside(folder, self._path(request)[0]).is_file() for request in requests)
-        return {"model": self.own["model"], "here": here, "still_wanted": len(requests) - here}
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
         """Draw what `folder` does not hold yet; a `UserError` when the model cannot be loaded."""

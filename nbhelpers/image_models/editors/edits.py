@@ -5,18 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
 from nbhelpers.runs.parameters import Declaration, fault, suggest
-from nbhelpers.runs.tables import EDIT_ANSWERS
-
-# What an answer is. Whether a picture that came is `edited` or `unchanged` is for whoever measures it to say;
-# `no_answer`: nobody was asked (an editor that is withdrawn), or no picture was brought.
-KINDS = EDIT_ANSWERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +31,9 @@ class EditRequest:
 class EditAnswer:
     """What an editor answered to one request."""
 
-    kind: str  # of `KINDS`
+    # Of `runs.tables.EDIT_ANSWERS`. Whether a picture that came is `edited` or `unchanged` is for whoever measures it;
+    # `no_answer`: nobody was asked (an editor that is withdrawn), or no picture was brought.
+    kind: str
     image: NDArray[np.uint8] | None = None  # (h, w, 3) as the request's, geometry undone; None where no picture came
     path: str = ""  # the picture's file as it came, relative to the editors' folder; empty where none is kept
     model: str = ""  # the id that answered
@@ -49,20 +46,29 @@ class EditAnswer:
     detail: str = ""  # the reason, where the answer is no finished picture
 
 
-class Editor(Protocol):
-    """An editor by its name in the parameter file."""
+class Editor:
+    """An editor by its name in the parameter file, and its settings over the defaults of `known`."""
 
-    name: str
-    provider: str
-    service: str  # the name that `send_patient_films_to` must hold; empty for an editor on this machine
+    SETTINGS: ClassVar[dict[str, tuple[Any, Any]]] = {}  # name: type and default
+    model = ""  # what stands behind it, in a few words or by its id
+    service = ""  # the name that `send_patient_films_to` must hold; empty for an editor on this machine
+
+    def __init__(
+        self, name: str, settings: Mapping[str, Any], known: Mapping[str, tuple[Any, Any]] | None = None
+    ) -> None:
+        self.name, self.provider = name, str(settings.get("provider", name))
+        self.own = settings_of(name, settings, self.SETTINGS if known is None else known)
 
     def plan(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, object]:
         """What `edit_all` would ask for and may cost (US dollars); nothing is sent, paid, locked or written."""
-        ...
+        return {"model": self.model}
 
     def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
-        """An answer for each request, by `edit_id`; what `folder` holds already is not asked for again."""
-        ...
+        """An answer for each request, by `edit_id`; what `folder` holds already is not asked for again.
+
+        Those with a `service` are asked together, by `registry.edit_all`.
+        """
+        raise NotImplementedError
 
 
 def settings_of(

@@ -16,22 +16,17 @@ from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 
+BUDGET = "editing_budget_usd"  # the parameter that bounds what is paid
+HERE = ("nothing", "inpainting", "poisson", "simulator", "careless")
 # Each is made from `(name, settings)`; modules are imported when a file names them.
 EDITORS = {
-    "gemini": "nbhelpers.image_models.editors.remote:ServiceEditor",
-    "openai": "nbhelpers.image_models.editors.remote:ServiceEditor",
-    "ark": "nbhelpers.image_models.editors.remote:ServiceEditor",
-    "bfl": "nbhelpers.image_models.editors.remote:ServiceEditor",
+    **dict.fromkeys(HERE, "nbhelpers.image_models.editors.local:LocalEditor"),
+    **dict.fromkeys(("gemini", "openai", "ark", "bfl"), "nbhelpers.image_models.editors.remote:ServiceEditor"),
     "diffusers": "nbhelpers.image_models.editors.diffusion:DiffusersEditor",
     "folder": "nbhelpers.image_models.editors.brought:FolderEditor",
     "withdrawn": "nbhelpers.image_models.editors.brought:WithdrawnEditor",
-    "nothing": "nbhelpers.image_models.editors.local:Nothing",
-    "inpainting": "nbhelpers.image_models.editors.local:Inpainting",
-    "poisson": "nbhelpers.image_models.editors.local:Poisson",
-    "simulator": "nbhelpers.image_models.editors.local:Simulator",
-    "careless": "nbhelpers.image_models.editors.local:Careless",
 }
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,127}")  # with a suffix, it fits into any file system
 
 
 def make_editors(spec: Mapping[str, Mapping[str, Any] | None], parameters: Mapping[str, Any]) -> list[Editor]:
@@ -50,7 +45,7 @@ def make_editors(spec: Mapping[str, Mapping[str, Any] | None], parameters: Mappi
         provider = settings["provider"]
         if not _NAME.fullmatch(str(name)):
             faults.append(UserError(f"{name!r} cannot name files", "editors", "use letters, digits, '_' and '-'"))
-        elif provider not in EDITORS:
+        elif not isinstance(provider, str) or provider not in EDITORS:
             faults.append(UserError(f"unknown provider {provider!r}", where, suggest(provider, EDITORS)))
         else:
             module, _, maker = EDITORS[provider].partition(":")
@@ -58,8 +53,6 @@ def make_editors(spec: Mapping[str, Mapping[str, Any] | None], parameters: Mappi
                 settings = {key: parameters[key] for key in ("device", "seed") if key in parameters} | settings
             try:
                 made.append(getattr(importlib.import_module(module), maker)(str(name), settings))
-                if made[-1].service:
-                    made[-1].budget_usd = parameters.get("editing_budget_usd", 0.0)
             except UserError as error:
                 faults += [UserError(part.what, part.where or where, part.do) for part in error.parts or (error,)]
             except ModuleNotFoundError as error:
@@ -110,7 +103,7 @@ def edit_all(
 
         answers |= buy(paid, requests, folder, budget_usd)
     here = [editor for editor in editors if not editor.service]
-    for editor in progress(here, desc="editing here", total=len(here), unit="editor"):
+    for editor in progress(here, desc="editing here", total=len(here), unit="editor") if len(here) > 1 else here:
         found = editor.edit_all(requests, folder)
         answers |= {(editor.name, edit_id): answer for edit_id, answer in found.items()}
     # In the order of the editors, and not of who was first.

@@ -12,33 +12,30 @@ import cv2
 import numpy as np
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.buying import buy as buy_rows
-from nbhelpers.image_models.buying import opened
-from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest, settings_of
+from nbhelpers.image_models.buying import bought
+from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
+from nbhelpers.image_models.editors.registry import BUDGET
 from nbhelpers.image_models.geometry import Pixels, squared, unsquared
-from nbhelpers.image_models.ledger import NOT_YET, Entry, image_key
+from nbhelpers.image_models.ledger import Entry, image_key
+from nbhelpers.image_models.prices import standing
 from nbhelpers.image_models.purchases import Row, plan_facts
-from nbhelpers.image_models.services.asked import standing
 from nbhelpers.image_models.services.registry import deciding, make_service, options_of
 from nbhelpers.images.files import decode
 from nbhelpers.runs.files import inside
 
-BUDGET = "editing_budget_usd"
 _KINDS = {"corrupt": "broken", "text_only": "text_only"}
 
 
-class ServiceEditor:
+class ServiceEditor(Editor):
     """A model of Gemini, OpenAI, Ark or Black Forest Labs; its settings are those of `services.registry.options_of`.
 
     A picture goes out as a square, black right and below (of `size` pixels a side where that is set), and a square is
-    asked for; what comes is cut back, whatever its size. Each edit is bought once.
+    asked for; what comes is cut back, whatever its size. Each edit is bought once, by `buy`.
     """
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
-        self.name, self.provider = name, str(settings["provider"])
-        self.service, self.budget_usd = self.provider, 0.0
-        self.own = settings_of(name, settings, options_of(self.provider))
-        self.asked: Any = make_service(self.provider, self.own)
+        super().__init__(name, settings, options_of(settings["provider"]))
+        self.service, self.asked = self.provider, make_service(self.provider, self.own)
 
     def rows(self, requests: Sequence[EditRequest]) -> list[Row]:
         """What is wanted of the service for each request, by the key of all that decides the answer.
@@ -52,7 +49,7 @@ class ServiceEditor:
             canvas = squared(request.image, self.own["size"])
             hint = request.mask if self.asked.masks and request.mask is not None and request.mask.any() else None
             mask = None if hint is None else _mask_png(hint, canvas.shape)  # an empty one is no hint: leave it as it is
-            image = _png(canvas)
+            image = png(canvas)
             digests = {"image": hashlib.sha256(canvas.tobytes()).hexdigest()}
             digests |= {"mask": hashlib.sha256(mask).hexdigest()} if mask else {}
             parts = self.asked.model, self.provider, request.instruction, decides | digests
@@ -69,10 +66,6 @@ class ServiceEditor:
         facts = plan_facts(self.rows(requests), Path(folder), self.asked.price, self.asked.terms.attempts)
         return {"model": self.asked.model, **facts}
 
-    def edit_all(self, requests: Sequence[EditRequest], folder: Path) -> dict[str, EditAnswer]:
-        """The answers within `budget_usd`; see `buy`, which asks several editors at the same time."""
-        return {edit_id: answer for (_, edit_id), answer in buy([self], requests, folder, self.budget_usd).items()}
-
 
 def buy(
     editors: Sequence[Editor], requests: Sequence[EditRequest], folder: Path, budget_usd: float
@@ -86,25 +79,13 @@ def buy(
     wanted = {editor.name: editor.rows(requests) for editor in paid}
     for said in dict.fromkeys(standing(editor.provider, editor.asked.model) for editor in paid):
         print(said, end="\n" if said else "")
-    answers: dict[tuple[str, str], EditAnswer] = {}
-    late: list[str] = []
-    why: list[str] = []
-    with opened(folder, [row for rows in wanted.values() for row in rows]) as ledger:
-        buy_rows(ledger, [(editor.asked, wanted[editor.name]) for editor in paid], folder, budget_usd, BUDGET)
-        # Two editors of one kind have their rows in common, and one of them was asked.
-        states = {row.key: row.state for rows in wanted.values() for row in rows if row.state}
-        for editor in paid:
-            for request, row in zip(requests, wanted[editor.name], strict=True):
-                entry, state = ledger.entry(row.key), states.get(row.key, "")
-                if entry.ok is None and (state.startswith(NOT_YET) or entry.last is None):
-                    late.append(f"{row.image_id} ({state.removeprefix(NOT_YET + ': ')})")
-                    why += [str(entry.last["detail"])] if entry.last and entry.last.get("detail") else []
-                answers[editor.name, request.edit_id] = _answer(entry, row, request, editor, folder)
-    if late:
-        do = "run again, which requests only the missing ones; or remove the editor, or give it provider: withdrawn"
-        said = ": ".join([f"{len(late)} answers are still missing, the first {late[0]}", *why[:1]])
-        raise UserError(said, str(folder), do)
-    return answers
+    orders = [(editor.asked, wanted[editor.name]) for editor in paid]
+    entries = bought(folder, orders, budget_usd, BUDGET, "; or remove the editor, or give it provider: withdrawn")
+    return {
+        (editor.name, request.edit_id): _answer(entries[row.key], row, request, editor, folder)
+        for editor in paid
+        for request, row in zip(requests, wanted[editor.name], strict=True)
+    }
 
 
 def _answer(entry: Entry, row: Row, request: EditRequest, editor: ServiceEditor, folder: Path) -> EditAnswer:
@@ -124,7 +105,8 @@ def _answer(entry: Entry, row: Row, request: EditRequest, editor: ServiceEditor,
     return EditAnswer(kind, unsquared(image, request.image.shape), line["path"], width=width, height=height, **facts)
 
 
-def _png(image: Pixels) -> bytes:
+def png(image: Pixels) -> bytes:
+    """An RGB picture as a PNG's bytes."""
     return bytes(cv2.imencode(".png", cv2.cvtColor(image, cv2.COLOR_RGB2BGR))[1].tobytes())
 
 

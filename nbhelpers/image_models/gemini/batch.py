@@ -16,11 +16,11 @@ from google.genai import types
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini.client import check_model, make_client
-from nbhelpers.image_models.gemini.outcomes import from_reply, from_status
+from nbhelpers.image_models.gemini.outcomes import from_reply
 from nbhelpers.image_models.gemini.service import Gone, Service, Undecided, display_name, download, lines_of, say
 from nbhelpers.image_models.gemini.settings import Settings
 from nbhelpers.image_models.ledger import Ledger, dearest, dollars
-from nbhelpers.image_models.outcomes import Outcome
+from nbhelpers.image_models.outcomes import Outcome, from_status
 from nbhelpers.image_models.purchases import (
     Plan,
     Row,

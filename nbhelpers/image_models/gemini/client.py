@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import re
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -17,16 +16,14 @@ from google.genai import errors, types
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.access import api_key, endpoint
-from nbhelpers.image_models.gemini.outcomes import from_reply, from_status, text_of
-from nbhelpers.image_models.gemini.prices import instead
-from nbhelpers.image_models.outcomes import Outcome, from_network
+from nbhelpers.image_models.gemini.outcomes import from_reply, text_of
+from nbhelpers.image_models.online import stop_message
+from nbhelpers.image_models.outcomes import Outcome, from_network, from_status
+from nbhelpers.image_models.prices import instead
 
 SIZES = {"512": 0.5, "1K": 1, "2K": 2, "4K": 4}  # in 1,024 pixels along a side of a square
 TEXT_TOKENS = 8192  # of a reply of text: masks in base64 may repeat themselves without an end
 Result = TypeVar("Result")
-_WITHDRAWN = re.compile(
-    r"model.{0,80}(no longer|not available|shut ?down|deprecated|retired|discontinued)", re.IGNORECASE
-)
 
 
 @dataclass(frozen=True)
@@ -136,7 +133,7 @@ def check_model(client: genai.Client, model: str, deadline_s: float, backoff_s: 
             told = error.details.get("error") if isinstance(error, errors.APIError) else None
             outcome = from_error(error) if isinstance(told, Mapping) and told.get("status") else None
             if outcome and outcome.fatal and outcome.kind == "configuration":
-                raise stop_message(outcome, model) from None
+                raise stop_message(outcome, "gemini", model) from None
             time.sleep(backoff_s * 2.0**tries)
             continue
         if actions and "generateContent" not in actions:
@@ -145,15 +142,16 @@ def check_model(client: genai.Client, model: str, deadline_s: float, backoff_s: 
 
 
 async def ask(
-    client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float, image: bytes | None = None
+    client: genai.Client, request: Request, prompt: str, seed: int, deadline_s: float, *images: bytes
 ) -> str | Outcome:
     """Ask for one image: the body of a reply with status 200 (for `read_body`), or the outcome of what was none.
 
-    `image` (PNG) is what the model is given to work on. `deadline_s` bounds the request as a whole, in seconds: a
+    `images` (PNG) are what the model is given to work on. `deadline_s` bounds the request as a whole, in seconds: a
     time-out of the HTTP library bounds one read, and a service that sends a byte now and then outlives it.
     """
     # The words first: whoever reads a request finds them in its first part.
-    contents: Any = [prompt, types.Part.from_bytes(data=image, mime_type="image/png")] if image else prompt
+    parts = [types.Part.from_bytes(data=image, mime_type="image/png") for image in images]
+    contents: Any = [prompt, *parts] if parts else prompt
     try:
         async with asyncio.timeout(deadline_s):
             reply = await client.aio.models.generate_content(
@@ -184,20 +182,3 @@ def from_error(error: Exception, late: str = "no whole reply in time") -> Outcom
         headers = headers if isinstance(headers, Mapping) else None
         return from_status(int(error.code or 500), error.details, headers)
     return from_network(error, late)
-
-
-def stop_message(outcome: Outcome, model: str) -> UserError:
-    """The one error that a user sees when no request can succeed: key, model or request is wrong."""
-    detail = outcome.detail
-    if "PUP_LIMITED_DISABLED" in detail:
-        return UserError(
-            detail, "the account", "see Google's mail and https://aistudio.google.com; nothing more is bought"
-        )
-    if detail.startswith(("404", "410")) or _WITHDRAWN.search(detail):
-        what = f"model {model!r} is withdrawn, closed to this key, or unknown (is not found)"
-        return UserError(f"{what}: {detail}", "gemini_model", instead(model))
-    if detail.startswith("the endpoint"):
-        return UserError(detail, "GOOGLE_GEMINI_BASE_URL", "give a whole URL, such as https://example.org")
-    if detail.startswith(("401", "403")) or "api key" in detail.lower():
-        return UserError(f"the API key is refused: {detail}", "environment", "check GEMINI_API_KEY and its project")
-    return UserError(f"the request is refused: {detail}", "gemini_* parameters", "correct the configuration")

@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from typing import Any, ClassVar, Literal
 
 from google import genai
 
-from nbhelpers.errors import UserError
-from nbhelpers.image_models.access import api_key
 from nbhelpers.image_models.gemini import client
 from nbhelpers.image_models.gemini.client import SIZES, Request
+from nbhelpers.image_models.online import Service
 from nbhelpers.image_models.outcomes import Outcome
-from nbhelpers.image_models.prices import Price
+from nbhelpers.image_models.prices import Price, check_options, price_of
 from nbhelpers.image_models.purchases import Row, Terms
 
 
-@dataclass
-class GeminiService:
+class GeminiService(Service):
     """One Gemini model, asked by `request`."""
 
-    request: Request
-    price: Price
-    terms: Terms
+    name = "gemini"
+    OPTIONS: ClassVar[dict[str, tuple[Any, Any]]] = {
+        "image_size": (Literal["512", "1K", "2K", "4K"] | None, None),
+        "thinking": (Literal["minimal", "medium", "high"] | None, None),
+        "api_version": (str, "v1beta"),
+    }
 
-    masks, sized = False, True  # as of `services.asked.HttpService`
-
-    def __post_init__(self) -> None:
-        self.model = self.request.model
+    def __init__(self, request: Request, price: Price, terms: Terms) -> None:
+        super().__init__(request.model, price, terms)
+        self.request = request
         self._client: genai.Client
+
+    @classmethod
+    def made(cls, model: str, own_usd: float | None, terms: Terms, options: Mapping[str, Any]) -> GeminiService:
+        """The service from its settings; errors as of `Service.made`."""
+        check_options(model, options["image_size"], thinking=options["thinking"])
+        price = price_of(cls.name, model, own_usd, options["image_size"])
+        return cls(Request(model, **options), price, terms)
 
     def side(self, wanted: int) -> int:
         """Pixels along a side of the square that a reply has."""
@@ -35,7 +43,7 @@ class GeminiService:
 
     def check(self) -> None:
         """A `UserError` without a key or a usable endpoint, and for a model that is gone or closed to the key."""
-        api_key()
+        super().check()
         service = client.make_client(self.request.api_version, self.terms.deadline_s)
         client.check_model(service, self.model, self.terms.deadline_s, self.terms.backoff_s)
 
@@ -45,16 +53,24 @@ class GeminiService:
 
     async def ask(self, row: Row) -> str | Outcome:
         """The body of a reply with status 200, or the outcome of what was none."""
-        return await client.ask(self._client, self.request, row.prompt, row.seed, self.terms.deadline_s, row.image)
+        pictures = [] if row.image is None else [row.image, *row.more]
+        return await client.ask(self._client, self.request, row.prompt, row.seed, self.terms.deadline_s, *pictures)
 
     def read(self, answer: str) -> Outcome:
         """Outcome of a body."""
         return client.read_body(answer, self.request.as_text)
 
-    def stop_message(self, outcome: Outcome) -> UserError:
-        """The one error when no request can succeed."""
-        return client.stop_message(outcome, self.model)
-
     async def close(self) -> None:
         """Close the connections."""
         await self._client.aio.aclose()
+
+
+class GeminiTextService(GeminiService):
+    """A Gemini model that is asked for words about pictures."""
+
+    OPTIONS: ClassVar[dict[str, tuple[Any, Any]]] = {"api_version": (str, "v1beta")}
+
+    @classmethod
+    def made(cls, model: str, own_usd: float | None, terms: Terms, options: Mapping[str, Any]) -> GeminiService:
+        """The service from its settings; a `UserError` for a model without a price."""
+        return cls(Request(model, as_text=True, **options), price_of(cls.name, model, own_usd), terms)

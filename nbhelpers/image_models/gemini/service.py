@@ -12,8 +12,9 @@ from typing import IO, Any, TypeVar
 from google.genai import types
 
 from nbhelpers.errors import UserError
-from nbhelpers.image_models.gemini.client import from_error, in_time, stop_message
+from nbhelpers.image_models.gemini.client import from_error, in_time
 from nbhelpers.image_models.gemini.settings import Settings
+from nbhelpers.image_models.online import stop_message
 from nbhelpers.image_models.outcomes import TRANSIENT, Outcome
 from nbhelpers.image_models.redaction import redact
 from nbhelpers.runs.files import REFUSALS
@@ -84,7 +85,7 @@ class Service:
                 "its images count as paid, and the next run asks for them again",
             )
         if outcome.kind == "configuration":
-            return stop_message(outcome, self.settings.request.model)
+            return stop_message(outcome, "gemini", self.settings.request.model)
         return UserError(f"{outcome.kind}: {outcome.detail}", "gemini batch", "run again when the quota is back")
 
     def job(self, name: str) -> types.BatchJob:

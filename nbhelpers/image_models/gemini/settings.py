@@ -8,8 +8,7 @@ from typing import Any
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.gemini.client import Request
-from nbhelpers.image_models.gemini.prices import check_options, price_of
-from nbhelpers.image_models.prices import Price
+from nbhelpers.image_models.prices import Price, check_options, price_of
 from nbhelpers.image_models.purchases import Terms
 
 MODES = ("online", "batch")
@@ -41,10 +40,9 @@ class Settings(Terms):
         if mode not in MODES:
             raise UserError(f"gemini_mode = {mode!r}", "parameters", f"use one of {', '.join(MODES)}")
         request = Request(**{name: given[name] for name in Request.__dataclass_fields__ if name in given})
-        check_options(request.model, request.image_size, request.aspect_ratio, request.thinking)
-        half, full = (
-            price_of(request.model, given.get("price_usd"), batch, request.image_size) for batch in (True, False)
-        )
+        check_options(request.model, request.image_size, request.aspect_ratio, request.thinking, "gemini_")
+        priced = "gemini", request.model, given.get("price_usd"), request.image_size
+        half, full = (price_of(*priced, batch=batch, prefix="gemini_") for batch in (True, False))
         settings = cls(request=request, price=half if mode == "batch" else full, batch_price=half, **own)
         may_be_zero = ("requests_per_minute", "budget_usd")
         positive = ("concurrency", "attempts", "deadline_s", "patience_s", "poll_s", "batch_images", "batch_hours")

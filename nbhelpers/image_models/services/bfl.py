@@ -12,10 +12,12 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx2
 
+from nbhelpers.errors import UserError
 from nbhelpers.image_models.access import api_key, endpoint
-from nbhelpers.image_models.outcomes import Outcome, as_mapping, from_network, line
+from nbhelpers.image_models.online import Service
+from nbhelpers.image_models.outcomes import Outcome, as_mapping, from_network, from_status, line
 from nbhelpers.image_models.purchases import Row
-from nbhelpers.image_models.services.asked import HttpService, from_bytes, from_status
+from nbhelpers.images.files import decode
 
 DOMAIN = "bfl.ai"  # whose hosts may be told the key, where the endpoint is one of them
 POLL_S, LONGEST_POLL_S = 0.5, 4.0  # between two looks, at first and at most
@@ -23,7 +25,7 @@ MOST_BYTES = 2**26  # of a picture
 ADDRESSES = 3  # pictures' addresses that are tried: each dies after ten minutes
 
 
-class BflService(HttpService):
+class BflService(Service):
     """One FLUX model. Its size follows the picture that it is given."""
 
     name = "bfl"
@@ -136,8 +138,13 @@ class BflService(HttpService):
         return bytes(data)
 
     def read(self, answer: tuple[bytes, dict[str, Any]]) -> Outcome:
-        """Outcome of a picture's bytes."""
-        return from_bytes(*answer)
+        """Outcome of a picture's bytes: `ok` where they can be decoded, else `corrupt`."""
+        data, facts = answer
+        try:
+            decode(data)
+        except UserError as error:
+            return Outcome("corrupt", error.what, data, facts=facts)
+        return Outcome("ok", "", data, facts=facts)
 
 
 def _json(reply: httpx2.Response) -> Mapping[str, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import json
 import logging
 from collections.abc import Mapping
 from typing import Any, ClassVar, Literal
@@ -12,13 +11,22 @@ from typing import Any, ClassVar, Literal
 import openai
 
 from nbhelpers.image_models.access import api_key, endpoint
-from nbhelpers.image_models.outcomes import Outcome, as_list, as_mapping, decoded, from_network, line
+from nbhelpers.image_models.online import Service
+from nbhelpers.image_models.outcomes import (
+    Outcome,
+    as_list,
+    as_mapping,
+    body_of,
+    decoded,
+    from_network,
+    from_status,
+    line,
+)
 from nbhelpers.image_models.prices import usage_of
 from nbhelpers.image_models.purchases import Row
-from nbhelpers.image_models.services.asked import HttpService, from_status
 
 
-class OpenAIService(HttpService):
+class OpenAIService(Service):
     """One of OpenAI's image models; a mask is a hint to it, and the whole picture is drawn anew."""
 
     name = "openai"
@@ -78,15 +86,9 @@ class OpenAIService(HttpService):
     def read(self, answer: tuple[bytes, str]) -> Outcome:
         """Outcome of a body: a picture that decodes completely, or the class of what came in its place."""
         data, request_id = answer
-        try:
-            body = json.loads(data)
-        except (ValueError, RecursionError):
-            return Outcome("transport", "the reply is not JSON: " + line(data), billed=None)
-        if not isinstance(body, Mapping):
-            return Outcome("transport", "the reply is not JSON object", billed=None)
-        if body.get("error"):
-            code = as_mapping(body["error"]).get("code")
-            return from_status(code if isinstance(code, int) and 400 <= code < 600 else _status_of(code), body)
+        body = body_of(data)
+        if isinstance(body, Outcome):
+            return body
         items = [as_mapping(item) for item in as_list(body.get("data"))]
         good, broken = decoded(item["b64_json"] for item in items if item.get("b64_json") is not None)
         facts = {"response_id": request_id or None, "usage": self._usage(body, len(good) + len(broken))}
@@ -141,9 +143,3 @@ class ArkService(OpenAIService):
         told = as_mapping(body.get("usage")).get("generated_images", 0)
         whole = isinstance(told, int) and not isinstance(told, bool) and 0 <= told <= 100
         return {"usd": max(told if whole else 1, pictures) * self.price.usd_per_image}
-
-
-def _status_of(code: object) -> int:
-    """The status that an error object with status 200 stands for: the service's fault, unless its code says more."""
-    told = from_status(400, {"error": {"code": code}})
-    return 500 if told.kind == "configuration" else 400

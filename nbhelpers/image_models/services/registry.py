@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from annotated_types import Ge, Le, MultipleOf
 from pydantic import NonNegativeInt, PositiveFloat, PositiveInt
@@ -13,13 +13,19 @@ from nbhelpers.errors import UserError
 from nbhelpers.image_models.access import DEADLINE_S
 from nbhelpers.image_models.online import Service
 from nbhelpers.image_models.purchases import Terms
-from nbhelpers.image_models.services.asked import price_of
 
 # Modules are imported when they are used: each brings its SDK.
 SERVICES = {
+    "gemini": "nbhelpers.image_models.gemini.online:GeminiService",
     "openai": "nbhelpers.image_models.services.openai_images:OpenAIService",
     "ark": "nbhelpers.image_models.services.openai_images:ArkService",
     "bfl": "nbhelpers.image_models.services.bfl:BflService",
+}
+# What answers in words about pictures.
+TEXT = {
+    "gemini": "nbhelpers.image_models.gemini.online:GeminiTextService",
+    "openai": "nbhelpers.image_models.services.chat:ChatService",
+    "ark": "nbhelpers.image_models.services.chat:ArkChatService",
 }
 TERMS: dict[str, tuple[Any, Any]] = {
     "concurrency": (PositiveInt, 4),
@@ -34,45 +40,25 @@ COMMON: dict[str, tuple[Any, Any]] = {
     "size": (Annotated[int, Ge(64), Le(4096), MultipleOf(16)] | None, None),
     **TERMS,
 }
-GEMINI: dict[str, tuple[Any, Any]] = {
-    "image_size": (Literal["512", "1K", "2K", "4K"] | None, None),
-    "thinking": (Literal["minimal", "medium", "high"] | None, None),
-    "api_version": (str, "v1beta"),
-}
 
 
-def _class_of(service: str) -> Any:
-    module, _, name = SERVICES[service].partition(":")
-    return getattr(importlib.import_module(module), name)
+def _class_of(service: str, as_text: bool = False) -> type[Service]:
+    module, _, name = (TEXT if as_text else SERVICES)[service].partition(":")
+    found: type[Service] = getattr(importlib.import_module(module), name)
+    return found
 
 
-def options_of(service: str) -> dict[str, tuple[Any, Any]]:
-    """Every setting that a service has: its type and its default."""
-    return COMMON | (GEMINI if service == "gemini" else _class_of(service).OPTIONS)
+def options_of(service: str, as_text: bool = False) -> dict[str, tuple[Any, Any]]:
+    """Every setting that a service has, asked for pictures or for words about them: its type and its default."""
+    return COMMON | _class_of(service, as_text).OPTIONS
 
 
-def make_service(service: str, own: Mapping[str, Any]) -> Service:
+def make_service(service: str, own: Mapping[str, Any], as_text: bool = False) -> Service:
     """A service from its settings (`options_of`, all of them); a model without a price is a `UserError`."""
-    model, terms = own["model"], Terms(**{name: own[name] for name in TERMS})
-    if not model:
+    kind, terms = _class_of(service, as_text), Terms(**{name: own[name] for name in TERMS})
+    if not own["model"]:
         raise UserError("no model is named", service, "set model: to its id")
-    if service == "gemini":
-        from nbhelpers.image_models.gemini import client, online, prices
-
-        more = {name: own[name] for name in GEMINI}
-        request = client.Request(model=model, **more)
-        try:
-            prices.check_options(model, request.image_size, request.aspect_ratio, request.thinking)
-            price = prices.price_of(model, own["price_usd"], size=request.image_size)
-        except UserError as error:
-            # As notebook 01's parameters, these would have the service's name before them.
-            raise UserError(error.what.replace("gemini_", ""), service, error.do.replace("gemini_", "")) from None
-        return online.GeminiService(request, price, terms)
-    kind = _class_of(service)
-    options = {name: own[name] for name in kind.OPTIONS}
-    price = price_of(service, model, own["price_usd"], options.get("quality"))
-    made: Service = kind(model, price, terms, options)
-    return made
+    return kind.made(own["model"], own["price_usd"], terms, {name: own[name] for name in kind.OPTIONS})
 
 
 def deciding(own: Mapping[str, Any]) -> dict[str, Any]:

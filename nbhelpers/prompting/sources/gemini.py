@@ -11,10 +11,10 @@ import pandas as pd
 from nbhelpers.image_models.buying import buy, opened
 from nbhelpers.image_models.gemini import batch
 from nbhelpers.image_models.gemini.online import GeminiService
-from nbhelpers.image_models.gemini.prices import standing
 from nbhelpers.image_models.gemini.settings import Settings
 from nbhelpers.image_models.ledger import Ledger
 from nbhelpers.image_models.originals import file_is_whole
+from nbhelpers.image_models.prices import standing
 from nbhelpers.image_models.purchases import Row, in_jobs, plan_facts, plan_rows, refused, rows_of
 
 
@@ -61,7 +61,7 @@ class GeminiSource:
         rows = self._rows(design)
         with opened(folder, rows) as ledger:
             plan = plan_rows(rows, ledger.entries, folder, settings.attempts)
-            if plan.wanted and (said := standing(self.model)):
+            if plan.wanted and (said := standing("gemini", self.model)):
                 print(said)
             if settings.mode == "batch" or batch.announced(ledger):
                 batch.run(ledger, plan, folder, settings)

@@ -10,8 +10,8 @@ import pandas as pd
 
 from nbhelpers.image_models.buying import buy, opened
 from nbhelpers.image_models.editors.edits import settings_of
+from nbhelpers.image_models.prices import standing
 from nbhelpers.image_models.purchases import Row, plan_facts, rows_of
-from nbhelpers.image_models.services.asked import standing
 from nbhelpers.image_models.services.registry import deciding, make_service, options_of
 from nbhelpers.prompting.sources.gemini import notes, table_of
 

@@ -24,7 +24,7 @@ def edited(editors, wanted, folder):
 
 def test_pictures_are_drawn_once_in_their_own_size_and_cut_back(tiny_kontext, tmp_path, monkeypatch):  # noqa: F811
     editors, wanted = klein(tiny_kontext), [edit("a", (100, 130)), edit("b", (60, 60))]
-    assert registry.plan_all(editors, wanted, tmp_path)["still_wanted"].tolist() == [2]
+    assert registry.plan_all(editors, wanted, tmp_path)["model"].tolist() == [str(tiny_kontext)]
     answers = edited(editors, wanted, tmp_path)
     assert [(one.width, one.height, one.width_asked) for one in answers.values()] == [(144, 144, 144), (64, 64, 64)]
     assert answers["a"].image.shape == (100, 130, 3) and answers["a"].seconds > 0 and answers["a"].cost_usd is None
@@ -33,7 +33,6 @@ def test_pictures_are_drawn_once_in_their_own_size_and_cut_back(tiny_kontext, tm
     again = edited(klein(tiny_kontext), wanted, tmp_path)
     assert all((again[name].image == answers[name].image).all() for name in "ab")
     assert again["a"].seconds == pytest.approx(answers["a"].seconds, abs=1e-3)
-    assert registry.plan_all(editors, wanted, tmp_path)["here"].tolist() == [2]
 
 
 def test_the_seed_decides_and_all_else_that_does_draws_anew(tiny_kontext, tmp_path):  # noqa: F811

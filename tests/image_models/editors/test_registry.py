@@ -15,12 +15,19 @@ def request(edit_id="a", patient=True):
 
 def test_all_that_is_wrong_with_all_editors_is_told_at_once():
     spec = {"flux": {"provider": "blf"}, "web": {"provider": "folder", "pth": "x"}, "a b": None, "old": 3}
-    spec |= {"gone": {"provider": "withdrawn", "note": 5, "mode": "x"}}
+    spec |= {"gone": {"provider": "withdrawn", "note": 5, "mode": "x"}, "l": {"provider": ["nothing"]}, "x" * 200: None}
     with pytest.raises(UserError) as told:
         registry.make_editors(spec, {})
     said = str(told.value)
-    assert said.startswith("6 faults") and "did you mean 'bfl'?" in said and "did you mean 'path'?" in said
-    for part in ("'a b' cannot name files", "'old' is 3", "note = 5", "did you mean 'model'?"):
+    assert said.startswith("8 faults") and "did you mean 'bfl'?" in said and "did you mean 'path'?" in said
+    for part in (
+        "'a b' cannot name files",
+        "xx' cannot name files",
+        "unknown provider ['nothing']",
+        "'old' is 3",
+        "note = 5",
+        "did you mean 'model'?",
+    ):
         assert part in said
 
 
@@ -35,9 +42,7 @@ class Service:
 
 def test_patients_pictures_go_to_no_service_that_is_not_named():
     wanted = [request("a"), request("b", patient=False)]
-    with pytest.raises(
-        UserError, match=r"1 pictures of patients would go to bfl.*send_patient_films_to: \[gemini, bfl\]"
-    ):
+    with pytest.raises(UserError, match=r"1 patient images would go to bfl.*send_patient_films_to: \[gemini, bfl\]"):
         registry.check_sending([Service()], wanted, ["gemini"])
     registry.check_sending([Service()], wanted, ["bfl"])
     registry.check_sending([Service()], wanted[1:], [])
@@ -52,7 +57,7 @@ def test_every_editor_has_its_answer_to_every_edit_in_the_order_of_the_file(tmp_
     spec = {"gone": {"provider": "withdrawn"}, "web": {"provider": "folder", "path": str(tmp_path / "in")}}
     editors = registry.make_editors(spec, {})
     plan = registry.plan_all(editors, [request("a"), request("b")], tmp_path / "out")
-    assert plan[["editor", "edits", "here"]].values.tolist() == [["gone", 2, 0], ["web", 2, 1]]
+    assert plan[["editor", "model", "edits"]].values.tolist() == [["gone", "withdrawn", 2], ["web", "brought", 2]]
     assert not (tmp_path / "out").exists()
     answers = registry.edit_all(editors, [request("a"), request("b")], tmp_path / "out", budget_usd=0.0)
     assert list(answers) == [("gone", "a"), ("gone", "b"), ("web", "a"), ("web", "b")]

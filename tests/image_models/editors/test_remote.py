@@ -133,7 +133,7 @@ def test_plans_send_and_write_nothing_and_need_no_key(services, tmp_path, monkey
 
 
 def test_no_key_or_no_budget_is_one_error_before_anything_is_sent(services, tmp_path, monkeypatch):
-    with pytest.raises(UserError, match=r"8 images still wanted.*over the budget: 0\.10 USD") as told:
+    with pytest.raises(UserError, match=r"8 images to be generated.*over the budget: 0\.10 USD") as told:
         edited(edits(2), tmp_path, budget_usd=0.1)
     assert told.value.where == "editing_budget_usd"
     for name in ("ARK_API_KEY", "BFL_API_KEY"):

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 from image_models import gemini_server
 from image_models.gemini_server import REPLIES, png
 
-from nbhelpers.image_models.gemini.outcomes import from_reply, from_status
-from nbhelpers.image_models.gemini.prices import price_of
-from nbhelpers.image_models.outcomes import OUTCOMES, REFUSALS
+from nbhelpers.image_models.gemini.outcomes import from_reply
+from nbhelpers.image_models.outcomes import OUTCOMES, REFUSALS, from_status
+from nbhelpers.image_models.prices import price_of
 
 
 def test_thought_part_is_never_taken_for_the_image():
@@ -65,7 +65,7 @@ def test_nothing_that_a_reply_may_hold_escapes_or_leaves_what_json_lacks(reply):
     outcome = from_reply(json.dumps(reply))
     assert outcome.kind in OUTCOMES
     json.dumps([outcome.detail, outcome.facts], allow_nan=False)
-    assert 0 <= price_of("gemini-nano-banana-2.1").cost(outcome.facts.get("usage"), 1) < 50
+    assert 0 <= price_of("gemini", "gemini-nano-banana-2.1").cost(outcome.facts.get("usage"), 1) < 50
     assert from_status(429, reply).kind.startswith("quota")
 
 

@@ -170,3 +170,8 @@ def test_a_cost_that_is_no_number_of_credits_is_not_taken_for_one(credits, servi
 
 def test_its_size_is_the_pictures_own():
     assert BflService.masks is False and flux().side(777) == 777
+
+
+def test_words_that_are_no_picture_are_kept_as_corrupt():
+    outcome = flux().read((b"words", {"response_id": "x"}))
+    assert (outcome.kind, outcome.data, outcome.facts["response_id"]) == ("corrupt", b"words", "x")
