@@ -59,7 +59,7 @@ def test_each_arm_is_told_beside_the_largest_image_statistic(run: Path) -> None:
 
 
 def test_only_differences_that_outlast_the_correction_are_told(run: Path) -> None:
-    assert found(run, "arms differ").text == "AUROC: cropped less raw +0.100 (+0.020 to +0.180)."
+    assert found(run, "arms differ").text == "Difference in AUROC: cropped minus raw +0.100 (+0.020 to +0.180)."
     table = pd.read_csv(run / VALIDATION / "arm_differences.csv").assign(p_holm=0.2)
     table.to_csv(run / VALIDATION / "arm_differences.csv", index=False)
     assert found(run, "arms differ").text == "None of 2 pairs, after Holm's correction."

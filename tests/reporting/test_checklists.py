@@ -127,7 +127,8 @@ def test_differences_calibration_and_robustness_are_told_once_they_are_there(run
     pd.DataFrame(rows).to_csv(folder / "robustness.csv", index=False)
     table = filled(run)
     assert (
-        "cropped less raw: +0.100 (+0.020 to +0.180), p = 0.030 after Holm" in item(table, "CLAIM 2024", "29")["answer"]
+        "cropped minus raw: +0.100 (+0.020 to +0.180), p = 0.030 after Holm"
+        in item(table, "CLAIM 2024", "29")["answer"]
     )
     assert "raw, as predicted: slope 0.400 (0.200 to 0.600)" in item(table, "TRIPOD+AI", "12f")["answer"]
     assert "raw: 0.150 under jpeg" in item(table, "CLAIM 2024", "30")["answer"]
