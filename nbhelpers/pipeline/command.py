@@ -154,7 +154,8 @@ def longest_request(values: Mapping[str, Any]) -> float:
     """Seconds that a paid request in flight may still take when a run is stopped; 0 where nothing is paid."""
     editors = {name: given or {} for name, given in values["editors"].items()}
     paid = {name: given for name, given in editors.items() if given.get("provider", name) in SERVICES}
-    waits = [float(given.get("deadline_s", DEADLINE_S)) for given in (paid | values["image_models"]).values()]
+    asked = [*paid.values(), *values["image_models"].values(), *filter(None, [values["editing_judge"]])]
+    waits = [float(given.get("deadline_s", DEADLINE_S)) for given in asked]
     gemini = "gemini" in str(values["arms"]) or values["omnimodel"].startswith("gemini")
     return max([values["gemini_deadline_s"] * gemini, *waits])
 

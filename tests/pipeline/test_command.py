@@ -58,6 +58,7 @@ def test_images_that_may_still_come_are_asked_for_by_the_next_run(
     ("given", "seconds"),
     [
         ({}, 0),
+        ({"editing_judge": {"provider": "openai", "deadline_s": 90}}, 90),
         ({"arms": {"a": {"source": "gemini", "crop": "none"}}, "gemini_deadline_s": 50.0}, 50),
         ({"omnimodel": "gemini_json", "gemini_deadline_s": 50.0}, 50),
         ({"editors": {"bfl": {"model": "x", "deadline_s": 300.0}, "nothing": None}}, 300),
@@ -67,6 +68,7 @@ def test_images_that_may_still_come_are_asked_for_by_the_next_run(
 )
 def test_a_stopped_run_waits_as_long_as_a_paid_request_may_take(given: dict[str, object], seconds: float) -> None:
     values = {"arms": {}, "omnimodel": "stand_in", "gemini_deadline_s": 180.0, "editors": {}, "image_models": {}}
+    values |= {"editing_judge": None}
     assert command.longest_request(values | given) == seconds
 
 
