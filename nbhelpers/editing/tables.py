@@ -150,8 +150,8 @@ def differences_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.Da
 
 def _exchange_p(sums: NDArray[np.float64], seed: int) -> float:
     """Two-sided p of the sum of differences under every exchange of signs, or under 4,096 at random; NaN for none."""
-    if not len(sums):
-        return float("nan")
+    if len(sums) < 2:  # of one image, either sign is as far from 0; scipy refuses to ask
+        return 1.0 if len(sums) else float("nan")
     found = permutation_test(
         (sums,), lambda values, axis: np.abs(values.sum(axis=axis)), permutation_type="samples", alternative="greater",
         n_resamples=EXCHANGES, rng=seed, vectorized=True,

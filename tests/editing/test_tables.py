@@ -66,6 +66,11 @@ def test_intervals_hold_the_mean_and_a_single_picture_has_none():
     assert one_known["change_iou_low"].isna().all() and one_known["error_inside_low"].notna().all()
 
 
+def test_one_image_has_a_difference_without_an_interval_and_p_is_1():
+    found = tables.differences_table(edits(1, a=0.0, b=80.0), 100, 0)
+    assert (found["p"] == 1).all() and found["ci_low"].isna().all() and found["difference"].notna().all()
+
+
 def test_differences_are_paired_and_their_p_is_that_of_a_permutation_test():
     rng = np.random.default_rng(3)
     table = edits(a=10.0, b=10.0)

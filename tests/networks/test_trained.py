@@ -105,7 +105,7 @@ def test_a_further_seed_that_is_not_trained_is_named_with_what_trains_it(stage):
 )
 def test_a_further_seed_that_differs_in_more_than_its_seed_is_refused(stage, change):
     save_seed(stage, 5, **change)
-    with pytest.raises(UserError, match="of another training"):
+    with pytest.raises(UserError, match="to another training"):
         trained.load_seeds(trained.load_arms(["one"], stage)["one"], 1, stage)
 
 

@@ -167,6 +167,6 @@ def test_pictures_of_patients_are_not_sent_unless_the_file_says_so(check: Any) -
 
 def test_a_copy_that_kept_the_name_of_its_run_would_replace_the_others_results(check: Any, tmp_path: Path) -> None:
     (tmp_path / "theirs.yaml").write_text("run: mine\narms: {}\n")
-    assert "'mine' is that of theirs.yaml too" in check({})
+    assert "theirs.yaml has the run 'mine' too" in check({})
     (tmp_path / "theirs.yaml").write_text("run: theirs\narms: {}\n")
     assert check({}) == ""

@@ -62,7 +62,7 @@ def test_only_differences_that_outlast_the_correction_are_told(run: Path) -> Non
     assert found(run, "arms differ").text == "Difference in AUROC: cropped minus raw +0.100 (+0.020 to +0.180)."
     table = pd.read_csv(run / VALIDATION / "arm_differences.csv").assign(p_holm=0.2)
     table.to_csv(run / VALIDATION / "arm_differences.csv", index=False)
-    assert found(run, "arms differ").text == "None of 2 pairs, after Holm's correction."
+    assert found(run, "arms differ").text == "No significant difference in 2 pairs, after Holm's correction."
 
 
 def test_a_map_is_above_a_blob_only_where_the_whole_interval_is(run: Path) -> None:
