@@ -97,9 +97,9 @@ def _pairs(
         axes.bar(np.arange(len(rows)) + shift, rows[end], 0.36, color=fill)
     axes.set_xticks(range(len(rows)), labels)
     if gaps:
-        axes.set(ylim=(0, 1.25), yticks=np.linspace(0, 1, 6))
+        axes.set(ylim=(0, 1.4), yticks=np.linspace(0, 1, 6))
         for place, row in enumerate(rows.to_dict("records")):
-            told = f"gap {row['difference']:+z.2f}\nby selection {row['swap_null']:+z.2f}"
+            told = f"gap {row['difference']:+z.2f}\nby selection\n{row['swap_null']:+z.2f}"
             axes.text(place, 1.05, told, ha="center", va="bottom", fontsize=6.5)
 
 

@@ -39,7 +39,7 @@ def test_figure_6_has_the_bars_of_the_published_selection_and_the_gap_of_choice_
     dice, hd95 = figure.axes[:2]
     heights = [bar.get_height() for bar in dice.patches]
     assert heights[::2] == pytest.approx([hard["mean_a"], hard["mean_b"]])
-    assert f"gap {hard['difference']:+z.2f}\nby selection {hard['swap_null']:+z.2f}" in texts(figure)
+    assert f"gap {hard['difference']:+z.2f}\nby selection\n{hard['swap_null']:+z.2f}" in texts(figure)
     assert [bar.get_height() for bar in hd95.patches][::2] == pytest.approx([hard["hd95_a"], hard["hd95_b"]])
     assert "stand-in (no omnimodel)" in texts(figure) and "published" not in texts(figure)
 
