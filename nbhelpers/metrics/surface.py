@@ -25,6 +25,9 @@ DEFINITIONS = ("directed", "pooled")
 LONGEST, SHORTEST = 1.0193, 0.9824
 ROUNDED = 4.1  # pixels of chamfer distance, up to which its square rounds to the square of the true one
 PAIRS = 2_000_000  # of outline pixels, up to which all are compared
+ALONE = (
+    200_000  # multiplications, up to which a BLAS computes a product of matrices with one thread (OpenBLAS: 262,144)
+)
 EXACT_SIDE = 1_500  # pixels a side, up to which the terms of squared distances are exact in float32
 CHAMFER_SIDE = 5_000  # pixels a side: OpenCV's chamfer distances end at 8,192 pixels
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
@@ -109,15 +112,26 @@ def _all_distances(a: Points, b: Points, a_shared: Mask, b_shared: Mask) -> tupl
     p[2], q[3] = p[0] * p[0] + p[1] * p[1], q[0] * q[0] + q[1] * q[1]
     q[:2] *= -2
     near, apart = q[:, ~b_shared], p[:, ~a_shared]
-    squares = near.T @ apart
     from_a, from_b = np.zeros(len(a)), np.zeros(len(b))
-    from_a[len(a) - apart.shape[1] :] = _least(squares, q[:, b_shared].T @ apart)
-    from_b[len(b) - near.shape[1] :] = _least(squares.T, p[:, a_shared].T @ near)
+    to_near, to_apart = _least(near, apart)
+    from_a[len(a) - apart.shape[1] :] = np.minimum(to_near, _least(q[:, b_shared], apart)[0])
+    from_b[len(b) - near.shape[1] :] = np.minimum(to_apart, _least(p[:, a_shared], near)[0])
     return np.sqrt(from_a), np.sqrt(from_b)
 
 
-def _least(apart: NDArray[np.float32], shared: NDArray[np.float32]) -> NDArray[np.float32]:
-    return np.minimum(apart.min(0, initial=np.inf), shared.min(0, initial=np.inf))
+def _least(rows: NDArray[np.float32], columns: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The least of each column of `rows.T @ columns`, and the least of each row.
+
+    In blocks so small that no BLAS starts threads: beside other work these wait for each other, twenty times as long.
+    """
+    of_rows = np.full(rows.shape[1], np.inf, dtype=np.float32)
+    of_columns = np.full(columns.shape[1], np.inf, dtype=np.float32)
+    step = max(1, ALONE // (len(rows) * max(1, columns.shape[1])))
+    for start in range(0, rows.shape[1], step):
+        block = rows[:, start : start + step].T @ columns
+        of_rows[start : start + step] = block.min(1, initial=np.inf)
+        np.minimum(of_columns, block.min(0, initial=np.inf), out=of_columns)
+    return of_columns, of_rows
 
 
 @dataclass(frozen=True)
