@@ -17,7 +17,7 @@ from nbhelpers.editing.chain import CHAIN
 from nbhelpers.editing.edit import Answers, edit_id
 from nbhelpers.editing.pictures import Picture
 from nbhelpers.editing.tables import CAME, OPTIONAL
-from nbhelpers.style import LINES, MARKERS, PAGE_WIDTH, arm_colours, panels, simulated_note
+from nbhelpers.style import LINES, MARKERS, PAGE_WIDTH, arm_colours, panels, remove, shared_legend, simulated_note
 
 Pixels = NDArray[np.uint8]
 
@@ -123,8 +123,7 @@ def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
     figure, axes = panels(lines, 3, height, list(titles.values()), sharey=True)
     colours = arm_colours(kinds)
     places: Any = axes.flat  # whose types know no Axes
-    for axis in places[len(titles) :]:
-        axis.axis("off")
+    remove(axes.ravel()[len(titles) :])
     for axis, name in zip(places, titles, strict=False):
         for number, kind in enumerate(kinds):
             part = overall[overall["kind"] == kind].set_index("editor").reindex(editors)
@@ -142,8 +141,7 @@ def measures(overall: pd.DataFrame, simulated: bool) -> Figure:
     for axis in axes[:, 0]:
         axis.set_yticks(range(len(editors)), [name.replace("_", " ") for name in editors])
     axes[0, 0].invert_yaxis()
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(kinds))
+    shared_legend(figure, axes[0, 0], most=len(kinds))
     figure.suptitle(f"Error of the edits: means and 95 % intervals, n edits per editor{simulated_note([simulated])}")
     return figure
 
@@ -170,8 +168,7 @@ def chain(table: pd.DataFrame) -> Figure:
         panel.ticklabel_format(axis="y", useOffset=False)
     for axis in axes[-1]:
         axis.set_xlabel("number of edits")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=min(len(editors), 6))
+    shared_legend(figure, axes[0, 0], most=6)
     figure.suptitle(
         f"Five edits in a row: drift outside all edited regions (simulated, n = {table['image_id'].nunique()})"
     )

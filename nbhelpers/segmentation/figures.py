@@ -50,7 +50,7 @@ def _line(model: str, **more: Any) -> dict[str, Any]:
 
 
 def _legend(figure: Figure, handles: Sequence[Any], columns: int) -> Figure:
-    figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+    shared_legend(figure, handles, most=columns)
     return figure
 
 
@@ -249,5 +249,5 @@ def answer_kinds(kinds: pd.DataFrame, names: Mapping[str, str], omnimodel: str) 
     axes.set_yticks(range(len(names)), [in_lines(title) for title in names.values()])
     axes.invert_yaxis()
     axes.set(xlabel="test cases", title=f"Answers of the {omnimodel}")
-    shared_legend(figure, axes, "lower center", 5)
+    shared_legend(figure, axes, most=5)
     return figure
