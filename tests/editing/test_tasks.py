@@ -65,7 +65,7 @@ def test_a_wrong_task_is_one_clear_error(tmp_path, given, message):
 
 @pytest.mark.parametrize("names", [["all"], ["own"], ["OWN"], ["a b"], ["x" * 65], ["mine", "Mine"]])
 def test_a_task_has_a_name_of_its_own_that_no_table_needs(tmp_path, names):
-    with pytest.raises(UserError, match="cannot name a task|two tasks"):
+    with pytest.raises(UserError, match=r"cannot name a task|two tasks"):
         tasks.read_tasks(written(tmp_path, **dict.fromkeys(names, GOOD)))
 
 
