@@ -33,8 +33,8 @@ AXES: dict[str, Any] = {
 def read(path: Path | str) -> tuple[dict[str, Any], list[UserError]]:
     """All parameters of an experiment, and all that is wrong with its file, as `parameters.read` gives them.
 
-    A file with a `sweep` is written out: `base` names a parameter file, counted from its folder, whose values it takes over;
-    `sweep` gives lists of `arms` (of those that are named), `backbones`, `images` (numbers, or `all`) and `seeds`
+    A file with a `sweep` is written out: `base` names a parameter file, counted from its folder, whose values it takes
+    over; `sweep` gives lists of `arms` (of those that are named), `backbones`, `images` (numbers, or `all`) and `seeds`
     (counted on from the first). Any other parameter may stand beside them.
     """
     given, where = parameters.read_yaml(path), str(path)
