@@ -53,7 +53,7 @@ def read_tasks(path: Path = PACKAGED) -> dict[str, Task]:
                 do = f"use up to 64 letters, digits and '_', not {' or '.join(TAKEN)}"
                 raise UserError(f"{name!r} cannot name a task", path.name, do)
             if str(name).lower() in (one.lower() for one in found):
-                raise UserError(f"two tasks {name!r}, but for capitals", path.name, "name one otherwise")
+                raise UserError(f"two tasks {name!r}, capitals aside", path.name, "name one otherwise")
             if not isinstance(given, dict):
                 raise UserError("a task is a mapping", f"{path.name}, {name}", f"give it {', '.join(_KNOWN)}")
             task = Task(str(name), **settings_of(str(name), given, _KNOWN, path.name))
