@@ -322,6 +322,12 @@ def stages(values: Mapping[str, Any]) -> list[str]:
     return [stage for stage in STAGES if wanted[stage]]
 
 
+def records(values: Mapping[str, Any]) -> list[str]:
+    """`run.json` of each of these stages, of 03 one an arm."""
+    each = {"03_training": [f"03_training/{arm}/run.json" for arm in values["arms"]]}
+    return [path for stage in stages(values) for path in each.get(stage, [f"{stage}/run.json"])]
+
+
 def sources_of(arm: Mapping[str, str]) -> list[str]:
     """The sources of an arm: one, or several joined by `+`."""
     return arm.get("source", "").split("+")
