@@ -140,7 +140,7 @@ def _row(pair: tuple[Editor, Picture], answers: Answers) -> dict[str, Any]:
         **{"kind": picture.kind, "image_id": picture.image_id, "answer_kind": answer.kind},
         **{name: getattr(answer, name) for name in ("seconds", "cost_usd", "width", "height")},
         **{name: getattr(answer, name) for name in ("width_asked", "height_asked", "path", "detail")},
-        **{"edit_id": edit_id(picture), "simulated": picture.simulated},
+        **{"edit_id": edit_id(picture), "simulated": picture.simulated, "picture": picture.shows or picture.image_id},
     }
     row |= measures.measure(picture.image, answer.image, picture.mask, picture.target, picture.lesion)
     if answer.image is not None:

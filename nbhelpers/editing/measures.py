@@ -18,6 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 from skimage.metrics import structural_similarity
 
+from nbhelpers.image_models.geometry import resized
+
 Pixels = NDArray[np.uint8]
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
@@ -42,7 +44,7 @@ COLUMNS = (
     *("gain", "change_iou", "share_outside", "changed_share", "lesion_change", "alignment"),
 )
 UNALIGNED = "not aligned: it differs too much"
-_TURNS: dict[str, Callable[[NDArray], NDArray]] = {
+_TURNS: dict[str, Callable[[Pixels], Pixels]] = {
     "mirrored left to right": np.fliplr,
     "mirrored top to bottom": np.flipud,
     "turned by 180 degrees": lambda image: np.rot90(image, 2),
@@ -105,17 +107,18 @@ def align(image: Pixels, answer: Pixels, outside: Mask) -> Alignment:
     fault = ""
     if psnr(error) < _SAME:
         fault = _turned(image, answer, outside) or ("" if _alike(image, best, outside) else UNALIGNED)
-    nothing = float("nan")
-    return Alignment(answer.astype(np.float32), np.ones_like(outside), *[nothing] * 4, fault) if fault else best
+    if not fault:
+        return best
+    unknown = dict.fromkeys(("shift", "zoom", "gain", "rotation"), float("nan"))
+    return Alignment(answer.astype(np.float32), np.ones_like(outside), **unknown, fault=fault)
 
 
 def _turned(image: Pixels, answer: Pixels, outside: Mask) -> str:
     """Of `_TURNS` the one that the answer went through; empty for none, which is asked of small pictures."""
     scale = min(_SMALL / max(outside.shape), 1)
-    size = tuple(max(round(side * scale), 1) for side in outside.shape[::-1])
-    seen, turned = (cv2.resize(_gray(one), size, interpolation=cv2.INTER_AREA)[..., None] for one in (image, answer))
-    there = cv2.resize(outside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
-
+    shape = tuple(max(round(side * scale), 1) for side in outside.shape)
+    seen, turned = (resized(_gray(one), shape)[..., None] for one in (image, answer))
+    there = cv2.resize(outside.astype(np.uint8), shape[::-1], interpolation=cv2.INTER_NEAREST) > 0
     ways = {name: np.ascontiguousarray(back(turned)) for name, back in _TURNS.items()}
     found = {name: _best(seen, one, there) for name, one in ways.items() if one.shape == seen.shape}
     name = min(found, key=lambda one: found[one][1])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -58,6 +59,7 @@ class Picture:
     chest_film: bool = False
     lesion: bool = False  # whether the change is a lesion's
     caption: str = ""  # what the right answer shows; empty where nobody says
+    shows: str = ""  # equal for edits of one picture, or patient, which intervals take together; else `image_id`
 
     @property
     def known(self) -> dict[str, NDArray]:
@@ -209,6 +211,7 @@ def _own(row: Mapping[str, str], table: Path, where: str, name: str, known: Mapp
         patient=flags["patient"] is not False, chest_film=bool(flags["chest_film"]),
         lesion=task is not None and task.simulated == "consolidation",
         caption=row.get("caption", task.caption if task else ""),
+        shows=hashlib.sha256(image.tobytes()).hexdigest()[:12],
     )  # fmt: skip
 
 

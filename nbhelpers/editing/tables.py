@@ -88,7 +88,7 @@ def _of(edits: pd.DataFrame, kind: str, task: str = "all") -> pd.DataFrame:
 
 def overall_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFrame:
     """Means of each editor's edits by task, by kind of task (`task` is `all`) and over everything, with 95 % bootstrap
-    intervals over pictures.
+    intervals over pictures, whose edits stay together, whatever their tasks.
 
     `n` edits were asked for, `n_came` came as a picture; each measure is the mean of those of which it is known, whose
     number is `<measure>_n`; of a single picture there is no interval. `cost_usd` is the sum.
@@ -98,15 +98,15 @@ def overall_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.DataFr
         part = _of(table, kind, task)
         part = part[part["editor"] == editor]
         values = part[names].to_numpy(dtype=float)
-        pictures = len(set(part["image_id"]))
-        spread = bootstrap_means(values, part["image_id"], n_resamples, seed) if pictures > 1 else None
+        pictures = part["picture"].nunique()
+        spread = bootstrap_means(values, part["picture"], n_resamples, seed) if pictures > 1 else None
         row: dict[str, Any] = {"editor": editor, "kind": kind, "task": task, "n": len(part), "pictures": pictures}
         row["n_came"] = int(part["answer_kind"].isin(CAME).sum())
         row["cost_usd"] = part["cost_usd"].sum(min_count=1)
         for column, name in enumerate(names):
             finite = np.isfinite(values[:, column])
             known = values[finite, column]
-            several = len(set(part["image_id"][finite])) > 1
+            several = len(set(part["picture"][finite])) > 1
             low, high = percentile_interval(spread[:, column]) if several and spread is not None else (np.nan, np.nan)
             row |= {name: known.mean() if known.size else np.nan, f"{name}_n": known.size}
             row |= {f"{name}_low": low, f"{name}_high": high}
@@ -121,14 +121,13 @@ def differences_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.Da
     is that of exchanging the two editors at random, picture by picture, and `p_holm` is adjusted for the whole table.
     """
     table, rows = with_errors(edits), []
-    editors = list(dict.fromkeys(edits["editor"]))
+    editors, shows = list(dict.fromkeys(edits["editor"])), edits.groupby("edit_id")["picture"].first()
     for kind, name in product([*dict.fromkeys(edits["kind"]), "all"], COMPARED):
-        wide = _of(table, kind).pivot_table(
-            index=["task", "image_id"], columns="editor", values=name, aggfunc="first", dropna=False
-        )
+        part = _of(table, kind)
+        wide = part.pivot_table(index="edit_id", columns="editor", values=name, aggfunc="first", dropna=False)
         for a, b in combinations(editors, 2):
             gap = (wide[a] - wide[b]).dropna()
-            images = gap.index.get_level_values("image_id")
+            images = gap.index.map(shows)
             row: dict[str, Any] = {"kind": kind, "measure": name, "a": a, "b": b}
             row |= {"n": len(gap), "pictures": images.nunique()}
             ends = (np.nan, np.nan)

@@ -90,6 +90,7 @@ def test_own_pictures_have_what_their_table_says(table):
     assert photo.instruction == read_tasks()["costume"].instruction
     assert (film.task, film.kind, film.patient) == ("own", "replace", True), "whose picture is not said is a patient's"
     assert film.mask.sum() == 200 and (film.target == film.image // 2).all()
+    assert film.shows == again.shows != photo.shows
     assert len({photo.image_id, film.image_id, again.image_id}) == 3 and not film.simulated and not film.lesion
     (taken_off,) = pictures.own_pictures(table("film.png,remove_consolidation,mask.png,,"), read_tasks())
     assert taken_off.lesion and taken_off.kind == "remove"

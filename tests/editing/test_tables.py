@@ -21,6 +21,7 @@ def edits(n=6, **editors):
                     "task": task,
                     "kind": kind,
                     "image_id": f"p{place}",
+                    "picture": f"p{place}",
                     "edit_id": f"{task}_p{place}",
                 }
                 row |= {"answer_kind": "edited", "detail": None, "error_inside": error + rng.normal(0, 0.1)}
@@ -86,6 +87,15 @@ def test_differences_are_paired_and_their_p_is_that_of_a_permutation_test():
     assert row["p"] == pytest.approx(expected.pvalue)
     assert row["ci_low"] < row["difference"] < row["ci_high"] and row["n"] == row["pictures"] == 6
     assert (found["p_holm"] >= found["p"]).all()
+
+
+def test_edits_of_one_picture_are_one_picture_to_intervals_and_tests():
+    table = edits(8, a=10.0, b=30.0).assign(picture="photograph")
+    overall, found = tables.overall_table(table, 100, 0), tables.differences_table(table, 100, 0)
+    assert (overall["pictures"] == 1).all() and overall["error_inside_low"].isna().all()
+    assert (found["pictures"] == 1).all() and (found["p"] == 1).all() and found["ci_low"].isna().all()
+    halves = table.assign(picture=np.where(table["image_id"] < "p4", "one", "other"))
+    assert (tables.differences_table(halves, 100, 0)["p"] >= 0.5).all()
 
 
 def test_a_single_editor_has_no_difference_and_its_table_a_header(tmp_path):
