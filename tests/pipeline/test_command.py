@@ -94,6 +94,7 @@ def test_a_dry_run_tells_what_would_be_run_and_sees_films_that_have_gone(tmp_pat
 
     code, told = dry_run()
     assert code == 0 and "prompting" in told and "interpretability" in told and "dry run" in told
+    assert len(told.splitlines()) < 40
     assert not any(line.startswith("report:") for line in told.splitlines()) and "up to date" not in told
     assert sorted(path.name for path in (tmp_path / "outputs" / "mine").iterdir() if path.name[0] != ".") == [
         "parameters.yaml"
