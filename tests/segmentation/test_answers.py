@@ -131,7 +131,7 @@ def test_a_polygon_is_filled_whichever_way_its_points_are() -> None:
         (json.dumps([item(coded(HALF), (0, 0, 1500, 1500))]), "unreadable"),
         (json.dumps([item([[1, 2], [3, 4]])]), "unreadable"),
         (json.dumps([item([[10, 10], [20, 10], [20, 20]])]), "unreadable"),
-        ("3", "unreadable"),
+        ("3", "text_only"),
     ],
 )
 def test_what_cannot_be_read_is_called_so_and_nothing_is_guessed(text: str, kind: str) -> None:
