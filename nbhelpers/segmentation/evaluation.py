@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -31,6 +32,32 @@ COVARIATES = {
     **{"area": "low", "contrast": "low", "vessel_width": "low", "parts": "high", "edge_contact": "high"},
     "quality": "low",
 }
+
+
+@dataclass(frozen=True)
+class Study:
+    """What figures, tables and the widget of a run show: sets, answers and scores, under a reader's names."""
+
+    scores: pd.DataFrame
+    sets: Mapping[str, SegmentationSet]
+    answers: Mapping[str, Sequence[Answers]]
+    threshold: int
+    names: Mapping[str, str]  # of each set, `tables.titles`
+    models: Mapping[str, str]  # of each model, `tables.model_titles`
+
+    def wide(self, dataset: str, value: str = "dice") -> pd.DataFrame:
+        """One set's `value`, a row a case and a column a model."""
+        return wide(self.scores, dataset, self.threshold, value)
+
+    def masks(self, dataset: str, case: str) -> tuple[Pixels, dict[str, Pixels], dict[str, Mask]]:
+        """A case's image, the grey map of each model, and the masks: `truth`, and each model's at the threshold."""
+        found = self.sets[dataset]
+        record = found.cases.set_index("case", drop=False).loc[case].to_dict()
+        truth = found.truth(record)
+        maps = {model.name: model.read(case, truth.shape) for model in self.answers[dataset]}
+        view = found.view(record, truth.shape)
+        masks = {name: (shares > self.threshold) & view for name, shares in maps.items()}
+        return found.image(record), maps, {"truth": truth, **masks}
 
 
 def floor_masks(shape: tuple[int, ...]) -> dict[str, Mask]:
