@@ -10,6 +10,7 @@ from typing import Any
 import cv2
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nbhelpers.metrics.bootstrap import bootstrap_means
 from nbhelpers.metrics.intervals import percentile_interval
@@ -136,7 +137,7 @@ def covariate_table(sets: Mapping[str, SegmentationSet]) -> pd.DataFrame:
             if truth.any():
                 row = {"dataset": name, "case": case["case"]} | _covariates(found.image(case), truth, found.thin)
                 rows.append(row | ({"quality": case["quality"]} if "quality" in case else {}))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["dataset", "case"])
 
 
 def _covariates(image: Pixels, truth: Mask, thin: bool) -> dict[str, float]:
@@ -168,6 +169,15 @@ def wide(scores: pd.DataFrame, dataset: str, threshold: int, value: str = "dice"
     return here[here["dataset"] == dataset].pivot_table(index="case", columns="model", values=value)
 
 
+def interval_of(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % interval of a bootstrap distribution; NaN where its resamples do not differ, as with one group alone.
+
+    An interval without width would say that the next case is known.
+    """
+    low, high = percentile_interval(resampled)
+    return (low, high) if high - low > 1e-9 else (math.nan, math.nan)
+
+
 def overall_table(scores: pd.DataFrame, threshold: int, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
     """All cases: a row a data set and model, each paired with the specialist.
 
@@ -194,7 +204,7 @@ def overall_table(scores: pd.DataFrame, threshold: int, n_resamples: int = 2000,
         row |= {"difference": change.mean(), "median_difference": change.median()}
         row |= {"won": (change > 0).mean() if paired else float("nan")}
         for title, drawn in zip(("dice", "difference"), spread.T, strict=True):
-            row |= dict(zip((f"{title}_low", f"{title}_high"), percentile_interval(drawn), strict=True))
+            row |= dict(zip((f"{title}_low", f"{title}_high"), interval_of(drawn), strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
 

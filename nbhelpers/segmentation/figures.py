@@ -75,7 +75,10 @@ def figure_6(comparison: pd.DataFrame, study: Study, definition: str) -> Figure:
         axes[0, column].set_title(in_lines(title))
     axes[0, 0].set_ylabel("mean Dice")
     axes[1, 0].set_ylabel(f"mean HD95, {definition} (px)")
-    handles: list[Any] = [Patch(color=A_COLOUR, label="specialist"), Patch(color=B_COLOUR, label=study.models["omnimodel"])]
+    handles: list[Any] = [
+        Patch(color=A_COLOUR, label="specialist"),
+        Patch(color=B_COLOUR, label=study.models["omnimodel"]),
+    ]
     tasks = "; ".join(sorted({TITLES[TASK_OF[name]] for name in study.names if name in TASK_OF}))
     if tasks:
         label = f"published ({tasks}): other cases and models"

@@ -5,10 +5,7 @@ from __future__ import annotations
 import pandas as pd
 
 TITLES = {"colondb": "Polyps, CVC-ColonDB", "fives": "Vessels, FIVES", "busi": "Breast, BUSI"}
-MEASURES = {
-    "dice": ["Dice, specialist", "Dice, omnimodel"],
-    "hd95": ["HD95, specialist", "HD95, omnimodel"],  # pixels
-}
+MEASURES = {name.lower(): [f"{name}, specialist", f"{name}, omnimodel"] for name in ("Dice", "HD95")}  # HD95 in pixels
 _ROWS = (
     ("colondb", "hard", "HSNet", 0.043, 0.236, 332.4, 304.6),
     ("colondb", "easy", "HSNet", 0.974, 0.877, 6.9, 87.4),
@@ -18,9 +15,8 @@ _ROWS = (
     ("busi", "easy", "Mask2Former", 0.952, 0.705, 15.5, 121.3),
 )
 # Its three tables, by task and cases.
-PUBLISHED = pd.DataFrame(_ROWS, columns=["task", "cases", "specialist", *MEASURES["dice"], *MEASURES["hd95"]]).set_index(
-    ["task", "cases"]
-)
+_COLUMNS = ["task", "cases", "specialist", *MEASURES["dice"], *MEASURES["hd95"]]
+PUBLISHED = pd.DataFrame(_ROWS, columns=_COLUMNS).set_index(["task", "cases"])
 # The study's task that a set belongs to; a simulated one belongs to none.
 TASK_OF = {
     **dict.fromkeys(("colondb", "clinicdb", "kvasir", "etis", "cvc300"), "colondb"),

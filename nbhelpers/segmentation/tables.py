@@ -64,9 +64,12 @@ def _rows(table: pd.DataFrame, study: Study) -> dict[str, Any]:
 def overall(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """All cases, a row a data set and model; differences are to the specialist on the same cases."""
     gap = ("difference", "difference_low", "difference_high")
-    shown = _rows(table, study) | {"cases": table["n"], "Dice": in_words(interval, table, ("dice", "dice_low", "dice_high"))}
+    shown = _rows(table, study) | {
+        "cases": table["n"],
+        "Dice": in_words(interval, table, ("dice", "dice_low", "dice_high")),
+    }
     shown |= {"median": _told(table["median"], "{:.3f}"), "missed": _told(table["missed"], "{:.0%}")}
-    shown |= {"difference from specialist": in_words(difference, table, gap), "won": _told(table["won"], "{:.0%}")}
+    shown |= {"difference from specialist": gap, "won": _told(table["won"], "{:.0%}")}
     shown |= {"answers with a mask": table["answered"], "Dice of these": _told(table["dice_answered"], "{:.3f}")}
     return pd.DataFrame(shown | {"Dice after best shift": _told(table["dice_shifted"], "{:.3f}")})
 
