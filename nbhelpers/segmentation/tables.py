@@ -63,11 +63,9 @@ def _rows(table: pd.DataFrame, study: Study) -> dict[str, Any]:
 
 def overall(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """All cases, a row a data set and model; differences are to the specialist on the same cases."""
-    gap = ("difference", "difference_low", "difference_high")
-    shown = _rows(table, study) | {
-        "cases": table["n"],
-        "Dice": in_words(interval, table, ("dice", "dice_low", "dice_high")),
-    }
+    dice = in_words(interval, table, ("dice", "dice_low", "dice_high"))
+    gap = in_words(difference, table, ("difference", "difference_low", "difference_high"))
+    shown = _rows(table, study) | {"cases": table["n"], "Dice": dice}
     shown |= {"median": _told(table["median"], "{:.3f}"), "missed": _told(table["missed"], "{:.0%}")}
     shown |= {"difference from specialist": gap, "won": _told(table["won"], "{:.0%}")}
     shown |= {"answers with a mask": table["answered"], "Dice of these": _told(table["dice_answered"], "{:.3f}")}
@@ -76,7 +74,7 @@ def overall(table: pd.DataFrame, study: Study) -> pd.DataFrame:
 
 def distances(table: pd.DataFrame, study: Study, definition: str) -> pd.DataFrame:
     """HD95 in pixels and as a share of the diagonal, NSD and clDice; the header says which HD95."""
-    both = [f"{value:.1f} (n = {n:.0f})" for value, n in table[["hd95_both", "n_both"]].to_numpy()]
+    both = [f"{value:.1f} (n = {n:.0f})" if n else "none" for value, n in table[["hd95_both", "n_both"]].to_numpy()]
     shown = _rows(table, study) | {f"HD95 {definition}, px": _told(table["hd95"], "{:.1f}")}
     shown |= {"HD95 / diagonal": _told(table["hd95_share"], "{:.1%}"), "HD95, px, both masks non-empty": both}
     return pd.DataFrame(shown | {"NSD": _told(table["nsd"], "{:.3f}"), "clDice": _told(table["cldice"], "{:.3f}")})
