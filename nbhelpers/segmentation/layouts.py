@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ def folder(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmen
         if cases["image"].isna().any():
             raise UserError("a row names no image", str(path), "image, mask[, group, split]; a mask may be empty")
         cases["masks"] = [list(filter(None, map(str.strip, names.split(";")))) for names in cases["mask"].fillna("")]
-        files = [Path(file) for file in cases["image"]]
+        files = [PureWindowsPath(file) for file in cases["image"]]  # of either system
         alike = len({stem(file) for file in files}) < len(set(files))  # a name in several folders
         cases["case"] = ["_".join((*file.parent.parts, stem(file))) if alike else stem(file) for file in files]
         if "quality" in cases:
