@@ -158,14 +158,9 @@ def _covariates(image: Pixels, truth: Mask, thin: bool) -> dict[str, float]:
     return row | ({"vessel_width": 4 * float(inside[truth].mean())} if thin else {})
 
 
-def primary(scores: pd.DataFrame, threshold: int) -> pd.DataFrame:
-    """The rows of one threshold: what every table shows unless it says another."""
-    return scores[scores["threshold"] == threshold]
-
-
 def wide(scores: pd.DataFrame, dataset: str, threshold: int, value: str = "dice") -> pd.DataFrame:
     """One data set's `value` at a threshold, a row a case and a column a model."""
-    here = primary(scores, threshold)
+    here = scores[scores["threshold"] == threshold]
     return here[here["dataset"] == dataset].pivot_table(index="case", columns="model", values=value)
 
 
@@ -185,7 +180,7 @@ def overall_table(scores: pd.DataFrame, threshold: int, n_resamples: int = 2000,
     `difference` to the specialist with its interval, `median_difference`, `won` (share of cases over the specialist's);
     `missed` (share with Dice under 0.1); `hd95` over all cases, and `hd95_both` over the `n_both` with two masks.
     """
-    here = primary(scores, threshold)
+    here = scores[scores["threshold"] == threshold]
     rows = []
     for (name, model), cases in here.groupby(["dataset", "model"], sort=False):
         cases = cases.set_index("case")
