@@ -96,8 +96,8 @@ def surfaces(mask: Mask, truth: Mask) -> Surfaces:
     lines = [_outline(values[top : top + height, left : left + width]) for values in both]
     a, b = (np.stack(np.divmod(np.flatnonzero(line.view(np.bool_)), width)[::-1], 1) for line in lines)
     few = len(a) * len(b) <= PAIRS and max(width, height) <= EXACT_SIDE
-    shared = (lines[1][a[:, 1], a[:, 0]] > 0, lines[0][b[:, 1], b[:, 0]] > 0)
-    known = _all_distances(a, b, *shared) if few else (None, None)
+    shared = [end[points[:, 1], points[:, 0]] > 0 for points, end in ((a, lines[1]), (b, lines[0]))]
+    known = [_all_distances(*pair) if few else None for pair in ((a, b, shared[0]), (b, a, shared[1]))]
     block = 2 if shared[0].mean() < APART else 1
     ways = _Way(a, b, lines[1], known[0], block), _Way(b, a, lines[0], known[1], block)
     return Surfaces(ways, False, False, diagonal)
@@ -108,36 +108,23 @@ def _outline(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return mask ^ np.asarray(inside, dtype=np.uint8)
 
 
-def _all_distances(a: Points, b: Points, a_shared: Mask, b_shared: Mask) -> tuple[Floats, Floats]:
-    """Both directions at once: `|p|^2 - 2 p.q + |q|^2` of all pairs is one product of matrices.
-
-    What both outlines share is at 0, and comes first.
-    """
-    p, q = (np.ones((4, len(points)), dtype=np.float32) for points in (a, b))
-    p[:2], q[:2] = a.T, b.T
-    p[2], q[3] = p[0] * p[0] + p[1] * p[1], q[0] * q[0] + q[1] * q[1]
-    q[:2] *= -2
-    near, apart = q[:, ~b_shared], p[:, ~a_shared]
-    from_a, from_b = np.zeros(len(a)), np.zeros(len(b))
-    to_near, to_apart = _least(near, apart)
-    from_a[len(a) - apart.shape[1] :] = np.minimum(to_near, _least(q[:, b_shared], apart)[0])
-    from_b[len(b) - near.shape[1] :] = np.minimum(to_apart, _least(p[:, a_shared], near)[0])
-    return np.sqrt(from_a), np.sqrt(from_b)
-
-
-def _least(rows: NDArray[np.float32], columns: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The least of each column of `rows.T @ columns`, and the least of each row.
+def _all_distances(starts: Points, ends: Points, shared: Mask) -> Floats:
+    """From each start to the nearest end: `|q|^2 - 2 p.q` of all pairs is a product of matrices, and `|p|^2` is added.
 
     In blocks so small that no BLAS starts threads: beside other work these wait for each other, twenty times as long.
+    What both outlines share is at 0.
     """
-    of_rows = np.full(rows.shape[1], np.inf, dtype=np.float32)
-    of_columns = np.full(columns.shape[1], np.inf, dtype=np.float32)
-    step = max(1, ALONE // (len(rows) * max(1, columns.shape[1])))
-    for start in range(0, rows.shape[1], step):
-        block = rows[:, start : start + step].T @ columns
-        of_rows[start : start + step] = block.min(1, initial=np.inf)
-        np.minimum(of_columns, block.min(0, initial=np.inf), out=of_columns)
-    return of_columns, of_rows
+    apart = starts[~shared].astype(np.float32)
+    p = np.column_stack([apart, np.ones(len(apart), np.float32)])
+    q = np.ones((3, len(ends)), dtype=np.float32)
+    q[:2] = ends.T
+    q[2], q[:2] = (q[:2] * q[:2]).sum(0), -2 * q[:2]
+    step = max(1, ALONE // (len(q) * len(ends)))
+    found, least = np.zeros(len(starts)), np.empty(len(apart), dtype=np.float32)
+    for start in range(0, len(apart), step):
+        np.min(p[start : start + step] @ q, axis=1, out=least[start : start + step])
+    found[~shared] = np.sqrt(least + (apart * apart).sum(1))
+    return found
 
 
 @dataclass(frozen=True)
