@@ -171,10 +171,16 @@ def load(folder: Path, size: int = 352) -> Segmenter:
         import segmentation_models_pytorch as smp
 
         model = smp.from_pretrained(str(folder))
-    except (KeyError, RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # broken files make it raise nearly anything
         why = " ".join(str(error).split())[:200]
         raise UserError(f"the network cannot be loaded: {why}", str(folder), "save it again") from None
-    colour = "gray" if config.get("in_channels") == 1 else "rgb"
+    classes, channels, ending = config.get("classes", 1), config.get("in_channels", 3), config.get("activation")
+    if classes != 1 or channels not in (1, 3) or ending not in (None, "identity", "sigmoid"):
+        what = f"the network draws {classes} classes from {channels} channels, activation {ending}"
+        raise UserError(what, str(folder), "bring one of 1 class and of 1 or 3 channels, or its maps as masks:<folder>")
+    if ending == "sigmoid":
+        model.segmentation_head[-1] = nn.Identity()  # `predict` has it
+    colour = "gray" if channels == 1 else "rgb"
     description = {"architecture": config.get("_model_class", ""), "encoder": config.get("encoder_name", "")}
     return Segmenter(model, description | {"colour": colour, "size": size, "normalise": "imagenet"})
 
@@ -193,9 +199,8 @@ def mask2former(folder: Path, images: Iterable[Pixels], target: str, device: Dev
         if kind != "mask2former":
             raise ValueError(f"it is of the kind {kind}")
         processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        model, told = Mask2FormerForUniversalSegmentation.from_pretrained(
-            folder, local_files_only=True, output_loading_info=True
-        )
+        read: Any = Mask2FormerForUniversalSegmentation.from_pretrained  # its types know one of its two answers
+        model, told = read(folder, local_files_only=True, output_loading_info=True)
         if told["missing_keys"]:
             raise ValueError(f"it has no weights for {min(told['missing_keys'])}")
     except Exception as error:  # broken files make it raise nearly anything
@@ -203,7 +208,7 @@ def mask2former(folder: Path, images: Iterable[Pixels], target: str, device: Dev
         do = "pip install transformers, and give a folder into which save_pretrained wrote network and image processor"
         raise UserError(f"Mask2Former cannot be loaded: {why}", str(folder), do) from None
     chosen = pick_device(device) if isinstance(device, str) else device
-    nn.Module.to(model, chosen.torch).eval()
+    model.to(chosen.torch).eval()
     drawn, others = _labels(model.config.id2label, target, str(folder))
     return (_queried(model, processor, image, drawn, others, chosen) for image in images)
 

@@ -200,7 +200,7 @@ def worst_and_best(study: Study) -> Figure:
             here.imshow(error_overlay(image, masks[model], masks["truth"]))
             kind = next(one.kinds[case] for one in study.answers[name] if one.name == model)
             note = "" if kind == "mask" else f", {kind.replace('_', ' ')}"
-            dice = study.wide(name).loc[case, model]
+            dice = float(study.wide(name)[model][case])
             here.set_title(f"{in_lines(study.models[model])}\nDice {dice:.2f}{note}", fontsize=8)
     plt.setp(axes.ravel().tolist(), xticks=[], yticks=[])
     kinds = ((HIT, "true positive"), (MISSED_COLOUR, "missed"), (EXTRA, "false positive"))

@@ -148,7 +148,7 @@ def chase_db1(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Seg
     images = sorted(root.glob("Image_*.jpg"))
     cases = pd.DataFrame({"case": [path.stem for path in images], "image": [path.name for path in images]})
     cases["masks"] = [[f"{case}_1stHO.png"] for case in cases["case"]]
-    second = cases["case"] + "_2ndHO.png"
-    cases["annotator_2"] = second.where([(root / file).is_file() for file in second])
+    second = [f"{case}_2ndHO.png" for case in cases["case"]]
+    cases["annotator_2"] = [file if (root / file).is_file() else None for file in second]
     cases["group"] = [f"child {case[6:8]}" for case in cases["case"]]
     return SegmentationSet(name, "Fundus (CHASE_DB1)", "vessels", cases, root)

@@ -82,8 +82,8 @@ def distances(table: pd.DataFrame, study: Study, definition: str) -> pd.DataFram
 
 def comparison(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Selections beside what the swap test expects of two exchangeable models."""
-    shown = {"data": table["dataset"].map(study.names), "selected by": table["selection"], "extreme": table["extreme"]}
-    shown |= {"cases": table["n"], "specialist": _told(table["mean_a"], "{:.3f}")}
+    shown: dict[str, Any] = {"data": table["dataset"].map(study.names), "selected by": table["selection"]}
+    shown |= {"extreme": table["extreme"], "cases": table["n"], "specialist": _told(table["mean_a"], "{:.3f}")}
     shown |= {study.models["omnimodel"]: _told(table["mean_b"], "{:.3f}")}
     shown |= {"difference": in_words(difference, table, ("difference", "ci_low", "ci_high"))}
     shown |= {"expected from selection alone": _told(table["swap_null"], "{:+.3f}")}

@@ -88,6 +88,28 @@ def test_smp_networks_are_built_kept_and_loaded_by_both_ways(tmp_path: Path, sha
         assert np.abs(given / 255 - wanted).max() < 0.01
 
 
+def test_a_networks_own_sigmoid_is_not_applied_twice_and_classes_are_not_guessed_at(tmp_path: Path) -> None:
+    smp = pytest.importorskip("segmentation_models_pytorch")
+    image, maps = photo(), []
+    for ending in (None, "sigmoid"):
+        torch.manual_seed(0)
+        smp.FPN("tu-test_resnet", encoder_weights=None, activation=ending).save_pretrained(str(tmp_path / str(ending)))
+        maps.append(next(segmenters.load(tmp_path / str(ending), 64).predict([image], "cpu")))
+    assert (maps[0] == maps[1]).all()
+    for number, given in enumerate(({"classes": 2}, {"in_channels": 4}, {"activation": "tanh"})):
+        smp.FPN("tu-test_resnet", encoder_weights=None, **given).save_pretrained(str(tmp_path / str(number)))
+        with pytest.raises(UserError, match="bring one of 1 class"):
+            segmenters.load(tmp_path / str(number))
+
+
+@pytest.mark.parametrize("name", ["config.json", "model.safetensors"])
+def test_broken_files_of_a_network_are_one_clear_error(tmp_path: Path, name: str) -> None:
+    segmenters.build("small_unet").save(tmp_path)
+    (tmp_path / name).write_bytes((tmp_path / name).read_bytes()[:40])
+    with pytest.raises(UserError, match=str(tmp_path)):
+        segmenters.load(tmp_path)
+
+
 def test_what_cannot_be_built_or_loaded_is_one_clear_error(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="did you mean 'small_unet'"):
         segmenters.build("smal_unet")
