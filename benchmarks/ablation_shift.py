@@ -11,20 +11,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 from unittest import mock
 
 import cv2
+import hospitals
 import joblib
 import numpy as np
 import other_films
 import pandas as pd
 import torch
 from ablation_lungs import cropped, found_by, lung_network
-from hospitals import LUNGS, patients_of
+from hospitals import LUNGS
 from other_films import other_opacity, processed
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
@@ -33,14 +34,13 @@ from timm.models import create_feature_extractor
 from nbhelpers.metrics import paired_bootstrap
 from nbhelpers.networks import models, probes
 from nbhelpers.networks.preprocessing import Transform, to_tensor
-from nbhelpers.prompting import prompts
 from nbhelpers.runs.devices import pick_device
 from nbhelpers.runs.stage import outputs_root
 from nbhelpers.simulator import film
 from nbhelpers.simulator.acquisition import PHYSICS
 from nbhelpers.training.augmentation import augment
 
-SIDE, PAIRS, HELD_OUT, HOSPITALS, PHANTOM = 224, 1200, 450, ("hospital_c", "hospital_d"), "phantom"
+SIDE, PAIRS, HELD_OUT, HOSPITALS, PHANTOM = hospitals.SIZE, 1200, 450, ("hospital_c", "hospital_d"), "phantom"
 DIRECTIONS = {"nano_banana": "roentgen", "roentgen": "nano_banana"}  # trained on, scored on
 # Of the hospital; everything else (framing, window, response, sharpening, frames, captions) is the other source's.
 CONDITIONS = ("scatter", "noise", "compress", "detail", "equalise", "haze", "tilt", "lowest")
@@ -64,33 +64,31 @@ class Recipe(NamedTuple):
 
 CHOSEN = ("ridge 1", Recipe((3, 4, 5), (64, 128), ("mean", "spread"), True))  # what the others are compared with
 STUDY = ("t", Recipe((3, 4), (96,), ("mean", "spread"), False))  # had been found on real films
+OTHER = ("covariance 0.5", Recipe((3, 4, 5), (64, 96, 128), ("mean", "spread"), False))  # the best of its kind
 memory = joblib.Memory(outputs_root() / ".cache" / "shift", verbose=0)
 
 
 @memory.cache
 def drawn(source: str, pairs: int, seed: int, hospital: str = "", twins: bool = False) -> tuple[Any, Any, Any]:
-    """Films `(n, 224, 224)`, labels, and truth (bit 1 lungs, bit 2 lesion); in a hospital with its conditions."""
-    design = prompts.design(pairs, seed, prompts.load_templates())
-    design = design.assign(seed=design["pair_seed"]) if twins else design
+    """Films, labels and truth as `hospitals.drawn` gives them; in a hospital its conditions and other opacities."""
     look, opacity = PHYSICS[source], film.draw_lesion
     if hospital:
-        design, opacity = patients_of(hospital, design, seed), other_opacity
+        opacity = other_opacity
         look = replace(look, **{name: getattr(PHYSICS[hospital], name) for name in CONDITIONS})
-    films, truth = [], []
     with mock.patch.dict(PHYSICS, {source: look}), mock.patch.object(film, "draw_lesion", opacity):
-        for one in film.draw_films(design, source, 256, workers=1):
-            films.append(cv2.resize(one.image, (SIDE, SIDE), interpolation=cv2.INTER_AREA))
-            masks = (one.lungs | one.lesion << 1).astype(np.uint8)
-            truth.append(cv2.resize(masks, (SIDE, SIDE), interpolation=cv2.INTER_NEAREST))
-    return np.stack(films), (design["label"] == "pneumonia").to_numpy(int), np.stack(truth)
+        return hospitals.drawn((source,), pairs, seed, twins, hospital)
+
+
+@cache
+def extractor(backbone: str, init: str) -> Any:
+    """The network up to the last of `BLOCKS`."""
+    return create_feature_extractor(models.build(backbone, init, 1, 0).eval(), [f"blocks.{one}" for one in BLOCKS])
 
 
 @memory.cache
 def pooled(films: Any, size: int, backbone: str = "tf_efficientnet_lite0", init: str = "imagenet") -> Any:
     """Each block's channels by mean, maximum and spread, of films looked at with so many pixels along a side."""
-    body = models.build(backbone, init, 1, 0).eval()
-    network = create_feature_extractor(body, [f"blocks.{one}" for one in BLOCKS])
-    found = []
+    network, found = extractor(backbone, init), []
     for start in range(0, len(films), 64):
         part = [cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in films[start : start + 64]]
         with torch.inference_mode(), pick_device("cpu").mixed_precision():
@@ -114,15 +112,12 @@ def recipes(x: Any, y: Any, kinds: Sequence[str] = ()) -> dict[str, Any]:
     made: dict[str, Callable[[], Any]] = {"t": lambda: probes.pair_weights(first, second, "spread")}
     for share in (0.5, 0.9):
         made[f"covariance {share}"] = partial(shrunk, second - first, share)
-    ridges: dict[float, Any] = {}
+    ridge = cache(lambda: dict(zip(probes.STRENGTHS, probes.ridge_weights(x, y), strict=True)))
     for strength in (1.0, 10.0, 100.0, 1000.0):
-        made[f"ridge {strength:g}"] = lambda strength=strength: (
-            ridges or ridges.update(zip(probes.STRENGTHS, probes.ridge_weights(x, y), strict=True)) or ridges
-        )[strength]
+        made[f"ridge {strength:g}"] = partial(lambda one: ridge()[one], strength)
     for strength in (1e-5, 1e-4, 1e-3):
-        made[f"logistic {strength:g}"] = lambda strength=strength: (
-            LogisticRegression(C=strength, max_iter=300).fit(x, y).coef_[0]
-        )
+        fit = LogisticRegression(C=strength, max_iter=300).fit
+        made[f"logistic {strength:g}"] = partial(lambda fit: fit(x, y).coef_[0], fit)
     return {kind: make() for kind, make in made.items() if not kinds or kind in kinds}
 
 
@@ -310,7 +305,10 @@ def main() -> None:
     table.to_csv(path, index=False)
     print(table.head(20).to_string(), flush=True)
     best = max(scores, key=lambda one: judged(scores[one], labels)["worst"])
-    leading = {one: scores[one] for one in (CHOSEN, STUDY, best)}
+    leading: dict[Any, dict[str, Any]] = {one: scores[one] for one in (CHOSEN, STUDY, best, OTHER)}
+    for one in list(leading)[1:]:
+        mean = {cell: x / x.std() + scores[one][cell] / scores[one][cell].std() for cell, x in scores[CHOSEN].items()}
+        leading["mean with", one] = mean
     gains(leading, labels, CHOSEN).to_csv(path.with_stem(f"{path.stem}_gains"), index=False)
     changed: dict[str, dict[str, Any]] = {}
     for source in DIRECTIONS:
