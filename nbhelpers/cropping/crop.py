@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 
 from nbhelpers.cropping import quality
 from nbhelpers.cropping.content import find_content
@@ -88,7 +88,7 @@ def crop_source(
         rejected=rejected or {},
     )
     rows = images[["image_id", "path", "status"]].fillna("").to_dict("records")
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(workers or cpu_count()) as pool:
         bar = progress(pool.map(work, rows), desc=f"cropping {folder_out.name}", total=len(rows), unit="image")
         measured, boxes = zip(*bar, strict=True) if rows else ((), ())
     reasons, details = [one.reason for one in measured], [one.detail for one in measured]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from nbhelpers.cropping.methods import crop_box
@@ -162,6 +162,6 @@ def _in_order(
     work: Callable[[str], tuple[Box, dict[int, Gray]] | str], items: list[str], workers: int
 ) -> Iterator[tuple[Box, dict[int, Gray]] | str]:
     """Results in the order of `items`, at most a few hundred ahead: all films of a set need not fit into memory."""
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or cpu_count()) as pool:
         for start in range(0, len(items), 256):
             yield from pool.map(work, items[start : start + 256])

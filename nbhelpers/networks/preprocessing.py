@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
@@ -151,7 +151,7 @@ def load_images(
         index, path = item
         out[index] = resize_gray(read_gray(path), size)
 
-    with ThreadPoolExecutor(workers or os.cpu_count() or 1) as pool:
+    with ThreadPoolExecutor(workers or cpu_count()) as pool:
         try:
             for _ in progress(pool.map(read, enumerate(paths)), desc=desc, total=len(paths), unit="image"):
                 pass

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 import torch
+from joblib import cpu_count
 
 from nbhelpers.errors import UserError
 
@@ -94,18 +93,10 @@ def use_threads(wanted: int | None = None) -> str:
     if wanted is None:
         shares = psutil.cpu_percent(_SAMPLE_SECONDS, percpu=True)
         busy = sum(shares[core] for core in cores if core < len(shares)) / 100
-        most = min(_MOST_THREADS, _quota())
+        most = min(_MOST_THREADS, cpu_count())
         chosen = max(1, min(most, round(most * (1 - busy / len(cores)))))
         why = f"of {len(cores)} CPU cores {busy:.1f} busy"
     else:
         chosen, why = wanted, f"as set; {len(cores)} CPU cores"
     torch.set_num_threads(chosen)
     return f"{chosen} thread{'s' if chosen > 1 else ''} ({why})"
-
-
-def _quota() -> int:
-    """Cores that a container's limit leaves, rounded up; without one, any number."""
-    with contextlib.suppress(OSError, ValueError):
-        limit, period = Path("/sys/fs/cgroup/cpu.max").read_text(encoding="ascii").split()
-        return max(1, math.ceil(int(limit) / int(period)))
-    return os.cpu_count() or 1

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from joblib import cpu_count
 
 from nbhelpers import __version__
 from nbhelpers.errors import UserError
@@ -162,7 +163,7 @@ class Stage:
                 *([f"values   {self.file}"] if self.file else []),
                 f"writes   {self.folder}",
                 "versions " + ", ".join(f"{name} {found[name]}" for name in SHOWN),
-                f"device   {self.device}, {self.threads or f'{os.cpu_count()} CPU cores'}",
+                f"device   {self.device}, {self.threads or f'{cpu_count()} CPU cores'}",
             )
         )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
-import os
 import signal
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
+from joblib import cpu_count
 from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
@@ -192,9 +192,7 @@ def map_rows(
 
     Processes are spawned, not forked: a fork of a process that holds torch's threads may hang.
     """
-    # What this process may use, which in a container is fewer than the machine has.
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    workers = workers or cores
+    workers = workers or cpu_count()
     chunks = [rows[start : start + _CHUNK] for start in range(0, len(rows), _CHUNK)]
     if workers == 1 or len(chunks) < 4:
         for row in rows:

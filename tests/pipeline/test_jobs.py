@@ -110,17 +110,18 @@ def test_on_a_cluster_snakemake_is_interrupted_so_that_it_cancels_and_this_is_sa
     code = (
         "import signal, sys, time\n"
         f"signal.signal(2, lambda *_: (time.sleep(6), open({str(tmp_path / 'cancelled')!r}, 'w'), sys.exit()))\n"
-        "time.sleep(60)"
+        f"open({str(tmp_path / 'ready')!r}, 'w'); time.sleep(60)"
     )
-    soon(signal.SIGTERM, (1.0,))
+    soon(signal.SIGTERM, tmp_path / "ready")
     with pytest.raises(Stopped, match="its jobs are cancelled"):
         jobs.supervise([sys.executable, "-c", code], "x", patience=30, elsewhere=True)
     assert (tmp_path / "cancelled").exists() and "the cluster's jobs are cancelled" in capfd.readouterr().err
 
 
-def test_of_jobs_that_could_not_be_cancelled_nothing_is_promised(no_owner: None) -> None:
-    code = "import signal, time\nsignal.signal(2, signal.SIG_IGN)\ntime.sleep(60)"
-    soon(signal.SIGTERM, (1.0,))
+def test_of_jobs_that_could_not_be_cancelled_nothing_is_promised(no_owner: None, tmp_path: Path) -> None:
+    ready = f"open({str(tmp_path / 'ready')!r}, 'w')"
+    code = f"import signal, time\nsignal.signal(2, signal.SIG_IGN)\n{ready}; time.sleep(60)"
+    soon(signal.SIGTERM, tmp_path / "ready")
     with pytest.raises(Stopped, match="the cluster may still run its jobs"):
         jobs.supervise([sys.executable, "-c", code], "x", patience=1, elsewhere=True)
 
@@ -131,10 +132,18 @@ def no_owner() -> Iterator[None]:
     os.environ.pop(OWNER, None)
 
 
-def soon(number: int, delays: tuple[float, ...]) -> None:
-    """Send this process a signal after each delay."""
-    for delay in delays:
-        threading.Timer(delay, os.kill, (os.getpid(), number)).start()
+def soon(number: int, ready: Path, waits: tuple[float, ...] = (0.0,)) -> None:
+    """Send this process a signal after each wait, once a process has written that it is ready for it."""
+
+    def send() -> None:
+        deadline = time.monotonic() + 60
+        while not ready.exists() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        for wait in waits:
+            time.sleep(wait)
+            os.kill(os.getpid(), number)
+
+    threading.Thread(target=send, daemon=True).start()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
@@ -143,26 +152,26 @@ def test_what_heeds_a_signal_is_waited_for(no_owner: None, number: int, tmp_path
     code = (
         "import signal, sys, time\n"
         f"signal.signal(15, lambda *_: (time.sleep(1), open({str(tmp_path / 'kept')!r}, 'w'), sys.exit()))\n"
-        "time.sleep(60)"
+        f"open({str(tmp_path / 'ready')!r}, 'w'); time.sleep(60)"
     )
-    soon(number, (1.0,))
+    soon(number, tmp_path / "ready")
     with pytest.raises(Stopped, match=r"what is done is kept") as told:
         jobs.supervise([sys.executable, "-c", code, "notebook"], "x", patience=20)
     assert told.value.exit_code == 128 + number and (tmp_path / "kept").exists()
 
 
-@pytest.mark.parametrize(("delays", "patience"), [((1.0, 1.6), 60), ((1.0,), 1)])
+@pytest.mark.parametrize(("waits", "patience"), [((0.0, 0.6), 60), ((0.0,), 1)])
 def test_what_heeds_none_is_killed_at_a_second_signal_or_when_patience_ends(
-    no_owner: None, delays: tuple[float, ...], patience: float
+    no_owner: None, waits: tuple[float, ...], patience: float, tmp_path: Path
 ) -> None:
     # Its child is an orphan with other standard streams in a session of its own: only the mark tells whose it is.
     code = (
         "import signal, subprocess, sys, time\n"
         "for number in (1, 2, 15): signal.signal(number, signal.SIG_IGN)\n"
         "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(99.5)'], start_new_session=True)\n"
-        "time.sleep(99.5)"
+        f"open({str(tmp_path / 'ready')!r}, 'w'); time.sleep(99.5)"
     )
-    soon(signal.SIGTERM, delays)
+    soon(signal.SIGTERM, tmp_path / "ready", waits)
     started = time.monotonic()
     with pytest.raises(Stopped, match="at once"):
         jobs.supervise([sys.executable, "-c", code], "x", patience=patience)

@@ -266,25 +266,30 @@ def alive(folder: Path) -> list[str]:
 @pytest.mark.skipif(not Path("/proc/self/environ").exists(), reason="looks for processes in /proc")
 def test_a_killed_run_leaves_no_process_and_goes_on_where_it_stopped(copy: Runner) -> None:
     process = copy.start(epochs=2)
-    told = wait_for(process, "done in")
-    finished = done(told)
     wait_for(process, "started")
     code, second = copy(epochs=2)
     assert code == 2 and "another run is writing there" in second, "two runs must not share a folder"
+    # One is done, and the pipeline knows it when it starts the next.
+    told = wait_for(process, "done in")
+    told += wait_for(process, "started")
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    (kept,) = finished
-    checkpoint = copy.run / "03_training" / kept.removeprefix("03_training_") / "checkpoint.safetensors"
-    before = checkpoint.stat().st_mtime_ns
+    finished = done(told)
+    checkpoints = [
+        copy.run / "03_training" / name.removeprefix("03_training_") / "checkpoint.safetensors" for name in finished
+    ]
+    before = [path.stat().st_mtime_ns for path in checkpoints]
     deadline = time.monotonic() + 20
     while alive(copy.folder) and time.monotonic() < deadline:
         time.sleep(0.5)
     assert alive(copy.folder) == []
-    code, told = copy(epochs=2)
-    assert code == 0, told
-    others = {"03_training_cropped", "03_training_raw"} - finished
-    assert done(told) == others | {"04_external_validation", "05_interpretability"}
-    assert checkpoint.stat().st_mtime_ns == before
+    code, again = copy(epochs=2)
+    assert code == 0, again
+    both, later = {"03_training_cropped", "03_training_raw"}, {"04_external_validation", "05_interpretability"}
+    assert finished and finished <= both
+    # Another one, on a machine where both trainings run at once or are quick, may have ended just before the kill.
+    assert later <= done(again) <= later | (both - finished)
+    assert [path.stat().st_mtime_ns for path in checkpoints] == before
 
 
 @pytest.mark.parametrize(

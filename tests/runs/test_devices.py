@@ -57,7 +57,7 @@ def machine(monkeypatch):
         monkeypatch.setattr(devices.os, "sched_getaffinity", lambda _: set(range(len(shares))), raising=False)
         monkeypatch.setattr(devices.psutil, "cpu_percent", lambda *_, **__: list(shares))
         monkeypatch.setattr(devices, "_MOST_THREADS", most)
-        monkeypatch.setattr(devices, "_quota", lambda: quota)
+        monkeypatch.setattr(devices, "cpu_count", lambda: quota)
 
     yield with_load
     torch.set_num_threads(before)
