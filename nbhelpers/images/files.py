@@ -15,17 +15,20 @@ from nbhelpers.errors import UserError
 from nbhelpers.runs.files import inside, write_bytes
 
 MAX_PIXELS = 64_000_000  # a 40 MP detector fits; a decompression bomb does not
-SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif", "pnm": ".ppm"}
 MIN_SIDE = 32  # pixels; less shows no chest
 Gray = NDArray[np.uint8]
 
 _ORIENTATION, _PHOTOMETRIC, _WHITE_IS_ZERO = 274, 262, 0  # of TIFF 6.0 and EXIF
 
-_SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"BM", "bmp"))
+_SIGNATURES = (
+    *((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"BM", "bmp")),
+    *((b"P4", "pnm"), (b"P5", "pnm"), (b"P6", "pnm")),
+)
 
 
 def sniff_format(data: bytes) -> str | None:
-    """Format by the first bytes: `png`, `jpeg`, `webp`, `gif`, `bmp` or `tiff`; None when it is none of them."""
+    """Format by the first bytes: `png`, `jpeg`, `webp`, `gif`, `bmp`, `tiff` or `pnm`; None when it is none of them."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     if data[:4] in (b"II*\x00", b"MM\x00*"):
@@ -40,7 +43,7 @@ def decode(data: bytes, where: str = "", max_pixels: int = MAX_PIXELS) -> Image.
     An image of more than `max_pixels` (width times height, of the header) is refused before it is decoded.
     """
     if sniff_format(data) is None:
-        raise UserError("not an image file", where, "use PNG, JPEG, WebP, TIFF, BMP or GIF")
+        raise UserError("not an image file", where, "use PNG, JPEG, WebP, TIFF, BMP, GIF or PPM")
     try:
         image = Image.open(io.BytesIO(data))
         if image.width * image.height > max_pixels:
