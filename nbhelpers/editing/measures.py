@@ -211,7 +211,8 @@ def _mapped(answer: Pixels, affine: NDArray[np.float32]) -> Alignment:
 def _fitted(image: Pixels, answer: Pixels, affine: NDArray[np.float32], outside: Mask) -> Alignment:
     """The mapped answer with its gain and offset taken off: `answer = gain * input + offset`, by least squares."""
     found = _mapped(answer, affine)
-    here = outside & found.valid
+    # What is cut off at black or white says nothing of a gain.
+    here = outside & found.valid & (found.image > 1).all(axis=2) & (found.image < 254).all(axis=2)
     x, y = image[here].astype(np.float64).ravel(), found.image[here].astype(np.float64).ravel()
     if x.size < 2 or x.std() < 1:
         return found

@@ -81,6 +81,13 @@ def test_a_turned_or_another_picture_is_called_so_and_has_no_score_of_an_aligned
     assert row["share_outside"] > 0.5 and row["change_iou"] < 0.3 and not measures.is_unchanged(row)
 
 
+@pytest.mark.parametrize(("gain", "offset"), [(1.2, 30.0), (1.4, 0.0), (0.8, -20.0)])
+def test_a_gain_is_that_of_what_is_not_cut_off_at_black_or_white(gain, offset):
+    answer = known.brighter(known.pair("consolidation")[1], gain, offset)
+    assert (answer == 0).mean() > 0.05 or (answer == 255).mean() > 0.05
+    assert measured(lambda _: answer)["gain"] == pytest.approx(gain, abs=0.01)
+
+
 def test_a_rotation_is_taken_off_and_told():
     def turned(image):
         move = cv2.getRotationMatrix2D((255.5, 255.5), 4, 1)
