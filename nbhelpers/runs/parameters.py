@@ -292,7 +292,10 @@ def taken(path: Path | str, current: Mapping[str, Any], fixed: Collection[str] =
         For all that is wrong with the file (see `load`), and when another file beside it has the same run.
     """
     file = ROOT / Path(path).expanduser()
-    given, values = read_yaml(file), load(file)
+    given = read_yaml(file)
+    if "sweep" in given:
+        raise UserError("a sweep is many trainings", str(file), "name outputs/<run>/parameters.yaml, its plain file")
+    values = load(file)
     if same := same_run(file, values["run"]):
         raise same
     found = {name: values[name] for name in given if name in current and name not in fixed}

@@ -241,7 +241,10 @@ def _values(name: str, namespace: dict[str, Any]) -> tuple[dict[str, Any], str]:
     if missing:
         raise UserError(f"parameter {missing[0]!r} is not set", notebook, "run the parameters cell first")
     values, given, told = {key: namespace[key] for key in declarations}, set_by_papermill(namespace), ""
-    if file := values.pop(parameters.FILE, None):
+    file = values.pop(parameters.FILE, None)
+    if wrong := file and parameters.fault(parameters.FILE, file, declarations[parameters.FILE], notebook):
+        raise wrong
+    if file:
         taken = parameters.taken(file, values, given)
         changed = [f"{key} = {value!r}" for key, value in taken.items() if value != values[key]]
         told = f"{file}: {', '.join(changed) or 'as this notebook has it'}"

@@ -186,6 +186,13 @@ def test_a_parameter_file_sets_the_notebooks_values_and_is_told(project: Path) -
 
 
 @pytest.mark.usefixtures("real_notebooks")
+@pytest.mark.parametrize(("file", "told"), [(3, "params_file = 3"), ("params/sweep_example.yaml", "many trainings")])
+def test_what_is_no_plain_parameter_file_is_a_clear_error(project: Path, file: Any, told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        runs.open_stage("02_cropping", CROPPING | {"params_file": file})
+
+
+@pytest.mark.usefixtures("real_notebooks")
 def test_what_papermill_was_given_stands_over_the_parameter_file(project: Path) -> None:
     file = project / "mine.yaml"
     file.write_text("run: other\nmin_side: 20\narms: {c: {source: folder, crop: none}}\n")
