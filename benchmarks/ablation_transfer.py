@@ -16,16 +16,13 @@ import cv2
 import numpy as np
 import pandas as pd
 import torch
-from hospitals import patients_of
+from hospitals import drawn
 from sklearn.metrics import roc_auc_score
 
 from nbhelpers.networks import features, models, probes
 from nbhelpers.networks.preprocessing import Transform
-from nbhelpers.prompting import prompts
-from nbhelpers.simulator.film import draw_films
 
 PAIRS, HELD_OUT, BOTH, SELECTOR = 1500, 400, ("nano_banana", "roentgen"), ("hospital_c", "hospital_d")
-SIZE = 224  # pixels along a side of the films; a probe looks at them smaller
 KEPT = {"blocks": (3, 4, 5), "sizes": (64, 128), "pooling": probes.POOLING}
 # Recipes by name: what differs from `KEPT`, and the weights: `pairs`, or a ridge of that strength.
 RECIPES: dict[str, tuple[dict[str, Any], str]] = {
@@ -36,27 +33,6 @@ RECIPES: dict[str, tuple[dict[str, Any], str]] = {
     **{f"{one} alone": ({"pooling": (one,)}, "1") for one in probes.POOLING},
     "random weights": ({"init": "random"}, "1"),
 }
-
-
-def drawn(physics: tuple[str, ...], pairs: int, seed: int, twins: bool = False) -> tuple[Any, Any]:
-    """Films `(n, 224, 224)` and labels of a design, its pairs dealt out over the physics."""
-    return drawn_with_lungs(physics, pairs, seed, twins)[:2]
-
-
-def drawn_with_lungs(physics: tuple[str, ...], pairs: int, seed: int, twins: bool = False) -> tuple[Any, Any, Any]:
-    """As `drawn`, and the lungs of each film, bool of its shape."""
-    design = prompts.design(pairs, seed, prompts.load_templates())
-    films, labels, lungs = [], [], []
-    for number, name in enumerate(physics):
-        share = design[(np.arange(len(design)) // 2) % len(physics) == number]
-        share = patients_of(name, share, seed) if name in SELECTOR else share
-        share = share.assign(seed=share["pair_seed"]) if twins else share
-        for film in draw_films(share, name, 256, workers=1):
-            films.append(cv2.resize(film.image, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
-            mask = cv2.resize(film.lungs.astype(np.uint8) * 255, (SIZE, SIZE), interpolation=cv2.INTER_AREA)
-            lungs.append(mask > 127)
-        labels += (share["label"] == "pneumonia").astype(int).tolist()
-    return np.stack(films), np.array(labels), np.stack(lungs)
 
 
 def pooled(films: Any, blocks: Any, sizes: Any, pooling: Any, init: str = "imagenet") -> Any:
@@ -80,12 +56,12 @@ def weights_of(x: Any, y: Any, kind: str) -> Any:
 def main() -> None:
     """Score every recipe on the selector, and write the table."""
     torch.set_num_threads(1)
-    tests = {name: drawn((name,), HELD_OUT, 12) for name in SELECTOR}
+    tests = {name: drawn((name,), HELD_OUT, 12)[:2] for name in SELECTOR}
     rows = []
     for words, films, y in (
-        ("twins", *drawn(BOTH, PAIRS, 11, twins=True)),
-        ("pairs of two exposures", *drawn(BOTH, PAIRS, 11)),
-        *((f"twins of {name} itself", *drawn((name,), PAIRS, 11, twins=True)) for name in SELECTOR),
+        ("twins", *drawn(BOTH, PAIRS, 11, twins=True)[:2]),
+        ("pairs of two exposures", *drawn(BOTH, PAIRS, 11)[:2]),
+        *((f"twins of {name} itself", *drawn((name,), PAIRS, 11, twins=True)[:2]) for name in SELECTOR),
     ):
         for recipe, (changes, kind) in RECIPES.items():
             if words != "twins" and recipe not in ("ridge 1", "pairs"):

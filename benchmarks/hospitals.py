@@ -1,14 +1,20 @@
-"""Who is filmed where: the patients of each simulated hospital, on top of its `acquisition.PHYSICS`."""
+"""Films to train and to judge recipes on: the patients of each simulated hospital, on top of its `PHYSICS`."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import cv2
 import numpy as np
 from pandas import DataFrame
 
 from nbhelpers.errors import UserError
+from nbhelpers.prompting import prompts
+from nbhelpers.simulator import film
+
+SIZE = 224  # pixels along a side of the films; a probe looks at them smaller
+LUNGS, LESION = 1, 2  # bits of a film's truth
 
 Shares = Mapping[str, float]
 
@@ -61,3 +67,28 @@ def patients_of(hospital: str, design: DataFrame, seed: int) -> DataFrame:
         drawn[name] = [str(chosen[pair]) for pair in design["pair_id"]]
     # Years that were designed for another age group would overrule this one's.
     return drawn.drop(columns="age", errors="ignore")
+
+
+def drawn(
+    physics: tuple[str, ...], pairs: int, seed: int, twins: bool = False, hospital: str = ""
+) -> tuple[Any, Any, Any]:
+    """Films `(n, 224, 224)`, labels and truth (bits) of a design, its pairs dealt out over the physics.
+
+    A hospital's physics brings its patients, unless `hospital` names another's. With `twins` the two of a pair are one
+    exposure.
+    """
+    design = prompts.design(pairs, seed, prompts.load_templates())
+    films, labels, truth = [], [], []
+    for number, name in enumerate(physics):
+        share, where = design[(np.arange(len(design)) // 2) % len(physics) == number], hospital or name
+        share = patients_of(where, share, seed) if where in PATIENTS else share
+        share = share.assign(seed=share["pair_seed"]) if twins else share
+        for one in film.draw_films(share, name, 256, workers=1):
+            films.append(cv2.resize(one.image, (SIZE, SIZE), interpolation=cv2.INTER_AREA))
+            masks = [
+                cv2.resize(mask.astype(np.uint8) * 255, (SIZE, SIZE), interpolation=cv2.INTER_AREA) > 127
+                for mask in (one.lungs, one.lesion)
+            ]
+            truth.append((masks[0] * LUNGS | masks[1] * LESION).astype(np.uint8))
+        labels += (share["label"] == "pneumonia").astype(int).tolist()
+    return np.stack(films), np.array(labels), np.stack(truth)

@@ -124,11 +124,22 @@ def to_gray(image: Image.Image) -> Gray:
             raise UserError("image with values that are not finite", do="replace or remove the file")
         low, high = float(values.min()), float(values.max())
         return ((values - low) * (255.0 / max(high - low, 1e-6))).astype(np.uint8)
-    if image.mode in ("RGBA", "LA", "PA", "P") or "transparency" in image.info:
+    if image.mode in ("RGBA", "LA", "PA", "P", "LAB") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, rgba)
     return np.asarray(image.convert("L"), dtype=np.uint8).copy()
+
+
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Colours as uint8 `(height, width, 3)`, what is transparent on white.
+
+    Of more than 8 bits a channel it is a `UserError`: no stretch keeps the grey levels of another image.
+    """
+    if _is_deep(image):
+        raise UserError(f"more than 8 bits per channel (mode {image.mode})", do="save it as PNG with 8 bits")
+    white = Image.new("RGBA", image.size, "white")
+    return np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"), dtype=np.uint8)
 
 
 def check_film(image: Gray, where: str = "") -> Gray:
