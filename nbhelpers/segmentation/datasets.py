@@ -159,7 +159,7 @@ def gray_values(path: Path) -> NDArray[np.float32]:
         image = image.convert("RGB").convert("L")
     values = np.asarray(image, dtype=np.float32)
     if not np.isfinite(values).all() or values.min(initial=0.0) < 0:
-        raise UserError("the file holds values below 0 or not finite", str(path), "save it as black and white")
+        raise UserError("the file holds values below 0 or not finite", str(path), "give values of 0 or more")
     return values
 
 

@@ -170,7 +170,8 @@ def threshold_sweep(sweep: pd.DataFrame, study: Study) -> Figure:
         for model, rows in sweep[sweep["dataset"] == name].groupby("model", sort=False):
             here.plot(rows["threshold"], rows["dice"], **_line(str(model)))
         here.axvline(PAPER_THRESHOLD, color="0.5", lw=0.8)
-        here.text(PAPER_THRESHOLD - 3, 0.02, "> 240", rotation=90, ha="right", fontsize=7.5, color="0.35")
+        label = here.text(PAPER_THRESHOLD, 0.5, "> 240", rotation=90, ha="center", va="center", fontsize=7.5)
+        label.set_bbox({"fc": "white", "ec": "none", "pad": 1})
         here.set(ylim=(0, 1.03), xlabel="threshold (grey levels above are foreground)")
         here.set_title(in_lines(title))
     axes[0, 0].set_ylabel("mean Dice")

@@ -77,7 +77,9 @@ def distances(table: pd.DataFrame, study: Study, definition: str) -> pd.DataFram
     both = [f"{value:.1f} (n = {n:.0f})" if n else "none" for value, n in table[["hd95_both", "n_both"]].to_numpy()]
     shown = _rows(table, study) | {f"HD95 {definition}, px": _told(table["hd95"], "{:.1f}")}
     shown |= {"HD95 / diagonal": _told(table["hd95_share"], "{:.1%}"), "HD95, px, both masks non-empty": both}
-    return pd.DataFrame(shown | {"NSD": _told(table["nsd"], "{:.3f}"), "clDice": _told(table["cldice"], "{:.3f}")})
+    shown |= {"NSD": _told(table["nsd"], "{:.3f}")}
+    thin = {"clDice": _told(table["cldice"], "{:.3f}")} if table["cldice"].notna().any() else {}
+    return pd.DataFrame(shown | thin)
 
 
 def comparison(table: pd.DataFrame, study: Study) -> pd.DataFrame:
