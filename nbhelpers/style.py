@@ -95,6 +95,7 @@ def use() -> None:
         {
             "figure.figsize": (PAGE_WIDTH, 4.0),
             "figure.dpi": 110,
+            "text.parse_math": False,  # what a service answered, and names of the user's, are no formulas
             "savefig.dpi": 200,
             "figure.constrained_layout.use": True,
             "font.size": 9,

@@ -21,7 +21,7 @@ from nbhelpers.images.files import read_image, to_gray, write_png
 from nbhelpers.images.masks import Box
 from nbhelpers.runs import Stage, reviews
 from nbhelpers.runs.files import inside
-from nbhelpers.runs.parameters import sources_of
+from nbhelpers.runs.parameters import sources_of, suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import gathered
 from nbhelpers.runs.tables import LABELS, read_table, write_table
@@ -37,10 +37,14 @@ def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
 
 
 def load_reviews(stage: Stage) -> pd.DataFrame:
-    """Reviewers' decisions of the run, noted as an input where there are any."""
-    if (stage.run_folder / reviews.FILE).is_file():
-        stage.input(stage.run_folder / reviews.FILE)
-    return reviews.read(stage.run_folder)
+    """Reviewers' decisions of the run, noted as an input where there are any; a `UserError` for a source not drawn."""
+    if (path := stage.run_folder / reviews.FILE).is_file():
+        stage.input(path)
+    found = reviews.read(stage.run_folder)
+    drawn = [one.parent.name for one in stage.run_folder.glob("01_prompting/*/images.csv")]
+    for source in set(found["source"]) - set(drawn):
+        raise UserError(f"unknown source {source!r}", str(path), suggest(source, drawn))
+    return found
 
 
 def load_tables(
@@ -165,6 +169,9 @@ def crop_sources(
     cropped = []
     for source, methods in crops_of(arms).items():
         out = {} if reviewed is None else reviews.rejected(reviewed, source)
+        if unknown := sorted(out.keys() - set(tables[source]["image_id"])):
+            told = f"rejected images that {source} does not have: {', '.join(unknown[:5])} ({len(unknown)} in all)"
+            raise UserError(told, reviews.FILE, "correct image_id, or remove these rows")
         folders = folder_in / source, folder_out / source
         cropped.append(crop_source(tables[source], *folders, methods, rejected=out, **settings))
     return pd.concat(cropped, ignore_index=True)

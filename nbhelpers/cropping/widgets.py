@@ -12,9 +12,11 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from pandas.io.formats.style import Styler
+from PIL import Image
 
 from nbhelpers.cropping.crop import left_out
 from nbhelpers.cropping.methods import METHODS, crop_box
+from nbhelpers.errors import UserError
 from nbhelpers.images.contact_sheet import grid, show, tile_or_blank
 from nbhelpers.images.files import Gray, read_image, to_gray
 from nbhelpers.images.masks import Box
@@ -43,7 +45,7 @@ def parameters_to_copy(method: str, margins: Sequence[float], source: str) -> st
 
 def crops(
     drawn: Mapping[str, pd.DataFrame], folder_in: Path, margins: Sequence[float], count: int = 40
-) -> widgets.Widget | Figure:
+) -> widgets.Widget | Figure | None:
     """One drawn image with the box of a crop, what is left of it, and the parameters that give this crop.
 
     Margins are turned, the content crop looks for its box itself. Where nobody is at the screen: the first image, with
@@ -52,10 +54,15 @@ def crops(
     tables = {name: table[table["status"] == "ok"].head(count).assign(source=name) for name, table in drawn.items()}
 
     def load(row: pd.Series) -> Gray:
-        return to_gray(read_image(inside(folder_in / row["source"], row["path"])))
+        try:
+            return to_gray(read_image(inside(folder_in / row["source"], row["path"])))
+        except UserError:  # it is excluded as unreadable, and stops nothing
+            return to_gray(Image.fromarray(tile_or_blank(folder_in, None)))
 
     if not front_end.live():
-        first = next(iter(tables.values()))
+        first = next((table for table in tables.values() if len(table)), None)
+        if first is None:
+            return None
         image, methods = load(first.iloc[0]), list(METHODS)
         figure, axes = grid(2, len(methods), title_room=0.2)
         for column, method in enumerate(methods):

@@ -143,6 +143,8 @@ def _row(pair: tuple[Editor, Picture], answers: Answers) -> dict[str, Any]:
         **{"edit_id": edit_id(picture), "simulated": picture.simulated},
     }
     row |= measures.measure(picture.image, answer.image, picture.mask, picture.target, picture.lesion)
+    if answer.image is not None:
+        row["detail"] = "; ".join(filter(None, (answer.detail, row["alignment"])))
     if answer.kind == "edited" and measures.is_unchanged(row):
         row["answer_kind"] = "unchanged"
     return row

@@ -81,6 +81,8 @@ def _note(row: pd.Series, picture: Picture) -> str:
     notes = [kind.replace("_", " ")] if kind != "edited" else []
     if not pd.isna(size[0]) and tuple(map(int, size)) != picture.image.shape[:2]:
         notes.append(f"{int(size[1])} x {int(size[0])}")
+    if row.get("alignment"):
+        notes.append(fill(row["alignment"], 18))
     return "\n".join(notes)
 
 

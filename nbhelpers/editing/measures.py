@@ -2,13 +2,16 @@
 
 A picture that came is compared with the input as it came and once more after the simplest alignment that helps: a shift
 (phase correlation), an affine map (ECC, Evangelidis and Psarakis 2008), gain and offset. Shift, zoom and gain are
-findings of their own. Grey levels are 0 to 255; lengths in pixels are of the picture as it was sent.
+findings of their own. Where none fits, or the answer is mirrored or turned, `alignment` says so, and what only an
+aligned answer tells (shift, zoom, gain, the lesion's change) is empty. Grey levels are 0 to 255; lengths in pixels are
+of the picture as it was sent.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -20,19 +23,32 @@ Mask = NDArray[np.bool_]
 Floats = NDArray[np.float32]
 
 GROWN = 15  # pixels at 512 by which the mask is grown before "outside" begins
+_LEAST_GROWN = 8  # at any size: the window of SSIM, 11 pixels a side, must not reach into the mask
 _ENOUGH = 46.0  # dB outside from which no affine map can help: to resample alone costs that much
 _BETTER = 0.5  # dB that an alignment must gain over a simpler one
 _FLOOR = 3.0  # grey levels of blurred difference below which nobody sees a change
 _SPREADS = 4.0  # scaled median absolute deviations over the median that a change stands out by
 _SAME = 30.0  # dB outside under which a picture is not the same one, coded again
+_ALIKE = 0.35  # correlation of fine structure, aligned, under which it is another picture: patients reach 0.2
+_TURNED = 3.0  # dB by which a mirrored or turned answer must fit better to be called so
+_ROTATED = 0.5  # degrees from which a rotation is told
+_SMALL = 128  # pixels a side at which that is asked
 _SPECK = 2e-4  # share of the picture's pixels: less is no change
 _STEPS = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, 60, 1e-5)
 _COARSEST = 96  # pixels a side of the smallest picture that is mapped
 
 COLUMNS = (
     *("error_inside", "error_untouched", "psnr_outside", "psnr_outside_aligned", "ssim_outside", "shift_px", "zoom"),
-    *("gain", "change_iou", "share_outside", "changed_share", "lesion_change"),
+    *("gain", "change_iou", "share_outside", "changed_share", "lesion_change", "alignment"),
 )
+UNALIGNED = "not aligned: it differs too much"
+_TURNS: dict[str, Callable[[NDArray], NDArray]] = {
+    "mirrored left to right": np.fliplr,
+    "mirrored top to bottom": np.flipud,
+    "turned by 180 degrees": lambda image: np.rot90(image, 2),
+    "turned left by 90 degrees": lambda image: np.rot90(image, 3),
+    "turned right by 90 degrees": np.rot90,
+}
 
 
 @dataclass(frozen=True)
@@ -44,11 +60,13 @@ class Alignment:
     shift: float = 0.0
     zoom: float = 1.0
     gain: float = 1.0
+    rotation: float = 0.0  # degrees
+    fault: str = ""  # why it could not be aligned, and is as it came
 
 
 def grown(mask: Mask) -> Mask:
-    """A mask grown by `GROWN` pixels at 512, in proportion at other sizes; an empty one stays empty."""
-    radius = max(1, round(GROWN * max(mask.shape) / 512))
+    """A mask grown by `GROWN` pixels at 512, in proportion but by 8 at least; an empty one stays empty."""
+    radius = max(_LEAST_GROWN, round(GROWN * max(mask.shape) / 512))
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
     return cv2.dilate(mask.astype(np.uint8), kernel) > 0
 
@@ -80,17 +98,57 @@ def _gray(image: Pixels) -> Pixels:
 def align(image: Pixels, answer: Pixels, outside: Mask) -> Alignment:
     """The answer on the input, by the simplest way that gains: as it is, shifted, mapped, each with gain or without.
 
-    All is judged and fitted on `outside` alone.
+    All is judged and fitted on `outside` alone. An answer that fits better mirrored or turned, or is another picture
+    however it is laid, is as it came, with its `fault`: its shift, zoom and gain are unknown (NaN).
     """
+    best, error = _best(image, answer, outside)
+    fault = ""
+    if psnr(error) < _SAME:
+        fault = _turned(image, answer, outside) or ("" if _alike(image, best, outside) else UNALIGNED)
+    nothing = float("nan")
+    return Alignment(answer.astype(np.float32), np.ones_like(outside), *[nothing] * 4, fault) if fault else best
+
+
+def _turned(image: Pixels, answer: Pixels, outside: Mask) -> str:
+    """Of `_TURNS` the one that the answer went through; empty for none, which is asked of small pictures."""
+    scale = min(_SMALL / max(outside.shape), 1)
+    size = tuple(max(round(side * scale), 1) for side in outside.shape[::-1])
+    seen, turned = (cv2.resize(_gray(one), size, interpolation=cv2.INTER_AREA)[..., None] for one in (image, answer))
+    there = cv2.resize(outside.astype(np.uint8), size, interpolation=cv2.INTER_NEAREST) > 0
+
+    ways = {name: np.ascontiguousarray(back(turned)) for name, back in _TURNS.items()}
+    found = {name: _best(seen, one, there) for name, one in ways.items() if one.shape == seen.shape}
+    name = min(found, key=lambda one: found[one][1])
+    better = psnr(found[name][1]) > psnr(_best(seen, turned, there)[1]) + _TURNED
+    return name if better and _alike(seen, found[name][0], there) else ""
+
+
+def _alike(image: Pixels, found: Alignment, outside: Mask) -> bool:
+    """Whether an aligned answer has the fine structure of the input: ribs and vessels, not the shape of a chest."""
+    scale, kept = max(outside.shape) / 512, outside & found.valid
+    fine = [
+        cv2.GaussianBlur(one, (0, 0), max(1.5 * scale, 0.75)) - cv2.GaussianBlur(one, (0, 0), max(8 * scale, 1.5))
+        for one in (image.astype(np.float32).mean(axis=2), found.image.mean(axis=2))
+    ]
+    x, y = (one[kept].astype(np.float64) for one in fine)
+    if not x.std() > 0 < y.std():
+        return False
+    return float(np.corrcoef(x, y)[0, 1]) > _ALIKE
+
+
+def _best(image: Pixels, answer: Pixels, outside: Mask) -> tuple[Alignment, float]:
+    """The simplest alignment that gains, and its error; one that leaves less than half of `outside` is none."""
     best = Alignment(answer.astype(np.float32), np.ones(outside.shape, dtype=bool))
     best_error = rms(image, best.image, outside)
     for found in _alignments(image, answer, outside):
+        if not found.valid[outside].mean() > 0.5:
+            continue
         error = rms(image, found.image, outside & found.valid)
         if psnr(error) > psnr(best_error) + _BETTER:
             best, best_error = found, error
             if psnr(error) > _ENOUGH:
                 break
-    return best
+    return best, best_error
 
 
 def _alignments(image: Pixels, answer: Pixels, outside: Mask) -> Iterator[Alignment]:
@@ -129,7 +187,7 @@ def _ecc(gray: Floats, moved: Floats, start: NDArray[np.float32], outside: Mask)
             return None
         affine = np.asarray(found, dtype=np.float32)
         affine[:, 2] *= factor
-    return affine
+    return affine if min(affine[0, 0], affine[1, 1]) > 0.5 else None  # mirrored, or turned on its side
 
 
 def _mapped(answer: Pixels, affine: NDArray[np.float32]) -> Alignment:
@@ -142,9 +200,9 @@ def _mapped(answer: Pixels, affine: NDArray[np.float32]) -> Alignment:
     middle = np.array([(width - 1) / 2, (height - 1) / 2])
     shift = affine[:, :2] @ middle + affine[:, 2] - middle
     zoom = float(np.sqrt(abs(np.linalg.det(affine[:, :2].astype(np.float64)))))
-    return Alignment(
-        np.asarray(image, dtype=np.float32).reshape(answer.shape), held > 0.999, float(np.hypot(*shift)), zoom
-    )
+    rotation = float(np.degrees(np.arctan2(affine[1, 0] - affine[0, 1], affine[0, 0] + affine[1, 1])))
+    there = np.asarray(image, dtype=np.float32).reshape(answer.shape)
+    return Alignment(there, held > 0.999, float(np.hypot(*shift)), zoom, rotation=rotation)
 
 
 def _fitted(image: Pixels, answer: Pixels, affine: NDArray[np.float32], outside: Mask) -> Alignment:
@@ -158,13 +216,14 @@ def _fitted(image: Pixels, answer: Pixels, affine: NDArray[np.float32], outside:
     if not 0.2 < gain < 5:
         return found
     level = (found.image - np.float32(y.mean() - gain * x.mean())) / np.float32(gain)
-    return Alignment(level.astype(np.float32), found.valid, found.shift, found.zoom, gain)
+    return replace(found, image=level.astype(np.float32), gain=gain)
 
 
 def changed_region(image: Pixels, aligned: Alignment) -> Mask:
     """Where an aligned answer differs: the blurred difference over its median and spread, opened; bool `(h, w)`.
 
-    The threshold is the median plus 4 scaled median absolute deviations, and never below 3 grey levels.
+    The threshold is the median plus 4 scaled median absolute deviations, and never below 3 grey levels; it is those 3
+    for an answer that could not be aligned, in which nothing stands out of the rest.
     """
     scale = max(image.shape[:2]) / 512
     difference = (aligned.image - image.astype(np.float32)) * aligned.valid[..., None]
@@ -172,7 +231,7 @@ def changed_region(image: Pixels, aligned: Alignment) -> Mask:
     blurred = np.abs(cv2.GaussianBlur(difference, (0, 0), 2.0 * max(scale, 1.0))).reshape(difference.shape).mean(axis=2)
     middle = float(np.median(blurred[aligned.valid])) if aligned.valid.any() else 0.0
     spread = 1.4826 * float(np.median(np.abs(blurred[aligned.valid] - middle))) if aligned.valid.any() else 0.0
-    found = (blurred > max(middle + _SPREADS * spread, _FLOOR)).astype(np.uint8)
+    found = (blurred > (_FLOOR if aligned.fault else max(middle + _SPREADS * spread, _FLOOR))).astype(np.uint8)
     side = 2 * max(1, round(2 * scale)) + 1
     kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (side, side))
     return cv2.morphologyEx(found, cv2.MORPH_OPEN, kernel) > 0
@@ -194,8 +253,10 @@ def measure(
     mask: Mask | None = None,
     target: Pixels | None = None,
     lesion: bool = False,
-) -> dict[str, float]:
+) -> dict[str, Any]:
     """All pixel measures of one answer, by the columns of `edits.csv`; NaN where one cannot be known.
+
+    `alignment` is text: why the answer could not be aligned, or a rotation; else empty.
 
     Parameters
     ----------
@@ -209,7 +270,7 @@ def measure(
         Whether the change is a lesion's: `lesion_change` is `share_of_change` of the aligned answer.
     """
     inside = np.zeros(image.shape[:2], dtype=bool) if mask is None else mask
-    row = dict.fromkeys(COLUMNS, float("nan"))
+    row: dict[str, Any] = dict.fromkeys(COLUMNS, float("nan"))
     row["error_untouched"] = float("nan") if target is None else rms(image, target, inside)
     if answer is None:
         return row
@@ -230,17 +291,22 @@ def measure(
         "zoom": aligned.zoom,
         "gain": aligned.gain,
         "changed_share": there / region.size,
+        "alignment": aligned.fault or _rotated(aligned.rotation),
     }
     if mask is not None and there:
         row["share_outside"] = float((region & outside).sum() / there)
     if mask is not None and mask.any():
         row["change_iou"] = float((region & mask).sum() / (region | mask).sum())
-    if lesion and target is not None:
+    if lesion and target is not None and not aligned.fault:
         row["lesion_change"] = share_of_change(image, aligned.image, target, inside & aligned.valid)
     return row
 
 
-def is_unchanged(row: Mapping[str, float]) -> bool:
+def _rotated(degrees: float) -> str:
+    return f"rotated by {abs(degrees):.1f} degrees" if abs(degrees) >= _ROTATED else ""
+
+
+def is_unchanged(row: Mapping[str, Any]) -> bool:
     """Whether an answer is the input but for its coding: no change stands out, none of place, size or gain, and the
     rest is not another picture, in which nothing could stand out."""
     still = row["shift_px"] < 1 and abs(row["zoom"] - 1) < 0.005 and abs(row["gain"] - 1) < 0.02

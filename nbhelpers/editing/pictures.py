@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -11,11 +12,10 @@ from typing import Any
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from nbhelpers.editing.tasks import KINDS, Task, wanted_tasks
 from nbhelpers.errors import UserError
-from nbhelpers.images.files import read_gray, read_image, to_gray
+from nbhelpers.images.files import read_gray, read_image, to_gray, to_rgb
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.stage import user_path
@@ -161,8 +161,8 @@ def own_pictures(table: Path, known: Mapping[str, Task]) -> list[Picture]:
     stems = {
         line: re.sub(r"[^A-Za-z0-9_-]+", "_", Path(path).stem).strip("_-")[:64] for line, path in listed["path"].items()
     }
-    twice = {stem for stem in stems.values() if list(stems.values()).count(stem) > 1 or not stem}
-    names = {line: f"{stem}_{line}" if stem in twice else stem for line, stem in stems.items()}
+    seen = Counter(stem.lower() for stem in stems.values())  # names of files, which may not tell capitals apart
+    names = {line: f"{stem}_{line}" if seen[stem.lower()] > 1 or not stem else stem for line, stem in stems.items()}
     found, faults = [], []
     for line, row in listed.iterrows():
         try:
@@ -189,7 +189,7 @@ def _own(row: Mapping[str, str], table: Path, where: str, name: str, known: Mapp
     if not SMALLEST <= min(image.shape[:2]) <= max(image.shape[:2]) <= LARGEST:
         size = f"{image.shape[1]} x {image.shape[0]}"
         raise UserError(f"an image of {size} pixels", where, f"use {SMALLEST} to {LARGEST} pixels a side")
-    target = _read(inside(table.parent, row["target"])) if "target" in row else None
+    target = to_rgb(read_image(inside(table.parent, row["target"]), LARGEST**2)) if "target" in row else None
     mask = np.zeros(image.shape[:2], bool) if kind == "keep" else None
     if "mask" in row and kind != "keep":
         mask = read_gray(inside(table.parent, row["mask"])) > 127
@@ -220,12 +220,7 @@ def _flag(cell: str | None, name: str, where: str) -> bool | None:
 
 def _read(path: Path) -> Pixels:
     image = read_image(path, LARGEST**2)
-    if image.mode in ("RGB", "CMYK", "YCbCr"):
-        return np.asarray(image.convert("RGB"), dtype=np.uint8)
-    if image.mode in ("RGBA", "P", "PA"):
-        white = Image.new("RGBA", image.size, "white")
-        return np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"), dtype=np.uint8)
-    return rgb(to_gray(image))
+    return rgb(to_gray(image)) if image.mode[0] in "IF" else to_rgb(image)
 
 
 def load_pictures(parameters: Mapping[str, Any]) -> list[Picture]:

@@ -129,14 +129,8 @@ def differences_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.Da
         for a, b in combinations(editors, 2):
             gap = (wide[a] - wide[b]).dropna()
             images = gap.index.get_level_values("image_id")
-            row: dict[str, Any] = {
-                "kind": kind,
-                "measure": name,
-                "a": a,
-                "b": b,
-                "n": len(gap),
-                "pictures": images.nunique(),
-            }
+            row: dict[str, Any] = {"kind": kind, "measure": name, "a": a, "b": b}
+            row |= {"n": len(gap), "pictures": images.nunique()}
             ends = (np.nan, np.nan)
             if row["pictures"] > 1:
                 ends = percentile_interval(
@@ -144,8 +138,9 @@ def differences_table(edits: pd.DataFrame, n_resamples: int, seed: int) -> pd.Da
                 )
             row |= {"difference": gap.mean(), "ci_low": ends[0], "ci_high": ends[1]}
             rows.append(row | {"p": _exchange_p(gap.groupby(images).sum().to_numpy(), seed)})
-    found = pd.DataFrame(rows)
-    return found.assign(p_holm=holm(found["p"])) if len(found) else found
+    columns = ["kind", "measure", "a", "b", "n", "pictures", "difference", "ci_low", "ci_high", "p"]
+    found = pd.DataFrame(rows, columns=columns)
+    return found.assign(p_holm=holm(found["p"]))
 
 
 def _exchange_p(sums: NDArray[np.float64], seed: int) -> float:

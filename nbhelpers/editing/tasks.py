@@ -16,6 +16,7 @@ from nbhelpers.runs.stage import user_path
 KINDS = ("remove", "add", "replace", "keep")
 THINGS = ("consolidation", "pacemaker", "lines", "lettering", "watermark", "nothing")
 SIDES, LOBES = ("right", "left"), ("upper", "middle", "lower")
+TAKEN = ("all", "own")  # rows of tables: means over tasks, and instructions that are no task's
 PACKAGED = Path(__file__).with_name("tasks.yaml")
 
 
@@ -48,8 +49,11 @@ def read_tasks(path: Path = PACKAGED) -> dict[str, Task]:
     faults: list[UserError] = []
     for name, given in read_yaml(path).items():
         try:
-            if not re.fullmatch(r"[A-Za-z0-9_]+", str(name)):
-                raise UserError(f"{name!r} cannot name a task", path.name, "use letters, digits and '_'")
+            if not re.fullmatch(r"[A-Za-z0-9_]{1,64}", str(name)) or str(name).lower() in TAKEN:
+                do = f"use up to 64 letters, digits and '_', not {' or '.join(TAKEN)}"
+                raise UserError(f"{name!r} cannot name a task", path.name, do)
+            if str(name).lower() in (one.lower() for one in found):
+                raise UserError(f"two tasks {name!r}, capitals aside", path.name, "name one otherwise")
             if not isinstance(given, dict):
                 raise UserError("a task is a mapping", f"{path.name}, {name}", f"give it {', '.join(_KNOWN)}")
             task = Task(str(name), **settings_of(str(name), given, _KNOWN, path.name))

@@ -15,17 +15,20 @@ from nbhelpers.errors import UserError
 from nbhelpers.runs.files import inside, write_bytes
 
 MAX_PIXELS = 64_000_000  # a 40 MP detector fits; a decompression bomb does not
-SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif"}
+SUFFIXES = {"png": ".png", "jpeg": ".jpg", "webp": ".webp", "gif": ".gif", "bmp": ".bmp", "tiff": ".tif", "pnm": ".ppm"}
 MIN_SIDE = 32  # pixels; less shows no chest
 Gray = NDArray[np.uint8]
 
 _ORIENTATION, _PHOTOMETRIC, _WHITE_IS_ZERO = 274, 262, 0  # of TIFF 6.0 and EXIF
 
-_SIGNATURES = ((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"BM", "bmp"))
+_SIGNATURES = (
+    *((b"\x89PNG\r\n\x1a\n", "png"), (b"\xff\xd8\xff", "jpeg"), (b"GIF8", "gif"), (b"BM", "bmp")),
+    *((b"P4", "pnm"), (b"P5", "pnm"), (b"P6", "pnm")),
+)
 
 
 def sniff_format(data: bytes) -> str | None:
-    """Format by the first bytes: `png`, `jpeg`, `webp`, `gif`, `bmp` or `tiff`; None when it is none of them."""
+    """Format by the first bytes: `png`, `jpeg`, `webp`, `gif`, `bmp`, `tiff` or `pnm`; None when it is none of them."""
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "webp"
     if data[:4] in (b"II*\x00", b"MM\x00*"):
@@ -40,7 +43,7 @@ def decode(data: bytes, where: str = "", max_pixels: int = MAX_PIXELS) -> Image.
     An image of more than `max_pixels` (width times height, of the header) is refused before it is decoded.
     """
     if sniff_format(data) is None:
-        raise UserError("not an image file", where, "use PNG, JPEG, WebP, TIFF, BMP or GIF")
+        raise UserError("not an image file", where, "use PNG, JPEG, WebP, TIFF, BMP, GIF or PPM")
     try:
         image = Image.open(io.BytesIO(data))
         if image.width * image.height > max_pixels:
@@ -121,11 +124,22 @@ def to_gray(image: Image.Image) -> Gray:
             raise UserError("image with values that are not finite", do="replace or remove the file")
         low, high = float(values.min()), float(values.max())
         return ((values - low) * (255.0 / max(high - low, 1e-6))).astype(np.uint8)
-    if image.mode in ("RGBA", "LA", "PA", "P") or "transparency" in image.info:
+    if image.mode in ("RGBA", "LA", "PA", "P", "LAB") or "transparency" in image.info:
         rgba = image.convert("RGBA")
         black = Image.new("RGBA", rgba.size, (0, 0, 0, 255))
         image = Image.alpha_composite(black, rgba)
     return np.asarray(image.convert("L"), dtype=np.uint8).copy()
+
+
+def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
+    """Colours as uint8 `(height, width, 3)`, what is transparent on white.
+
+    Of more than 8 bits a channel it is a `UserError`: no stretch keeps the grey levels of another image.
+    """
+    if _is_deep(image):
+        raise UserError(f"more than 8 bits per channel (mode {image.mode})", do="save it as PNG with 8 bits")
+    white = Image.new("RGBA", image.size, "white")
+    return np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"), dtype=np.uint8)
 
 
 def check_film(image: Gray, where: str = "") -> Gray:

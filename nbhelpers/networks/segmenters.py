@@ -29,6 +29,7 @@ Mask = NDArray[np.bool_]
 OWN: dict[str, tuple[int, tuple[int, ...]]] = {"small_unet": (2, (24, 48, 72, 96)), "fine_unet": (1, (16, 32, 48))}
 COLOURS = {"rgb": 3, "gray": 1, "green": 1}  # how an image becomes input channels; green is for retinal vessels
 MULTIPLE = 32  # a network halves its input up to five times
+BACKGROUND = ("background", "unlabel", "void", "ignore")  # in the name of a label that is nothing to draw
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 
 
@@ -170,12 +171,79 @@ def load(folder: Path, size: int = 352) -> Segmenter:
         import segmentation_models_pytorch as smp
 
         model = smp.from_pretrained(str(folder))
-    except (KeyError, RuntimeError, OSError, ValueError) as error:
+    except Exception as error:  # broken files make it raise nearly anything
         why = " ".join(str(error).split())[:200]
         raise UserError(f"the network cannot be loaded: {why}", str(folder), "save it again") from None
-    colour = "gray" if config.get("in_channels") == 1 else "rgb"
+    classes, channels, ending = config.get("classes", 1), config.get("in_channels", 3), config.get("activation")
+    if classes != 1 or channels not in (1, 3) or ending not in (None, "identity", "sigmoid"):
+        what = f"the network draws {classes} classes from {channels} channels, activation {ending}"
+        raise UserError(what, str(folder), "bring one of 1 class and of 1 or 3 channels, or its maps as masks:<folder>")
+    if ending == "sigmoid":
+        model.segmentation_head[-1] = nn.Identity()  # `predict` has it
+    colour = "gray" if channels == 1 else "rgb"
     description = {"architecture": config.get("_model_class", ""), "encoder": config.get("encoder_name", "")}
     return Segmenter(model, description | {"colour": colour, "size": size, "normalise": "imagenet"})
+
+
+def mask2former(folder: Path, images: Iterable[Pixels], target: str, device: Device | str = "auto") -> Iterator[Pixels]:
+    """Maps, uint8 `(h, w)`, of RGB images by a Mask2Former of transformers, from a local folder.
+
+    The label `target` is drawn, or the only one that is no background. Above 127 lies what transformers' own
+    semantic post-processing gives that label; of a network without a background, what one of its masks covers.
+    A `UserError`: no such network or image processor in the folder, several labels of which none is `target`.
+    """
+    try:
+        from transformers import AutoConfig, AutoImageProcessor, Mask2FormerForUniversalSegmentation
+
+        kind = AutoConfig.from_pretrained(folder, local_files_only=True).model_type
+        if kind != "mask2former":
+            raise ValueError(f"it is of the kind {kind}")
+        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
+        read: Any = Mask2FormerForUniversalSegmentation.from_pretrained  # its types know one of its two answers
+        model, told = read(folder, local_files_only=True, output_loading_info=True)
+        if told["missing_keys"]:
+            raise ValueError(f"it has no weights for {min(told['missing_keys'])}")
+    except Exception as error:  # broken files make it raise nearly anything
+        why = " ".join(str(error).split())[:200]
+        do = "pip install transformers, and give a folder into which save_pretrained wrote network and image processor"
+        raise UserError(f"Mask2Former cannot be loaded: {why}", str(folder), do) from None
+    chosen = pick_device(device) if isinstance(device, str) else device
+    model.to(chosen.torch).eval()
+    drawn, others = _labels(model.config.id2label, target, str(folder))
+    return (_queried(model, processor, image, drawn, others, chosen) for image in images)
+
+
+def _labels(names: Mapping[Any, str], target: str, where: str) -> tuple[list[int], list[int]]:
+    """The labels of a network that are drawn, and the others."""
+    told = {int(number): str(name).lower() for number, name in names.items()}
+    named = [number for number, name in told.items() if target.rstrip("s") in name]
+    objects = [number for number, name in told.items() if not any(word in name for word in BACKGROUND)]
+    if len(told) == 2 and all(name.startswith("label_") for name in told.values()):
+        objects = [max(told)]  # nobody named them: background comes first
+    if not named and len(objects) != 1:
+        some = ", ".join(map(repr, list(told.values())[:5]))
+        raise UserError(f"which of its {len(told)} labels is the {target}? {some}", where, "name it in id2label")
+    drawn = named or objects
+    return drawn, [number for number in told if number not in drawn]
+
+
+def _queried(model: Any, processor: Any, image: Pixels, drawn: list[int], others: list[int], device: Device) -> Pixels:
+    with torch.inference_mode():
+        inputs = processor(images=np.array(image), return_tensors="pt").to(device.torch)
+        values, valid = inputs["pixel_values"], inputs.get("pixel_mask")
+        out = model(pixel_values=values, pixel_mask=valid)
+        classes, masks = out.class_queries_logits.softmax(-1)[..., :-1], out.masks_queries_logits.sigmoid()
+        if others:
+            labels = torch.einsum("bqc,bqhw->bchw", classes, masks)
+            ours, rest = labels[:, drawn].amax(1), labels[:, others].amax(1)
+            shares = ours / (ours + rest).clamp_min(1e-6)
+        else:
+            shares = (classes[..., drawn].sum(-1)[..., None, None] * masks).amax(1)
+        grown = functional.interpolate(shares[:, None], values.shape[-2:], mode="bilinear", align_corners=False)
+        if valid is not None:  # what is padding lies right and below
+            grown = grown[..., : int(valid[0].amax(1).sum()), : int(valid[0].amax(0).sum())]
+        grown = functional.interpolate(grown, image.shape[:2], mode="bilinear", align_corners=False)
+    return np.asarray((grown[0, 0].clamp(0, 1) * 255).round().byte().cpu().numpy())
 
 
 def prepared(image: Pixels, colour: str, size: int) -> Pixels:

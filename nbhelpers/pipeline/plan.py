@@ -64,9 +64,7 @@ class Plan:
 
     def records(self) -> list[str]:
         """`run.json` of the stages that this experiment needs: without an arm, nothing is drawn and nothing trained."""
-        wanted = parameters.stages(self.values)
-        each = {"03_training": self.each_arm("03_training/{arm}/run.json")}
-        return [path for stage in wanted for path in each.get(stage, [f"{stage}/run.json"])]
+        return parameters.records(self.values)
 
     def scores(self) -> list[str]:
         """The scores of the networks, where there are any."""

@@ -33,16 +33,18 @@ AXES: dict[str, Any] = {
 def read(path: Path | str) -> tuple[dict[str, Any], list[UserError]]:
     """All parameters of an experiment, and all that is wrong with its file, as `parameters.read` gives them.
 
-    A file with a `sweep` is written out: `base` names a parameter file beside it, whose values it takes over;
-    `sweep` gives lists of `arms` (of those that are named), `backbones`, `images` (numbers, or `all`) and `seeds`
+    A file with a `sweep` is written out: `base` names a parameter file, counted from its folder, whose values it takes
+    over; `sweep` gives lists of `arms` (of those that are named), `backbones`, `images` (numbers, or `all`) and `seeds`
     (counted on from the first). Any other parameter may stand beside them.
     """
     given, where = parameters.read_yaml(path), str(path)
     if "sweep" not in given:
         return parameters.complete(given, where)
     axes, faults = _axes(given.pop("sweep"), where)
+    if "seeds" in axes and (doubled := [name for name in ("seed", "extra_seeds") if name in given]):
+        faults.append(UserError(f"{' and '.join(doubled)} beside the sweep's seeds", where, "keep one of them"))
     if base := given.pop("base", None):
-        given = parameters.read_yaml(Path(path).with_name(str(base))) | given
+        given = parameters.read_yaml(Path(path).parent / str(base)) | given
         if "sweep" in given:
             faults.append(UserError(f"base {base!r} is a sweep itself", where, "name a plain parameter file"))
             del given["sweep"]

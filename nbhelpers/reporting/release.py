@@ -19,6 +19,7 @@ from typing import Any
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.redaction import holds_key
+from nbhelpers.networks.checkpoints import further_seeds, network_name
 from nbhelpers.reporting import run_facts
 from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs import parameters
@@ -98,7 +99,13 @@ def _check_finished(folder: Path) -> None:
     again = f"make run PARAMS={folder / 'parameters.yaml'}"
     if not (folder / "index.html").is_file() or not (folder / "parameters.yaml").is_file():
         raise UserError("the run is not finished", str(folder), again)
-    if stale := made_otherwise(folder, parameters.load(folder / "parameters.yaml")):
+    values = parameters.load(folder / "parameters.yaml")
+    further = [(arm, seed) for arm in values["arms"] for seed in further_seeds(values["seed"], values["extra_seeds"])]
+    wanted = [*parameters.records(values), *(f"03_training/{network_name(*one)}/run.json" for one in further)]
+    # A stage that was run again and failed has none, beside the report of the time before.
+    if missing := [path for path in wanted if not (folder / path).is_file()]:
+        raise UserError(f"the run is not finished: {', '.join(missing)}", str(folder), again)
+    if stale := made_otherwise(folder, values):
         raise UserError(f"made with other parameters: {', '.join(stale)}", str(folder), again)
 
 

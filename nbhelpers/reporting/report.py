@@ -298,6 +298,7 @@ def _segmentation(facts: RunFacts) -> list[dict[Hashable, Any]]:
             "simulated": bool(known["simulated"][row["dataset"]]),
             "omnimodel": "stand-in (no omnimodel)" if stand_in else "omnimodel",
             "p": wording.p_text(row["swap_p"]),
+            "told": wording.difference(row["difference"], row["ci_low"], row["ci_high"]),
         }
         for row in rows
     ]

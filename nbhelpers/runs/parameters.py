@@ -10,6 +10,7 @@ import json
 import re
 import tokenize
 import types
+from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import astuple, dataclass
 from functools import cache
@@ -38,7 +39,13 @@ FILE = "params_file"
 TYPES_FROM = ("typing", "annotated_types", "pydantic")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
-_WORDS: dict[Any, str] = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+_WORDS: dict[Any, str] = {
+    int: "a whole number",
+    float: "a number",
+    str: "text",
+    bool: "true or false",
+    Any: "any value",
+}
 _LIMITS: dict[type, str] = {
     annotated_types.Ge: "{} or more",
     annotated_types.Gt: "more than {}",
@@ -315,6 +322,12 @@ def stages(values: Mapping[str, Any]) -> list[str]:
     return [stage for stage in STAGES if wanted[stage]]
 
 
+def records(values: Mapping[str, Any]) -> list[str]:
+    """`run.json` of each of these stages, of 03 one an arm."""
+    each = {"03_training": [f"03_training/{arm}/run.json" for arm in values["arms"]]}
+    return [path for stage in stages(values) for path in each.get(stage, [f"{stage}/run.json"])]
+
+
 def sources_of(arm: Mapping[str, str]) -> list[str]:
     """The sources of an arm: one, or several joined by `+`."""
     return arm.get("source", "").split("+")
@@ -322,11 +335,12 @@ def sources_of(arm: Mapping[str, str]) -> list[str]:
 
 def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
     """What types alone cannot tell: the run's name, the arms' shape, names that become folders, and the device."""
-    safe = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+    # What notebook 05 calls a backbone before training is no name of an arm.
+    safe = re.compile(r"(?!not_fine_tuned)[A-Za-z0-9][A-Za-z0-9_.-]{0,126}")
     # Of one notebook's parameters some may not be there.
     arms, checkpoints, datasets = (values.get(name) or {} for name in ("arms", "checkpoints", "datasets"))
     faults = [
-        UserError(f"{name!r} cannot name a folder", where, "use letters, digits, '_', '-' and '.'")
+        UserError(f"{name!r} cannot name a folder", where, "use up to 127 letters, digits, '_', '-' and '.'")
         for name in dict.fromkeys((values["run"], *arms, *checkpoints, *datasets))
         if not safe.fullmatch(str(name))
     ]
@@ -335,6 +349,10 @@ def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
         faults.append(UserError("no arm is named", where, example))
     for name in arms.keys() & checkpoints.keys():
         faults.append(UserError(f"{name!r} is an arm and a checkpoint", where, "give one of them another name"))
+    networks = {str(name) for name in (*arms, *checkpoints)}
+    seen = Counter(name.lower() for name in networks)  # names of folders, which may not tell capitals apart
+    for name in sorted(name for name in networks if seen[name.lower()] > 1):
+        faults.append(UserError(f"two networks {name!r}, capitals aside", where, "give one of them another name"))
     for name, arm in arms.items():
         if not isinstance(arm, dict) or set(arm) - {"method", "images", "backbone"} != {"source", "crop"}:
             shape = "an arm is {source: ..., crop: ...}, and may name a method, a number of images and a backbone"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pandas as pd
 
 from nbhelpers.errors import UserError
-from nbhelpers.runs.tables import read_table, write_table
+from nbhelpers.runs.cells import read_cells
+from nbhelpers.runs.tables import check_table, write_table
 
 FILE = "reviews.csv"  # in the run's folder, where no stage that is run again takes it away
 COLUMNS = ("source", "image_id", "decision", "reviewer", "reason", "time")
@@ -18,13 +19,21 @@ COLUMNS = ("source", "image_id", "decision", "reviewer", "reason", "time")
 def read(run_folder: Path) -> pd.DataFrame:
     """All decisions, `COLUMNS`, one row a reviewer and image; no row where nobody has reviewed anything.
 
+    A table written by hand may come out of a spreadsheet (`runs.cells`), and lack `reason` and `time`.
+
     Raises
     ------
     UserError
-        When the table is not as it is written here.
+        When it cannot be read, lacks a column, or holds another decision, nobody's, or two of one reviewer on an image.
     """
     path = run_folder / FILE
-    return read_table(path, "reviews") if path.is_file() else pd.DataFrame(columns=list(COLUMNS), dtype="str")
+    if not path.is_file():
+        return pd.DataFrame(columns=list(COLUMNS), dtype="str")
+    table = read_cells(path, COLUMNS[:4]).reset_index(drop=True)
+    for name in COLUMNS[4:]:
+        if name not in table:
+            table[name] = pd.Series(None, table.index, dtype="str")
+    return check_table(table.assign(decision=table["decision"].str.lower()), "reviews", str(path))
 
 
 def decide(run_folder: Path, source: str, image_id: str, decision: str, reviewer: str, reason: str = "") -> None:
@@ -55,6 +64,7 @@ def rejected(table: pd.DataFrame, source: str) -> dict[str, str]:
     """Who rejected an image of a source and why, by identifier: `A. Reader: two hearts`; one rejection is enough."""
     out = table[(table["source"] == source) & (table["decision"] == "reject")]
     told: dict[str, list[str]] = {}
-    for image_id, reviewer, reason in zip(out["image_id"], out["reviewer"], out["reason"], strict=True):
+    reasons = out["reason"].fillna("no reason given")
+    for image_id, reviewer, reason in zip(out["image_id"], out["reviewer"], reasons, strict=True):
         told.setdefault(str(image_id), []).append(f"{reviewer}: {reason}")
     return {image_id: "; ".join(all_) for image_id, all_ in told.items()}

@@ -107,7 +107,7 @@ SCHEMAS: dict[str, pa.DataFrameSchema] = {
     "edits": pa.DataFrameSchema(
         {
             **dict.fromkeys(("editor", "provider", "task", "image_id"), _text),
-            **dict.fromkeys(("model", "path", "detail"), _optional_text),
+            **dict.fromkeys(("model", "path", "detail", "alignment"), _optional_text),
             "kind": pa.Column(str, pa.Check.isin(("remove", "add", "replace", "keep"))),
             "answer_kind": pa.Column(str, pa.Check.isin(EDIT_ANSWERS)),
             **dict.fromkeys(("width", "height", "width_asked", "height_asked"), _whole),

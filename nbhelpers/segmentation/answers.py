@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import json
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import BaseModel, Field
 from scipy.ndimage import binary_fill_holes
 
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.geometry import RATIOS, padded, resized, unpadded
 from nbhelpers.images import files
-from nbhelpers.images.files import decode, read_gray, read_image, write_png
+from nbhelpers.images.files import decode, read_gray, write_png
 from nbhelpers.runs.files import inside
-from nbhelpers.segmentation.datasets import Mask, Pixels, image_files, stem, to_gray
+from nbhelpers.segmentation.datasets import (
+    Mask,
+    Pixels,
+    check_upright,
+    gray_values,
+    image_files,
+    stem,
+    to_gray,
+)
 
 # Kinds of an answer that holds no mask: it scores 0. A picture that is only a thought of the model (`draft_only`) is
 # scored, but does not count as answered.
@@ -29,6 +37,9 @@ NO_MASK = frozenset({"missing", "refused", "text_only", "broken", "unreadable"})
 NOT_ANSWERED = NO_MASK | {"draft_only"}
 # Kinds of a picture: scored as it came, read as grey, whatever it is; `inverted` is turned only if a parameter says so.
 PICTURES = ("mask", "empty", "soft", "inverted", "coloured", "overlay", "outline", "legend", "unchanged")
+FULL = (1, 255, 65535)  # what stands for certain in maps of other programs
+JSON = re.compile(r'\[\s*[{\]]|\{\s*"')  # how a list of objects, an empty one, or an object begins
+Thousandths = Annotated[float, Field(ge=0, le=1000, strict=True, allow_inf_nan=False)]
 DARK, BRIGHT, COLOURFUL = 40, 215, 60  # grey levels, and the range over the channels of a coloured pixel
 
 
@@ -51,27 +62,31 @@ class Answers:
         """
         if self.kinds.get(case) in NO_MASK:
             return np.zeros(shape, dtype=np.uint8)
-        brought = self.brought.get(case)
-        return resized(_shares(brought) if brought else read_gray(inside(self.folder, f"{case}.png")), shape)
+        if case not in self.brought:
+            return resized(read_gray(inside(self.folder, f"{case}.png")), shape)
+        path = self.brought[case]
+        values = gray_values(path)
+        check_upright(values.shape, shape, path)
+        return resized((values * (255 / self._certain[path.suffix])).round().astype(np.uint8), shape)
+
+    @cached_property
+    def _certain(self) -> dict[str, int]:
+        """What stands for a certain pixel in maps of another program, by their suffix: 1, 255 or 65,535.
+
+        By the brightest of all: in a map where nothing was found, the brightest pixel tells nothing.
+        """
+        peaks: dict[str, float] = {}
+        for path in self.brought.values():
+            peaks[path.suffix] = max(peaks.get(path.suffix, 0.0), float(gray_values(path).max()))
+        if max(peaks.values()) > FULL[-1]:
+            do = "give 0 to 1, 0 to 255 or 0 to 65535"
+            raise UserError("the maps hold values that are no probabilities", str(self.folder), do)
+        return {suffix: next(full for full in FULL if peak <= full) for suffix, peak in peaks.items()}
 
     def write(self, case: str, shares: Pixels, kind: str = "mask") -> None:
         """Keep a case's map and the kind of its answer."""
         write_png(inside(self.folder, f"{case}.png"), shares)
         self.kinds[case] = kind
-
-
-def _shares(path: Path) -> Pixels:
-    """A map of another program, uint8: of 8 bits as it is, 16 bits and 0 to 1 by their own scale."""
-    image = read_image(path)
-    if image.mode[0] not in "IF":
-        shares = files.to_gray(image)
-        # Masks of 0 and 1 are masks too; a map that is no brighter than 1 of 255 is none.
-        return shares * np.uint8(255) if shares.max(initial=0) == 1 else shares
-    values = np.asarray(image, dtype=np.float64)
-    scale = next((scale for scale in (1, 255, 65535) if values.max(initial=0.0) <= scale), None)
-    if scale is None or not values.min(initial=0.0) >= 0:
-        raise UserError("a map holds values that are no probabilities", str(path), "0 to 1, 0 to 255 or 0 to 65535")
-    return np.asarray((values * (255 / scale)).round(), dtype=np.uint8)
 
 
 def from_folder(name: str, role: str, title: str, folder: Path, cases: list[str]) -> Answers:
@@ -153,66 +168,62 @@ def _drawn_kind(bright: Mask) -> str:
     return "outline" if np.count_nonzero(filled) > 2 * np.count_nonzero(bright) else "mask"
 
 
+class _Part(BaseModel):
+    """An object of the box-and-mask route: y0, x0, y1, x1, and a PNG's base64 or points x, y; in thousandths."""
+
+    box_2d: tuple[Thousandths, Thousandths, Thousandths, Thousandths]
+    mask: str | Annotated[list[tuple[Thousandths, Thousandths]], Field(min_length=3)]
+
+
 def read_boxes(text: str, shape: tuple[int, ...]) -> tuple[Pixels, str]:
     """The map that an answer of the documented box-and-mask route holds, uint8 `(h, w)`, and the kind of the answer.
 
     Each item is `{"box_2d": [y0, x0, y1, x1], "mask": ..., "label": ...}`, boxes in thousandths. `mask` is base64 of a
     PNG with the probability inside the box, or a list of points [x, y] in thousandths (y, x where only that lies in
-    the box). Several items are OR-ed; an empty list is an empty mask. `<start_of_mask>...` is not documented and not
-    guessed at: `unreadable`, as a box or text that is out of order.
+    the box). All items of the text are OR-ed, whatever stands around them; an empty list is an empty mask.
+    `<start_of_mask>...` is not documented and not guessed at: the answer is `unreadable`, as it is with a box, a mask
+    or JSON that is out of order or cut off.
     """
-    found = np.zeros(shape[:2], dtype=np.uint8)
-    body = re.search(r"```(?:json)?\s*(.*?)(?:```|$)", text, re.DOTALL)
+    found, items, place, starts = np.zeros(shape[:2], dtype=np.uint8), [], 0, JSON.search(text)
+    if starts is None:
+        return found, "unreadable" if "box_2d" in text or "<start_of_mask>" in text else "text_only"
     try:
-        items = json.loads(body[1] if body else text)
-    except ValueError:
-        return found, "unreadable" if "box_2d" in text or "mask" in text else "text_only"
-    items = [items] if isinstance(items, dict) else items
-    if not isinstance(items, list):
-        return found, "unreadable"
-    for item in items:
-        part = _box_map(item, shape) if isinstance(item, Mapping) else None
-        if part is None:
-            return np.zeros_like(found), "unreadable"
-        found = np.maximum(found, part)
+        while starts := JSON.search(text, place):
+            value, place = json.JSONDecoder(strict=False).raw_decode(text, starts.start())
+            items += value if isinstance(value, list) else [value]
+        for item in items:
+            found = np.maximum(found, _box_map(_Part.model_validate(item), shape))
+    except (ValueError, RecursionError, UserError):
+        return np.zeros_like(found), "unreadable"
     return found, "mask" if items else "empty"
 
 
-def _box_map(item: Mapping[str, Any], shape: tuple[int, ...]) -> Pixels | None:
-    box, mask = item.get("box_2d"), item.get("mask")
-    if not isinstance(box, list) or len(box) != 4 or not all(isinstance(value, (int, float)) for value in box):
-        return None
-    y0, x0, y1, x1 = box
-    if not (0 <= y0 < y1 <= 1000 and 0 <= x0 < x1 <= 1000):
-        return None
+def _box_map(part: _Part, shape: tuple[int, ...]) -> Pixels:
+    """An object's map, uint8 `(h, w)`; a ValueError or UserError where box or mask cannot be what is documented."""
+    y0, x0, y1, x1 = part.box_2d
+    if not (y0 < y1 and x0 < x1) or max(y1, x1) <= 1:
+        raise ValueError("corners in another order, or shares in place of thousandths")
     found = np.zeros(shape[:2], dtype=np.uint8)
-    if isinstance(mask, list):
-        points = _points(mask, box)
-        if points is None:
-            return None
+    if not isinstance(part.mask, str):
+        points = _points(np.array(part.mask), part.box_2d)
         return np.asarray(cv2.fillPoly(found, [(points * [shape[1], shape[0]] / 1000).round().astype(np.int32)], 255))
-    if not isinstance(mask, str) or not re.match(r"data:image/png;base64,|iVBOR", mask):
-        return None
-    try:
-        data = base64.b64decode(mask.removeprefix("data:image/png;base64,"), validate=True)
-        shares = np.asarray(decode(data).convert("L"))
-    except (binascii.Error, ValueError, UserError):
-        return None
+    code = "".join(part.mask.split()).removeprefix("data:image/png;base64,")
+    image = decode(base64.b64decode(code + "=" * (-len(code) % 4), validate=True))
+    if image.format != "PNG" or image.mode[0] in "IF":
+        raise ValueError("another format than that of 8 bits that is documented")
+    shares = files.to_gray(image)
+    shares = shares * np.uint8(255) if shares.max() == 1 else shares
     top, left = (min(round(low * side / 1000), side - 1) for low, side in ((y0, shape[0]), (x0, shape[1])))
     bottom, right = max(round(y1 * shape[0] / 1000), top + 1), max(round(x1 * shape[1] / 1000), left + 1)
-    found[top:bottom, left:right] = cv2.resize(shares, (right - left, bottom - top), interpolation=cv2.INTER_LINEAR)
+    found[top:bottom, left:right] = resized(shares, (bottom - top, right - left))
     return found
 
 
-def _points(values: list[Any], box: list[float]) -> NDArray[np.float64] | None:
+def _points(points: NDArray[np.float64], box: tuple[float, ...]) -> NDArray[np.float64]:
     """A polygon's points in thousandths as x, y, if nine tenths of them lie in the box, in either order."""
-    try:
-        points = np.asarray(values, dtype=np.float64)
-    except (TypeError, ValueError):
-        return None
-    if points.ndim != 2 or points.shape[1] != 2 or len(points) < 3 or points.min() < 0 or points.max() > 1000:
-        return None
     low, high = np.array(box[1::-1]) - 5, np.array(box[:1:-1]) + 5
     both = [(order, ((order >= low) & (order <= high)).all(1).mean()) for order in (points, points[:, ::-1])]
     best, share = max(both, key=lambda pair: pair[1])
-    return best if share >= 0.9 else None
+    if share < 0.9:
+        raise ValueError("the polygon lies outside its box")
+    return best

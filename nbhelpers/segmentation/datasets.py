@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import gzip
 import importlib
+import math
 import re
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from io import BytesIO
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import cv2
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from nbhelpers.errors import UserError
+from nbhelpers.image_models.geometry import resized
 from nbhelpers.images import files
 from nbhelpers.images.duplicates import near_duplicates, perceptual_hash, thumbnail_of
 from nbhelpers.images.files import decode, read_image
@@ -30,10 +32,11 @@ Mask = NDArray[np.bool_]
 Pixels = NDArray[np.uint8]
 
 MASK_SUFFIX = re.compile(r"(_mask(_\d+)?|_segmentation|_manual\d|_(1st|2nd)HO|\.ah|\.vk)$")
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".ppm", ".gz"}
+IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".pbm", ".gz"}
 SOFT_SHARE = 0.02  # of pixels between 10 % and 90 % of the maximum: more, and the file is no mask
 JPEG_MARGIN = 16.0  # grey levels off black and white
 PATCH = np.ones((3, 3), dtype=np.uint8)
+ORIENTATION, SIDEWAYS = 274, 5  # the tag, and its first value that swaps height and width
 NEAR_BITS = 20  # of 256 hash bits, within which two pictures may be the same
 
 # Data set -> module:function that lists it; all take (name, parameters, run folder).
@@ -52,8 +55,9 @@ class SegmentationSet:
     name: str
     title: str  # in figures
     target: str  # what is to be segmented: `polyp`, `vessels`, `lesion`, `lungs` or `object`
-    # A row an image: `case, group, image, masks` (several are OR-ed, none is an empty mask), `split` (`train` or
-    # `test`), and where known `fov`, `annotator_2` (paths), `quality`, `duplicate_of`.
+    # A row an image: `case, image, masks` (several are OR-ed, none is an empty mask), and where known `fov`,
+    # `annotator_2` (paths), `quality`, `duplicate_of`. `load` adds `group` and `split` (`train` or `test`) to a layout
+    # that has none.
     cases: pd.DataFrame
     root: Path  # where the paths count from
     simulated: bool = False
@@ -72,17 +76,20 @@ class SegmentationSet:
             return np.asarray(read_image(self.root / case["masks"][0])) & self.bits > 0
         mask = np.zeros(shape, dtype=bool)
         for file in case[of] if isinstance(case[of], list) else [case[of]]:
-            mask |= self._mask(file, shape)
+            mask |= self._mask(file, case, shape)
         return mask & self.view(case, shape)
 
-    def _mask(self, file: str, shape: tuple[int, ...]) -> Mask:
-        path = inside(self.root, file)
+    def _mask(self, file: str, case: Mapping[Any, Any], shape: tuple[int, ...]) -> Mask:
+        path, turned = inside(self.root, file), _orientation(inside(self.root, case["image"]))
+        if turned != _orientation(path) and (turned < SIDEWAYS or shape[0] == shape[1]):
+            what = "only one of image and mask has a tag that turns it, and which way the other stands cannot be told"
+            raise UserError(what, str(path), "save both upright, without the tag")
         return fitted(read_mask(path), shape, path, self.resize_masks)
 
     def view(self, case: Mapping[Any, Any], shape: tuple[int, ...]) -> Mask:
         """The part of a case's image that is scored: its field of view, or all of it; bool `(h, w)`."""
         file = case.get("fov")
-        return self._mask(file, shape[:2]) if isinstance(file, str) else np.ones(shape[:2], dtype=bool)
+        return self._mask(file, case, shape[:2]) if isinstance(file, str) else np.ones(shape[:2], dtype=bool)
 
     def part(self, split: str) -> list[dict[Any, Any]]:
         """The cases of `train` or `test`, as dictionaries."""
@@ -94,14 +101,30 @@ class SegmentationSet:
         return self.target == "vessels"
 
 
+def _orientation(path: Path) -> int:
+    with contextlib.suppress(Exception), Image.open(path) as image:
+        return int(image.getexif().get(ORIENTATION, 1))
+    return 1
+
+
+def opened(path: Path) -> Image.Image:
+    """An image file, gzipped or not, decoded; see `images.files.decode` for what it refuses."""
+    if path.suffix.lower() != ".gz":
+        return read_image(path)
+    try:
+        return decode(gzip.decompress(path.read_bytes()), str(path))
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"image cannot be read: {error}", str(path), "replace the file") from None
+
+
 def read_rgb(path: Path) -> Pixels:
-    """An image file, gzipped or not, as uint8 RGB; grey of more than 8 bits is stretched from its own range.
+    """An image file as uint8 RGB; grey of more than 8 bits is stretched from its own range.
 
     CVC-ClinicDB's TIFF files are tagged as grey with three samples: Pillow refuses them, OpenCV gives the red channel
     alone; scikit-image reads what is there.
     """
     try:
-        image = _opened(path)
+        image = opened(path)
         deep = image.mode[0] in "IF"
         return np.repeat(files.to_gray(image)[..., None], 3, axis=2) if deep else np.asarray(image.convert("RGB"))
     except UserError:
@@ -116,36 +139,39 @@ def read_rgb(path: Path) -> Pixels:
         raise
 
 
-def _opened(path: Path) -> Image.Image:
-    if not path.name.endswith((".ppm", ".gz")):
-        return read_image(path)
-    data = path.read_bytes() if path.suffix == ".ppm" else gzip.decompress(path.read_bytes())
-    return Image.open(BytesIO(data)) if data[:1] == b"P" else decode(data, str(path))
-
-
 def to_gray(image: Pixels) -> Pixels:
     """An RGB image's luminance, uint8 `(h, w)`."""
     return np.asarray(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), dtype=np.uint8)
 
 
-def read_mask(path: Path) -> Mask:
-    """A mask file as bool `(h, w)`: foreground is above half of the file's own maximum.
+def gray_values(path: Path) -> NDArray[np.float32]:
+    """A file's grey values as they stand there, float32 `(h, w)`, of 8 bits, 16 or floating; for masks and maps.
 
-    So 0/1, 0/255 and JPEG masks read alike. Alpha is dropped, and a palette's colours are read, not its numbers. No
-    masks, and a `UserError`: more than 2 % of the pixels between 10 % and 90 % of the maximum (a soft map), a patch of
-    a third level (labels of several classes), one value everywhere that is not 0, a mask in the alpha channel alone,
-    values below 0 or not finite.
+    Alpha is dropped, and a palette's colours are read, not its numbers. A `UserError`: values below 0 or not finite, a
+    picture in the alpha channel alone.
     """
-    image = _opened(path)
-    if image.mode in ("P", "PA", "RGBA", "LA"):
+    image = opened(path)
+    if image.mode[0] not in "IF":
         rgba = np.asarray(image.convert("RGBA"))
         if not rgba[..., :3].any() and np.ptp(rgba[..., 3]):
             raise UserError("the mask lies in the alpha channel alone", str(path), "save it as black and white")
-        image = Image.fromarray(np.ascontiguousarray(rgba[..., :3]))
-    values = np.asarray(image.convert("L") if image.mode in ("RGB", "1", "CMYK") else image, dtype=np.float32)
+        # Without alpha first: what is transparent would be laid on black.
+        image = image.convert("RGB").convert("L")
+    values = np.asarray(image, dtype=np.float32)
     if not np.isfinite(values).all() or values.min(initial=0.0) < 0:
-        raise UserError("the mask holds values below 0 or not finite", str(path), "save it as black and white")
-    largest = float(values.max(initial=0.0))
+        raise UserError("the file holds values below 0 or not finite", str(path), "save it as black and white")
+    return values
+
+
+def read_mask(path: Path) -> Mask:
+    """A mask file as bool `(h, w)`: foreground is above half of the file's own maximum.
+
+    So 0/1, 0/255 and JPEG masks read alike. No masks, and a `UserError`: more than 2 % of the pixels between 10 % and
+    90 % of the maximum (a soft map), a patch of a third level (labels of several classes), one value everywhere that is
+    not 0, and what `gray_values` refuses.
+    """
+    values = gray_values(path)
+    largest = float(values.max())
     if largest == 0:
         return np.zeros(values.shape, dtype=bool)
     if float(values.min()) == largest:
@@ -162,15 +188,25 @@ def read_mask(path: Path) -> Mask:
     return values > largest / 2
 
 
+def check_upright(given: tuple[int, ...], shape: tuple[int, ...], path: Path) -> None:
+    """A `UserError` where a mask of size `given` lies on its side beside an image of `shape`: resizing mends it not."""
+    if abs(math.log(shape[0] / shape[1])) > 0.02 and abs(math.log(given[0] * shape[0] / given[1] / shape[1])) < 0.01:
+        raise UserError(f"the mask lies on its side: {_sizes(given, shape)}", str(path), "turn it")
+
+
 def fitted(mask: Mask, shape: tuple[int, ...], path: Path, resize: bool) -> Mask:
     """A mask of the image's shape `(h, w)`; another size is an error, or is resized where `resize` says so."""
     if mask.shape == shape:
         return mask
+    check_upright(mask.shape, shape, path)
     if not resize:
-        sizes = f"{mask.shape[1]} x {mask.shape[0]} for an image of {shape[1]} x {shape[0]}"
-        raise UserError(f"the mask is {sizes}", str(path), "correct it, or set segmentation_resize_masks: true")
-    grown = cv2.resize(mask.astype(np.float32), (shape[1], shape[0]), interpolation=cv2.INTER_AREA)
-    return np.asarray(grown > 0.5)
+        do = "correct it, or set segmentation_resize_masks: true"
+        raise UserError(f"the mask is {_sizes(mask.shape, shape)}", str(path), do)
+    return resized(mask.astype(np.uint8) * np.uint8(255), shape) > 127
+
+
+def _sizes(given: tuple[int, ...], shape: tuple[int, ...]) -> str:
+    return f"{given[1]} x {given[0]} for an image of {shape[1]} x {shape[0]}"
 
 
 def known(name: str) -> str:
@@ -185,13 +221,19 @@ def load(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmenta
     module, _, function = known(name).partition(":")
     found: SegmentationSet = getattr(importlib.import_module(module), function)(name, parameters, run_folder)
     found.resize_masks = bool(parameters.get("segmentation_resize_masks", False))
-    cases = found.cases
+    cases = found.cases = found.cases.reset_index(drop=True)
+    cases["group"] = cases["group"].fillna(cases["case"]) if "group" in cases else cases["case"]
+    if "split" not in cases:
+        share, seed = parameters.get("segmentation_test_share", 0.34), parameters.get("seed", 0)
+        cases = found.cases = split_groups(cases, float(share), int(seed))
     if not cases["split"].isin(("train", "test")).all():
         raise UserError("a split is neither train nor test", str(found.root), "correct the column `split`")
     if cases.empty or not (cases["split"] == "test").any():
         raise UserError(f"{name} has no test case", str(found.root), "check the folder")
     if cases["case"].duplicated().any():
-        raise UserError(f"case {cases['case'][cases['case'].duplicated()].iloc[0]!r} is listed twice", str(found.root))
+        twice = cases.loc[cases["case"].duplicated(), "case"].iloc[0]
+        do = "give each image one row; several masks of it are `a.png;b.png`"
+        raise UserError(f"case {twice!r} is listed twice", str(found.root), do)
     both = set(cases.loc[cases["split"] == "train", "group"]) & set(cases.loc[cases["split"] == "test", "group"])
     if both:
         raise UserError(
@@ -210,7 +252,7 @@ def pairs_in(images: Path, masks: Path, root: Path) -> pd.DataFrame:
             raise UserError("folder not found", str(folder), "it must hold the images, or their masks")
     of: dict[str, list[str]] = {}
     for path in image_files(masks):
-        of.setdefault(MASK_SUFFIX.sub("", stem(path)), []).append(str(path.relative_to(root)))
+        of.setdefault(bare_stem(path), []).append(str(path.relative_to(root)))
     rows = []
     for path in image_files(images):
         if images == masks and MASK_SUFFIX.search(stem(path)):
@@ -231,9 +273,14 @@ def image_files(folder: Path) -> list[Path]:
     return sorted(path for path in found if not path.name.startswith("."))
 
 
-def stem(path: Path) -> str:
+def stem(path: PurePath) -> str:
     """A file's name without its suffix, `.gz` and the suffix under it included."""
-    return Path(path.stem).stem if path.suffix == ".gz" else path.stem
+    return Path(path.stem).stem if path.suffix.lower() == ".gz" else path.stem
+
+
+def bare_stem(path: Path) -> str:
+    """A mask's stem without what its name has behind its image's: `_mask`, `_mask_1`, `_1stHO`, ..."""
+    return MASK_SUFFIX.sub("", stem(path))
 
 
 def located(name: str, *folders: str) -> Path:

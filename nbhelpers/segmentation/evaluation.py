@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from nbhelpers.metrics.bootstrap import bootstrap_means
 from nbhelpers.metrics.intervals import percentile_interval
@@ -31,6 +33,32 @@ COVARIATES = {
     **{"area": "low", "contrast": "low", "vessel_width": "low", "parts": "high", "edge_contact": "high"},
     "quality": "low",
 }
+
+
+@dataclass(frozen=True)
+class Study:
+    """What figures, tables and the widget of a run show: sets, answers and scores, under a reader's names."""
+
+    scores: pd.DataFrame
+    sets: Mapping[str, SegmentationSet]
+    answers: Mapping[str, Sequence[Answers]]
+    threshold: int
+    names: Mapping[str, str]  # of each set, `tables.titles`
+    models: Mapping[str, str]  # of each model, `tables.model_titles`
+
+    def wide(self, dataset: str, value: str = "dice") -> pd.DataFrame:
+        """One set's `value`, a row a case and a column a model."""
+        return wide(self.scores, dataset, self.threshold, value)
+
+    def masks(self, dataset: str, case: str) -> tuple[Pixels, dict[str, Pixels], dict[str, Mask]]:
+        """A case's image, the grey map of each model, and the masks: `truth`, and each model's at the threshold."""
+        found = self.sets[dataset]
+        record = found.cases.set_index("case", drop=False).loc[case].to_dict()
+        truth = found.truth(record)
+        maps = {model.name: model.read(case, truth.shape) for model in self.answers[dataset]}
+        view = found.view(record, truth.shape)
+        masks = {name: (shares > self.threshold) & view for name, shares in maps.items()}
+        return found.image(record), maps, {"truth": truth, **masks}
 
 
 def floor_masks(shape: tuple[int, ...]) -> dict[str, Mask]:
@@ -109,7 +137,7 @@ def covariate_table(sets: Mapping[str, SegmentationSet]) -> pd.DataFrame:
             if truth.any():
                 row = {"dataset": name, "case": case["case"]} | _covariates(found.image(case), truth, found.thin)
                 rows.append(row | ({"quality": case["quality"]} if "quality" in case else {}))
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=None if rows else ["dataset", "case"])
 
 
 def _covariates(image: Pixels, truth: Mask, thin: bool) -> dict[str, float]:
@@ -130,15 +158,19 @@ def _covariates(image: Pixels, truth: Mask, thin: bool) -> dict[str, float]:
     return row | ({"vessel_width": 4 * float(inside[truth].mean())} if thin else {})
 
 
-def primary(scores: pd.DataFrame, threshold: int) -> pd.DataFrame:
-    """The rows of one threshold: what every table shows unless it says another."""
-    return scores[scores["threshold"] == threshold]
-
-
 def wide(scores: pd.DataFrame, dataset: str, threshold: int, value: str = "dice") -> pd.DataFrame:
     """One data set's `value` at a threshold, a row a case and a column a model."""
-    here = primary(scores, threshold)
+    here = scores[scores["threshold"] == threshold]
     return here[here["dataset"] == dataset].pivot_table(index="case", columns="model", values=value)
+
+
+def interval_of(resampled: NDArray[np.float64]) -> tuple[float, float]:
+    """The 95 % interval of a bootstrap distribution; NaN where its resamples do not differ, as with one group alone.
+
+    An interval without width would say that the next case is known.
+    """
+    low, high = percentile_interval(resampled)
+    return (low, high) if high - low > 1e-9 else (math.nan, math.nan)
 
 
 def overall_table(scores: pd.DataFrame, threshold: int, n_resamples: int = 2000, seed: int = 0) -> pd.DataFrame:
@@ -148,7 +180,7 @@ def overall_table(scores: pd.DataFrame, threshold: int, n_resamples: int = 2000,
     `difference` to the specialist with its interval, `median_difference`, `won` (share of cases over the specialist's);
     `missed` (share with Dice under 0.1); `hd95` over all cases, and `hd95_both` over the `n_both` with two masks.
     """
-    here = primary(scores, threshold)
+    here = scores[scores["threshold"] == threshold]
     rows = []
     for (name, model), cases in here.groupby(["dataset", "model"], sort=False):
         cases = cases.set_index("case")
@@ -167,7 +199,7 @@ def overall_table(scores: pd.DataFrame, threshold: int, n_resamples: int = 2000,
         row |= {"difference": change.mean(), "median_difference": change.median()}
         row |= {"won": (change > 0).mean() if paired else float("nan")}
         for title, drawn in zip(("dice", "difference"), spread.T, strict=True):
-            row |= dict(zip((f"{title}_low", f"{title}_high"), percentile_interval(drawn), strict=True))
+            row |= dict(zip((f"{title}_low", f"{title}_high"), interval_of(drawn), strict=True))
         rows.append(row)
     return pd.DataFrame(rows)
 

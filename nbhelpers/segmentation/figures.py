@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -14,10 +14,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-from nbhelpers.segmentation.answers import NO_MASK, Answers
-from nbhelpers.segmentation.datasets import Mask, Pixels, SegmentationSet
-from nbhelpers.segmentation.evaluation import PAPER_THRESHOLD, wide
-from nbhelpers.segmentation.published import PUBLISHED, TASK_OF, TITLES
+from nbhelpers.segmentation.answers import NO_MASK
+from nbhelpers.segmentation.datasets import Mask, Pixels
+from nbhelpers.segmentation.evaluation import PAPER_THRESHOLD, Study
+from nbhelpers.segmentation.published import MEASURES, PUBLISHED, TASK_OF, TITLES
 from nbhelpers.style import PAGE_WIDTH, in_lines, panels, shared_legend
 
 # They differ in lightness too, for every kind of eye and for print in grey.
@@ -54,7 +54,7 @@ def _legend(figure: Figure, handles: Sequence[Any], columns: int) -> Figure:
     return figure
 
 
-def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str, definition: str) -> Figure:
+def figure_6(comparison: pd.DataFrame, study: Study, definition: str) -> Figure:
     """The study's table redrawn: Dice and HD95 of both models on the hardest and the easiest cases, by its own choice.
 
     Bars are this run's; above them stand the omnimodel's gap to the specialist, and the gap that choosing by the
@@ -62,22 +62,24 @@ def figure_6(comparison: pd.DataFrame, names: Mapping[str, str], omnimodel: str,
     cases and models.
     """
     chosen = comparison[comparison["selection"] == "specialist"]
-    figure, axes = panels(2, len(names), 5.4)
-    for column, name in enumerate(names):
+    figure, axes = panels(2, len(study.names), 5.4)
+    for column, (name, title) in enumerate(study.names.items()):
         rows = chosen[chosen["dataset"] == name].set_index("extreme").loc[["hard", "easy"]]
-        marks = PUBLISHED.get(TASK_OF.get(name, ""))
         for measure, here in zip(("dice", "hd95"), axes[:, column], strict=True):
             ends = ("mean_a", "mean_b") if measure == "dice" else ("hd95_a", "hd95_b")
             labels = [f"{word}est, n = {n}" for word, n in zip(("hard", "easi"), rows["n"], strict=True)]
             _pairs(here, rows, ends, B_COLOUR, labels, gaps=measure == "dice")
-            for place, extreme in enumerate(rows.index if marks else ()):
-                values = getattr(marks, measure)[extreme]
+            for place, extreme in enumerate(rows.index if name in TASK_OF else ()):
+                values = PUBLISHED.loc[(TASK_OF[name], extreme), MEASURES[measure]]
                 here.plot([place - 0.2, place + 0.2], values, "D", ms=5, mfc="white", mec="black")
-        axes[0, column].set_title(in_lines(names[name]))
+        axes[0, column].set_title(in_lines(title))
     axes[0, 0].set_ylabel("mean Dice")
     axes[1, 0].set_ylabel(f"mean HD95, {definition} (px)")
-    handles: list[Any] = [Patch(color=A_COLOUR, label="specialist"), Patch(color=B_COLOUR, label=omnimodel)]
-    tasks = "; ".join(sorted({TITLES[TASK_OF[name]] for name in names if name in TASK_OF}))
+    handles: list[Any] = [
+        Patch(color=A_COLOUR, label="specialist"),
+        Patch(color=B_COLOUR, label=study.models["omnimodel"]),
+    ]
+    tasks = "; ".join(sorted({TITLES[TASK_OF[name]] for name in study.names if name in TASK_OF}))
     if tasks:
         label = f"published ({tasks}): other cases and models"
         handles.append(Line2D([], [], marker="D", mfc="white", mec="black", ls="", label=label))
@@ -103,13 +105,11 @@ def _pairs(
             axes.text(place, 1.05, told, ha="center", va="bottom", fontsize=6.5)
 
 
-def paired_scatter(
-    scores: pd.DataFrame, threshold: int, names: Mapping[str, str], omnimodel: str, share: float
-) -> Figure:
+def paired_scatter(study: Study, share: float) -> Figure:
     """Every case: the specialist's Dice against the omnimodel's; the shaded strip is what "hardest" would choose."""
-    figure, axes = panels(1, len(names), 1.2 + PAGE_WIDTH / max(len(names), 2), sharey=True)
-    for here, (name, title) in zip(axes[0], names.items(), strict=True):
-        table = wide(scores, name, threshold)
+    figure, axes = panels(1, len(study.names), 1.2 + PAGE_WIDTH / max(len(study.names), 2), sharey=True)
+    for here, (name, title) in zip(axes[0], study.names.items(), strict=True):
+        table = study.wide(name)
         a, b = table["specialist"], table["omnimodel"]
         here.axvspan(-0.03, float(a.quantile(share)), color="0.88", lw=0)
         here.plot([0, 1], [0, 1], color="0.4", lw=0.8, ls="--")
@@ -117,21 +117,21 @@ def paired_scatter(
         here.plot(a.mean(), b.mean(), "P", ms=9, color="black")
         here.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), xlabel="Dice, specialist", aspect="equal")
         here.set_title(f"{in_lines(title)}\nabove the diagonal: {(b > a).mean():.0%} of {len(a)}", fontsize=9)
-    axes[0, 0].set_ylabel(f"Dice, {omnimodel}")
+    axes[0, 0].set_ylabel(f"Dice, {study.models['omnimodel']}")
     dot = Line2D([], [], marker="o", ls="", ms=4, color=B_COLOUR, label="case")
     mean = Line2D([], [], marker="P", ls="", ms=9, color="black", label="mean of all cases")
     return _legend(figure, [dot, mean, Patch(color="0.88", label=f"hardest {share:.0%} for the specialist")], 3)
 
 
-def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
+def seeds(table: pd.DataFrame, study: Study) -> Figure:
     """The same network, two seeds: what the choice of cases makes of no difference at all."""
-    datasets = [name for name in names if name in set(table["dataset"])]
+    datasets = table["dataset"].unique()
     figure, axes = panels(1, len(datasets), 3.4, sharey=True)
     for here, name in zip(axes[0], datasets, strict=True):
         rows = table[(table["dataset"] == name) & (table["other"] == table["other"].iloc[0])]
         labels = [f"{row.extreme}\nby {row._3.replace(' ', chr(10))}" for row in rows.itertuples()]
         _pairs(here, rows, ("mean_a", "mean_b"), SEED_COLOUR, labels, gaps=True)
-        here.set_title(in_lines(names[name]))
+        here.set_title(in_lines(study.names[name]))
     axes[0, 0].set_ylabel("mean Dice")
     figure.suptitle(
         "The same network trained with two seeds\n"
@@ -141,9 +141,9 @@ def seeds(table: pd.DataFrame, names: Mapping[str, str]) -> Figure:
     return _legend(figure, [Patch(color=A_COLOUR, label="first seed"), Patch(color=SEED_COLOUR, label="other seed")], 2)
 
 
-def difficulty_curve(curve: pd.DataFrame, names: Mapping[str, str], omnimodel: str) -> Figure:
+def difficulty_curve(curve: pd.DataFrame, study: Study) -> Figure:
     """Dice of both models by what makes a case hard: a row a data set, a column a measure that neither model chose."""
-    datasets = [name for name in names if name in set(curve["dataset"])]
+    datasets = curve["dataset"].unique()
     most = min(4, curve.groupby("dataset")["covariate"].nunique().max())
     figure, axes = panels(len(datasets), most, 0.6 + 2.1 * len(datasets), sharey="row")
     for line, name in zip(axes, datasets, strict=True):
@@ -156,17 +156,17 @@ def difficulty_curve(curve: pd.DataFrame, names: Mapping[str, str], omnimodel: s
             panel.set_ylim(0, 1.03)
         for panel in line[len(here) :]:
             panel.remove()
-        line[0].set_ylabel(f"{in_lines(names[name])}\nmean Dice", fontsize=8)
+        line[0].set_ylabel(f"{in_lines(study.names[name])}\nmean Dice", fontsize=8)
     few, many = int(curve["n"].min()), int(curve["n"].max())
     figure.suptitle(f"Mean Dice by difficulty, {few} to {many} cases per point", fontsize=10)
-    both = {"specialist": "specialist", "omnimodel": omnimodel}
-    return _legend(figure, [Line2D([], [], **_line(model, label=label)) for model, label in both.items()], 2)
+    both = ("specialist", "omnimodel")
+    return _legend(figure, [Line2D([], [], **_line(model, label=study.models[model])) for model in both], 2)
 
 
-def threshold_sweep(sweep: pd.DataFrame, names: Mapping[str, str], model_names: Mapping[str, str]) -> Figure:
+def threshold_sweep(sweep: pd.DataFrame, study: Study) -> Figure:
     """Mean Dice by threshold; in black the true mask itself, drawn as a model draws: the format's ceiling."""
-    figure, axes = panels(1, len(names), 3.7, sharey=True)
-    for here, (name, title) in zip(axes[0], names.items(), strict=True):
+    figure, axes = panels(1, len(study.names), 3.7, sharey=True)
+    for here, (name, title) in zip(axes[0], study.names.items(), strict=True):
         for model, rows in sweep[sweep["dataset"] == name].groupby("model", sort=False):
             here.plot(rows["threshold"], rows["dice"], **_line(str(model)))
         here.axvline(PAPER_THRESHOLD, color="0.5", lw=0.8)
@@ -174,15 +174,8 @@ def threshold_sweep(sweep: pd.DataFrame, names: Mapping[str, str], model_names: 
         here.set(ylim=(0, 1.03), xlabel="threshold (grey levels above are foreground)")
         here.set_title(in_lines(title))
     axes[0, 0].set_ylabel("mean Dice")
-    shown = dict.fromkeys(sweep["model"])
-    return _legend(
-        figure,
-        [
-            Line2D([], [], **_line(m, label=model_names.get(m, m.replace("drawn truth", "true mask, rendered"))))
-            for m in shown
-        ],
-        3,
-    )
+    shown = {one: study.models.get(one, one.replace("drawn truth", "true mask, rendered")) for one in sweep["model"]}
+    return _legend(figure, [Line2D([], [], **_line(model, label=label)) for model, label in shown.items()], 3)
 
 
 def error_overlay(image: Pixels, mask: Mask, truth: Mask) -> Pixels:
@@ -194,38 +187,22 @@ def error_overlay(image: Pixels, mask: Mask, truth: Mask) -> Pixels:
     return shown.astype(np.uint8)
 
 
-def worst_and_best(
-    scores: pd.DataFrame,
-    sets: Mapping[str, SegmentationSet],
-    answers: Mapping[str, Sequence[Answers]],
-    threshold: int,
-    names: Mapping[str, str],
-    model_names: Mapping[str, str],
-) -> Figure:
+def worst_and_best(study: Study) -> Figure:
     """Cases where the omnimodel wins and loses most against the specialist, with hit, missed and extra pixels."""
-    rows = [(name, case) for name in sets for case in _extreme_cases(wide(scores, name, threshold))]
-    shown = ("image", "specialist", "omnimodel")
-    width = PAGE_WIDTH * (0.8 if len(sets) == 1 else 0.6)
+    rows = [(name, case) for name in study.sets for case in _extreme_cases(study.wide(name))]
+    width = PAGE_WIDTH * (0.8 if len(study.sets) == 1 else 0.6)
     figure, axes = plt.subplots(len(rows), 3, figsize=(width, 0.5 + len(rows) * width / 2.85), squeeze=False)
-    for line, (name, case) in enumerate(rows):
-        found = sets[name]
-        record = found.cases.set_index("case", drop=False).loc[case].to_dict()
-        image, truth = found.image(record), found.truth(record)
-        for column, model in enumerate(shown):
-            here: Axes = axes[line, column]
-            here.set(xticks=[], yticks=[])
-            if column == 0:
-                here.imshow(image)
-                here.set_ylabel(f"{in_lines(names[name])}\n{case}", fontsize=7.5)
-                continue
-            drawn = next(entry for entry in answers[name] if entry.name == model)
-            kind = drawn.kinds[case]
-            mask = (drawn.read(case, truth.shape) > threshold) & found.view(record, truth.shape)
-            here.imshow(error_overlay(image, mask, truth))
-            row = scores[(scores["case"] == case) & (scores["dataset"] == name) & (scores["model"] == model)]
-            value = row[row["threshold"] == threshold]["dice"].iloc[0]
+    for line, (name, case) in zip(axes, rows, strict=True):
+        image, _, masks = study.masks(name, case)
+        line[0].imshow(image)
+        line[0].set_ylabel(f"{in_lines(study.names[name])}\n{case}", fontsize=7.5)
+        for here, model in zip(line[1:], ("specialist", "omnimodel"), strict=True):
+            here.imshow(error_overlay(image, masks[model], masks["truth"]))
+            kind = next(one.kinds[case] for one in study.answers[name] if one.name == model)
             note = "" if kind == "mask" else f", {kind.replace('_', ' ')}"
-            here.set_title(f"{in_lines(model_names[model])}\nDice {value:.2f}{note}", fontsize=8)
+            dice = float(study.wide(name)[model][case])
+            here.set_title(f"{in_lines(study.models[model])}\nDice {dice:.2f}{note}", fontsize=8)
+    plt.setp(axes.ravel().tolist(), xticks=[], yticks=[])
     kinds = ((HIT, "true positive"), (MISSED_COLOUR, "missed"), (EXTRA, "false positive"))
     return _legend(figure, [Patch(color=colour, label=label) for colour, label in kinds], 3)
 
@@ -235,8 +212,9 @@ def _extreme_cases(table: pd.DataFrame) -> list[str]:
     return list(dict.fromkeys([gap.index[-1], gap.index[len(gap) // 2], gap.index[0]]))
 
 
-def answer_kinds(kinds: pd.DataFrame, names: Mapping[str, str], omnimodel: str) -> Figure:
+def answer_kinds(kinds: pd.DataFrame, study: Study) -> Figure:
     """How many answers are of each kind; those that hold no mask are hatched and score 0."""
+    names = study.names
     order = list(dict.fromkeys(kinds.sort_values(["mask", "cases"], ascending=False)["answer_kind"]))
     figure, axes = plt.subplots(figsize=(PAGE_WIDTH, 1.3 + 0.45 * len(names)))
     colours = plt.get_cmap("cividis")(np.linspace(0.1, 0.95, max(len(order), 2)))
@@ -248,6 +226,6 @@ def answer_kinds(kinds: pd.DataFrame, names: Mapping[str, str], omnimodel: str) 
         left += counts[kind].to_numpy()
     axes.set_yticks(range(len(names)), [in_lines(title) for title in names.values()])
     axes.invert_yaxis()
-    axes.set(xlabel="test cases", title=f"Answers of the {omnimodel}")
+    axes.set(xlabel="test cases", title=f"Answers of the {study.models['omnimodel']}")
     shared_legend(figure, axes, most=5)
     return figure

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from nbhelpers.errors import UserError
 from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import read_listed
-from nbhelpers.segmentation.datasets import SegmentationSet, located, pairs_in, split_groups, stem, twins
+from nbhelpers.segmentation.datasets import SegmentationSet, bare_stem, image_files, located, pairs_in, stem, twins
 
 # First frames of CVC-ClinicDB's 29 sequences: neighbours within one are near-duplicates.
 CLINICDB_STARTS = (
@@ -29,11 +30,6 @@ POLYPS: dict[str, tuple[str, tuple[str, ...], str]] = {
 }
 
 
-def _split(cases: pd.DataFrame, parameters: Mapping[str, Any]) -> pd.DataFrame:
-    share = float(parameters.get("segmentation_test_share", 0.34))
-    return split_groups(cases, share, int(parameters.get("seed", 0)))
-
-
 def folder(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
     """`segmentation_folder`: a folder with `images/` and `masks/`, or a CSV of `image, mask[, group, split]`."""
     given = parameters.get("segmentation_folder")
@@ -41,22 +37,19 @@ def folder(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmen
         raise UserError(
             "the parameter segmentation_folder is not set", "parameters", "give a folder, or a CSV of image, mask"
         )
-    path = user_path(given)
-    if path.suffix == ".csv":
-        table, root = read_listed(path, ("image", "mask"), "segmentation_folder").reset_index(drop=True), path.parent
-        if table["image"].isna().any():
+    path = root = user_path(given)
+    if path.is_file() or path.suffix.lower() == ".csv":
+        cases, root = read_listed(path, ("image", "mask"), "segmentation_folder"), path.parent
+        if cases["image"].isna().any():
             raise UserError("a row names no image", str(path), "image, mask[, group, split]; a mask may be empty")
-        cases = pd.DataFrame({"case": [stem(Path(name)) for name in table["image"]], "image": table["image"]})
-        cases["masks"] = [
-            [file.strip() for file in names.split(";") if file.strip()] if isinstance(names, str) else []
-            for names in table["mask"]
-        ]
-        cases["group"] = table["group"].fillna(cases["case"]) if "group" in table else cases["case"]
-        cases = cases.assign(split=table["split"]) if "split" in table else _split(cases, parameters)
+        cases["masks"] = [list(filter(None, map(str.strip, names.split(";")))) for names in cases["mask"].fillna("")]
+        files = [PureWindowsPath(file) for file in cases["image"]]  # of either system
+        alike = len({stem(file) for file in files}) < len(set(files))  # a name in several folders
+        cases["case"] = ["_".join((*file.parent.parts, stem(file))) if alike else stem(file) for file in files]
+        if "quality" in cases:
+            cases["quality"] = pd.to_numeric(cases["quality"], errors="coerce")
     else:
-        root = path
         cases = pairs_in(path / "images", path / "masks", path)
-        cases = _split(cases.assign(group=cases["case"]), parameters)
     title, target = parameters.get("segmentation_title") or path.stem, parameters.get("segmentation_target", "object")
     return SegmentationSet(name, title, target, cases, root)
 
@@ -69,14 +62,13 @@ def busi(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmenta
     else:
         parts = [pairs_in(root / kind, root / kind, root) for kind in ("benign", "malignant", "normal")]
         cases = pd.concat(parts, ignore_index=True)
-    found = SegmentationSet(name, "Breast ultrasound (BUSI)", "lesion", cases.assign(group=cases["case"]), root)
-    cases = found.cases.assign(duplicate_of=twins(found))
+    found = SegmentationSet(name, "Breast ultrasound (BUSI)", "lesion", cases, root)
+    cases["duplicate_of"] = twins(found)
     # A picture and its copies stay together, whatever their names say.
     groups: dict[str, str] = {}
     for case, earlier in zip(cases["case"], cases["duplicate_of"], strict=True):
         groups[case] = groups.get(earlier, case)
     cases["group"] = list(groups.values())
-    found.cases = _split(cases, parameters)
     copies = int((cases["duplicate_of"] != "").sum())
     found.notes = [f"{copies} near-duplicates, kept on one side of the split", "patients are not published"]
     return found
@@ -91,7 +83,7 @@ def fives(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segment
         part = pairs_in(root / split / "Original", root / split / "Ground truth", root)
         parts.append(part.assign(split=split, case=f"{split}_" + part["case"]))
     cases = pd.concat(parts, ignore_index=True)
-    cases = cases.assign(group=cases["case"], disease=cases["case"].str[-1])
+    cases["disease"] = cases["case"].str[-1]
     return SegmentationSet(name, "Fundus (FIVES)", "vessels", cases, root, notes=["patients are not published"])
 
 
@@ -100,7 +92,6 @@ def polyps(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segmen
     title, folders, note = POLYPS[name]
     root = located(title, name, *folders, *(f"TestDataset/{folder}" for folder in folders))
     cases = pairs_in(root / "images", root / "masks", root)
-    cases = _split(cases.assign(group=cases["case"]), parameters)
     notes = [*filter(None, [note]), "sequences are not known"]
     return SegmentationSet(name, f"Polyps ({title})", "polyp", cases, root, notes=notes)
 
@@ -111,8 +102,7 @@ def clinicdb(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segm
     images, masks = ("images", "masks") if (root / "images").is_dir() else ("Original", "Ground Truth")
     cases = pairs_in(root / images, root / masks, root)
     frames = [int("".join(filter(str.isdigit, case)) or 0) for case in cases["case"]]
-    sequences = [sum(start <= frame for start in CLINICDB_STARTS) for frame in frames]
-    cases = _split(cases.assign(group=[f"sequence {number:02d}" for number in sequences]), parameters)
+    cases["group"] = [f"sequence {np.searchsorted(CLINICDB_STARTS, frame, 'right'):02d}" for frame in frames]
     return SegmentationSet(name, "Polyps (CVC-ClinicDB)", "polyp", cases, root, notes=["split by sequence"])
 
 
@@ -139,7 +129,7 @@ def drive(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segment
         cases = pd.DataFrame(rows, columns=["case", "image", "masks", "fov", "annotator_2"]).dropna(axis=1, how="all")
     cases["split"] = ["test" if int(case[:2]) <= 20 else "train" for case in cases["case"]]
     notes = ["scored inside the field of view"]
-    return SegmentationSet(name, "Fundus (DRIVE)", "vessels", cases.assign(group=cases["case"]), root, notes=notes)
+    return SegmentationSet(name, "Fundus (DRIVE)", "vessels", cases, root, notes=notes)
 
 
 def stare(name: str, parameters: Mapping[str, Any], run_folder: Path) -> SegmentationSet:
@@ -147,9 +137,8 @@ def stare(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segment
     root = located("STARE", "stare", "STARE")
     cases = pairs_in(root / "images", root / "labels-ah", root)
     if (root / "labels-vk").is_dir():
-        second = pairs_in(root / "images", root / "labels-vk", root).set_index("case")["masks"]
-        cases["annotator_2"] = [second[case][0] for case in cases["case"]]
-    cases = _split(cases.assign(group=cases["case"]), parameters)
+        second = {bare_stem(path): str(path.relative_to(root)) for path in image_files(root / "labels-vk")}
+        cases["annotator_2"] = cases["case"].map(second)
     return SegmentationSet(name, "Fundus (STARE)", "vessels", cases, root)
 
 
@@ -159,6 +148,7 @@ def chase_db1(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Seg
     images = sorted(root.glob("Image_*.jpg"))
     cases = pd.DataFrame({"case": [path.stem for path in images], "image": [path.name for path in images]})
     cases["masks"] = [[f"{case}_1stHO.png"] for case in cases["case"]]
-    cases["annotator_2"] = [f"{case}_2ndHO.png" for case in cases["case"]]
+    second = [f"{case}_2ndHO.png" for case in cases["case"]]
+    cases["annotator_2"] = [file if (root / file).is_file() else None for file in second]
     cases["group"] = [f"child {case[6:8]}" for case in cases["case"]]
-    return SegmentationSet(name, "Fundus (CHASE_DB1)", "vessels", _split(cases, parameters), root)
+    return SegmentationSet(name, "Fundus (CHASE_DB1)", "vessels", cases, root)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -21,7 +22,7 @@ from nbhelpers.image_models.gemini.client import Request
 from nbhelpers.image_models.gemini.online import GeminiService
 from nbhelpers.image_models.gemini.settings import Settings
 from nbhelpers.image_models.geometry import RATIOS, padded, unpadded
-from nbhelpers.image_models.ledger import Entry, image_key
+from nbhelpers.image_models.ledger import image_key
 from nbhelpers.image_models.purchases import Row
 from nbhelpers.images.files import read_image
 from nbhelpers.runs.files import inside
@@ -30,9 +31,11 @@ from nbhelpers.runs.progress import progress
 from nbhelpers.segmentation import answers
 from nbhelpers.segmentation.answers import Answers
 from nbhelpers.segmentation.datasets import Pixels, SegmentationSet, to_gray
-from nbhelpers.segmentation.specialists import brought, check_route
+from nbhelpers.segmentation.specialists import brought_maps, check_route
 
 ROUTES = ("stand_in", "masks", "gemini", "gemini_json", "editor")
+# Outcomes of the ledger that brought no picture and were no refusal, as kinds of answers.
+NO_PICTURE = {"corrupt": "broken", "text_only": "text_only", "no_image": "missing"}
 STAND_IN = "stand-in (no omnimodel)"
 # One a task, as the study has; its own wording is not repeated here.
 _RULE = "in pure white, everything else pure black. Keep size and position of the image; add no text or shading."
@@ -89,27 +92,28 @@ def answer(found: SegmentationSet, spec: str, stage_folder: Path, parameters: Ma
     """
     route, rest = check_route(spec, "omnimodel", ROUTES)
     check_sending(spec, found.name, parameters.get("send_patient_films_to", ()), parameters)
-    cases = found.part("test")
     if route == "masks":
-        return answers.from_folder(
-            "omnimodel", "omnimodel", rest, brought(rest, found.name), [case["case"] for case in cases]
-        )
+        return brought_maps(found, rest, "omnimodel", "omnimodel")
     made = Answers("omnimodel", "omnimodel", STAND_IN, stage_folder / "maps" / found.name / "omnimodel")
-    turn = bool(parameters.get("mask_correct_inverted", False))
+    put = partial(keep, made, found, bool(parameters.get("mask_correct_inverted", False)))
     if route == "editor":
-        _ask_editor(found, made, stage_folder / "editors", parameters, _editor(rest, parameters), turn)
-        return made
-    if route != "stand_in":
-        _ask(found, made, stage_folder / "gemini", parameters, route == "gemini_json", turn)
-        return made
-    for case in progress(cases, desc="stand-in draws", total=len(cases), unit="case"):
-        image = found.image(case)
-        keep(made, case["case"], stand_in(padded(image)[0]), image, found.thin, turn)
+        _ask_editor(found, made, put, stage_folder / "editors", parameters, _editor(rest, parameters))
+    elif route != "stand_in":
+        _ask(found, made, put, stage_folder / "gemini", parameters, route == "gemini_json")
+    else:
+        cases = found.part("test")
+        for case in progress(cases, desc="stand-in draws", total=len(cases), unit="case"):
+            put(case, stand_in(padded(found.image(case))[0]))
     return made
 
 
 def _ask(
-    found: SegmentationSet, made: Answers, folder: Path, parameters: Mapping[str, Any], as_text: bool, turn: bool
+    found: SegmentationSet,
+    made: Answers,
+    put: Callable[..., None],
+    folder: Path,
+    parameters: Mapping[str, Any],
+    as_text: bool,
 ) -> None:
     """Buy an answer for each test case that `folder` does not hold yet, and put all of them into `made`.
 
@@ -140,55 +144,55 @@ def _ask(
     ids = {str(entry.ok.get("model_version") or settings.request.model) for entry, _ in entries.values() if entry.ok}
     made.title = ", ".join(sorted(ids))
     for case in found.part("test"):
-        _take(made, case["case"], found.image(case), entries[case["case"]][0], folder, found.thin, as_text, turn)
+        entry = entries[case["case"]][0]
+        line = entry.ok or entry.last or {}
+        if not entry.ok:
+            made.kinds[case["case"]] = NO_PICTURE.get(str(line.get("outcome")), "refused")
+        elif as_text:
+            text = inside(folder, line["path"]).read_text(encoding="utf-8", errors="replace")
+            made.write(case["case"], *answers.read_boxes(text, found.image(case).shape))
+        else:
+            drawn = np.asarray(read_image(inside(folder, line["path"])).convert("RGB"))
+            put(case, drawn, "draft_only" if line.get("draft") else "")
 
 
 def _ask_editor(
-    found: SegmentationSet, made: Answers, folder: Path, parameters: Mapping[str, Any], editor: Editor, turn: bool
+    found: SegmentationSet,
+    made: Answers,
+    put: Callable[..., None],
+    folder: Path,
+    parameters: Mapping[str, Any],
+    editor: Editor,
 ) -> None:
     """An editor's answer for each test case, as edits of notebook 06 are: a square, a ledger, `editing_budget_usd`."""
     prompt = parameters.get("mask_prompt") or PROMPTS[found.target]
     patient = not found.name.startswith("simulated")
-    cases = [(f"{found.name}_{number}", case) for number, case in enumerate(found.part("test"))]
-    requests = [EditRequest(name, found.image(case), prompt, patient=patient) for name, case in cases]
+    cases = {f"{found.name}_{number}": case for number, case in enumerate(found.part("test"))}
+    requests = [EditRequest(name, found.image(case), prompt, patient=patient) for name, case in cases.items()]
     answered = registry.edit_all(
         [editor], requests, folder, budget_usd=float(parameters.get("editing_budget_usd", 0.0))
     )
     made.title = ", ".join(sorted({answer.model for answer in answered.values()}))
-    for (name, case), request in zip(cases, requests, strict=True):
+    for name, case in cases.items():
         answer = answered[editor.name, name]
         if answer.image is None:
             made.kinds[case["case"]] = "missing" if answer.kind == "no_answer" else answer.kind
         else:
-            kind = "draft_only" if answer.kind == "draft_only" else ""
-            keep(made, case["case"], padded(answer.image)[0], request.image, found.thin, turn, kind)
+            put(case, padded(answer.image)[0], "draft_only" if answer.kind == "draft_only" else "")
 
 
-def _take(
-    made: Answers, case: str, image: Pixels, entry: Entry, folder: Path, thin: bool, as_text: bool, turn: bool
+def keep(
+    made: Answers, found: SegmentationSet, turn: bool, case: Mapping[Any, Any], drawn: Pixels, kind: str = ""
 ) -> None:
-    """Put what came for a case into `made`: a picture, a text of boxes, a draft where there is no more, or no mask."""
-    line = entry.ok or entry.last or {}
-    if entry.ok and as_text:
-        text = inside(folder, line["path"]).read_text(encoding="utf-8", errors="replace")
-        made.write(case, *answers.read_boxes(text, image.shape))
-    elif entry.ok:
-        drawn = np.asarray(read_image(inside(folder, line["path"])).convert("RGB"))
-        keep(made, case, drawn, image, thin, turn, "draft_only" if line.get("draft") else "")
-    else:
-        kinds = {"corrupt": "broken", "text_only": "text_only", "no_image": "missing"}
-        made.kinds[case] = kinds.get(str(line.get("outcome")), "refused")
-
-
-def keep(made: Answers, case: str, drawn: Pixels, image: Pixels, thin: bool, turn: bool, kind: str = "") -> None:
     """Undo a returned picture's geometry, classify it (unless its `kind` is known), and keep its grey map.
 
     Every picture is scored as it came, read as grey; an `inverted` one is turned only where `turn` says so beforehand.
     """
+    image = found.image(case)
     back = unpadded(drawn, image.shape)
-    looks = answers.classify(back, image, thin)
+    looks = answers.classify(back, image, found.thin)
     gray = to_gray(back)
-    made.write(case, 255 - gray if turn and looks == "inverted" else gray, kind or looks)
+    made.write(case["case"], 255 - gray if turn and looks == "inverted" else gray, kind or looks)
 
 
 def stand_in(request: Pixels) -> Pixels:

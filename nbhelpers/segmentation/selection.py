@@ -13,8 +13,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from nbhelpers.metrics.bootstrap import group_codes
-from nbhelpers.metrics.intervals import percentile_interval
-from nbhelpers.segmentation.evaluation import COVARIATES, wide
+from nbhelpers.segmentation.evaluation import COVARIATES, interval_of, wide
 
 Floats = NDArray[np.float64]
 
@@ -126,7 +125,7 @@ def comparison_table(
             for extreme in ("all",) if name == "all" else ("hard", "easy"):
                 row, weights = _compared(a, b, used, share, extreme, swaps, seed)
                 resampled = drawn if extreme == "all" else selected(_ease(a, b, used), share, extreme, drawn)
-                ends = percentile_interval(means(b, resampled) - means(a, resampled))
+                ends = interval_of(means(b, resampled) - means(a, resampled))
                 row |= dict(zip(("ci_low", "ci_high"), ends, strict=True))
                 row |= {f"hd95_{end}": means(hd95.loc[kept, who].to_numpy(), weights)[0] for end, who in ENDS.items()}
                 rows.append({"dataset": dataset, "selection": name, **row})
@@ -185,8 +184,7 @@ def curve_table(scores: pd.DataFrame, covariates: pd.DataFrame, threshold: int, 
             measures = {THIRD: table[THIRD], **measures}
         for name, values in measures.items():
             known = values.dropna()
-            parts = pd.qcut(known, bins, labels=False, duplicates="drop") if len(known) else known
-            if parts.nunique() < 2:
+            if known.nunique() < 2 or (parts := pd.qcut(known, bins, labels=False, duplicates="drop")).nunique() < 2:
                 continue
             for part in sorted(set(parts)):
                 cases = parts.index[parts == part]

@@ -45,7 +45,6 @@ def films(name: str, parameters: Mapping[str, Any], run_folder: Path) -> Segment
     for _ in progress(drawn, desc="drawing films", total=len(missing), unit="film"):
         pass
     cases["masks"] = [[f"truth_{image}"] for image in cases["image"]]
-    cases["group"] = cases["case"]
     title, target, bit = TARGETS[name]
     return SegmentationSet(name, title, target, cases, root, simulated=True, bits=bit)
 

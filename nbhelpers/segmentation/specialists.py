@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.stage import data_root, user_path
 from nbhelpers.segmentation.answers import Answers, from_folder
-from nbhelpers.segmentation.datasets import Pixels, SegmentationSet
+from nbhelpers.segmentation.datasets import SegmentationSet
 
 ROUTES = ("train", "smp", "mask2former", "masks", "annotator_2")
 OWN_DEFAULT = {True: "fine_unet", False: "small_unet"}  # of `train` alone, for what is thin and for what is not
@@ -65,35 +65,47 @@ def answer(
         The stage's; read are `specialist_size`, `_epochs`, `_batch`, `_learning_rate` and `device`.
     """
     route, rest = check_route(spec, name)
-    cases = found.part("test")
     if route == "masks":
-        return from_folder(name, role, rest, brought(rest, found.name), [case["case"] for case in cases])
+        return brought_maps(found, rest, name, role)
     made = Answers(name, role, rest or route, folder / "maps" / found.name / name)
     if route == "annotator_2":
-        made.title, made.swept = "second annotator", False
-        for case in cases:
-            if not isinstance(case.get("annotator_2"), str):
-                raise UserError(f"{found.name} has no second annotator", name, "use another third_model")
-            made.write(case["case"], found.truth(case, "annotator_2").astype(np.uint8) * np.uint8(255))
+        _annotated(found, made)
         return made
     device = pick_device(str(parameters.get("device", "auto")))
     size = int(parameters["specialist_size"])
-    if route == "train":
+    cases = found.part("test")
+    images = (found.image(case) for case in cases)
+    if route == "mask2former":
+        maps = segmenters.mask2former(brought(rest, found.name), images, found.target, device)
+    elif route == "smp":
+        maps = segmenters.load(brought(rest, found.name), size).predict(images, device)
+    else:
         network = rest or OWN_DEFAULT[found.thin]
         segmenter = _trained(found, network, size, parameters, seed, device, f"{found.name} {name}")
         segmenter.save(folder / "networks" / found.name / name)
         made.title = f"{network}, seed {seed}"
-    elif route == "smp":
-        segmenter = segmenters.load(brought(rest, found.name), size)
-    images = (found.image(case) for case in cases)
-    maps = (
-        _mask2former(brought(rest, found.name), images, device)
-        if route == "mask2former"
-        else segmenter.predict(images, device)
-    )
+        maps = segmenter.predict(images, device)
     for case, shares in progress(zip(cases, maps, strict=True), desc=f"{name} draws", total=len(cases), unit="case"):
         made.write(case["case"], shares)
     return made
+
+
+def brought_maps(found: SegmentationSet, path: str, name: str, role: str) -> Answers:
+    """The maps of a set's test cases that another program wrote into a folder."""
+    return from_folder(name, role, path, brought(path, found.name), [case["case"] for case in found.part("test")])
+
+
+def _annotated(found: SegmentationSet, made: Answers) -> None:
+    """The second annotator's masks; a third model may lack some of them, as one that is brought."""
+    made.title, made.swept = "second annotator", False
+    cases = found.part("test")
+    there = [case for case in cases if isinstance(case.get("annotator_2"), str)]
+    if not there or (len(there) < len(cases) and made.role != "third"):
+        what = f"{found.name} has a second annotator for {len(there)} of {len(cases)} test cases"
+        raise UserError(what, made.name, "use another model")
+    made.kinds = {case["case"]: "missing" for case in cases}
+    for case in there:
+        made.write(case["case"], found.truth(case, "annotator_2").astype(np.uint8) * np.uint8(255))
 
 
 def _trained(
@@ -110,27 +122,3 @@ def _trained(
     settings = FitSettings(int(epochs), int(batch), float(rate), CROP if found.thin else 0, upright=upright)
     segmenters.fit(segmenter, images, masks, settings, seed, device, desc)
     return segmenter
-
-
-def _mask2former(folder: Path, images: Iterable[Pixels], device: Device) -> Iterator[Pixels]:
-    """Maps of a Mask2Former of transformers, from a local folder: what its last label (the object) covers."""
-    try:
-        import torch
-        from transformers import AutoImageProcessor, Mask2FormerForUniversalSegmentation
-
-        processor = AutoImageProcessor.from_pretrained(folder, local_files_only=True)
-        model = Mask2FormerForUniversalSegmentation.from_pretrained(folder, local_files_only=True)
-    except (ImportError, OSError, ValueError) as error:
-        why = " ".join(str(error).split())[:200]
-        do = "pip install transformers, and give a folder that its save_pretrained wrote"
-        raise UserError(f"Mask2Former cannot be loaded: {why}", str(folder), do) from None
-    torch.nn.Module.to(model, device.torch).eval()
-    foreground = int(model.config.num_labels or 1) - 1
-    for image in images:
-        with torch.inference_mode():
-            inputs = processor(images=image, return_tensors="pt").to(device.torch)
-            out = model(pixel_values=inputs["pixel_values"], pixel_mask=inputs.get("pixel_mask"))
-            classes = out.class_queries_logits.softmax(-1)[..., :-1]
-            shares = torch.einsum("bq,bqhw->bhw", classes[..., foreground], out.masks_queries_logits.sigmoid())[:, None]
-            grown = torch.nn.functional.interpolate(shares, image.shape[:2], mode="bilinear", align_corners=False)
-        yield (grown[0, 0].clamp(0, 1) * 255).round().byte().cpu().numpy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -10,8 +11,8 @@ from nbhelpers import style
 from nbhelpers.metrics.wording import difference, in_words, interval, p_text
 from nbhelpers.segmentation.answers import NO_MASK, Answers
 from nbhelpers.segmentation.datasets import SegmentationSet
+from nbhelpers.segmentation.evaluation import Study
 from nbhelpers.segmentation.omnimodel import STAND_IN
-from nbhelpers.segmentation.published import PUBLISHED, TITLES
 
 
 def titles(sets: Mapping[str, SegmentationSet]) -> dict[str, str]:
@@ -56,67 +57,34 @@ def _told(column: pd.Series, form: str) -> list[str]:
     return ["" if value != value else form.format(value) for value in column]
 
 
-def overall(table: pd.DataFrame, names: Mapping[str, str], shown: Mapping[str, str]) -> pd.DataFrame:
+def _rows(table: pd.DataFrame, study: Study) -> dict[str, Any]:
+    return {"data": table["dataset"].map(study.names), "model": [study.models.get(n, n) for n in table["model"]]}
+
+
+def overall(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """All cases, a row a data set and model; differences are to the specialist on the same cases."""
-    return pd.DataFrame(
-        {
-            "data": table["dataset"].map(names),
-            "model": [shown.get(name, name) for name in table["model"]],
-            "cases": table["n"],
-            "Dice": in_words(interval, table, ("dice", "dice_low", "dice_high")),
-            "median": _told(table["median"], "{:.3f}"),
-            "missed": _told(table["missed"], "{:.0%}"),
-            "difference from specialist": in_words(
-                difference, table, ("difference", "difference_low", "difference_high")
-            ),
-            "won": _told(table["won"], "{:.0%}"),
-            "answers with a mask": table["answered"],
-            "Dice of these": _told(table["dice_answered"], "{:.3f}"),
-            "Dice after best shift": _told(table["dice_shifted"], "{:.3f}"),
-        }
-    )
+    dice = in_words(interval, table, ("dice", "dice_low", "dice_high"))
+    gap = in_words(difference, table, ("difference", "difference_low", "difference_high"))
+    shown = _rows(table, study) | {"cases": table["n"], "Dice": dice}
+    shown |= {"median": _told(table["median"], "{:.3f}"), "missed": _told(table["missed"], "{:.0%}")}
+    shown |= {"difference from specialist": gap, "won": _told(table["won"], "{:.0%}")}
+    shown |= {"answers with a mask": table["answered"], "Dice of these": _told(table["dice_answered"], "{:.3f}")}
+    return pd.DataFrame(shown | {"Dice after best shift": _told(table["dice_shifted"], "{:.3f}")})
 
 
-def distances(table: pd.DataFrame, names: Mapping[str, str], shown: Mapping[str, str], definition: str) -> pd.DataFrame:
+def distances(table: pd.DataFrame, study: Study, definition: str) -> pd.DataFrame:
     """HD95 in pixels and as a share of the diagonal, NSD and clDice; the header says which HD95."""
-    return pd.DataFrame(
-        {
-            "data": table["dataset"].map(names),
-            "model": [shown.get(name, name) for name in table["model"]],
-            f"HD95 {definition}, px": _told(table["hd95"], "{:.1f}"),
-            "HD95 / diagonal": _told(table["hd95_share"], "{:.1%}"),
-            "HD95, px, both masks non-empty": [
-                f"{value:.1f} (n = {n:.0f})" for value, n in table[["hd95_both", "n_both"]].to_numpy()
-            ],
-            "NSD": _told(table["nsd"], "{:.3f}"),
-            "clDice": _told(table["cldice"], "{:.3f}"),
-        }
-    )
+    both = [f"{value:.1f} (n = {n:.0f})" if n else "none" for value, n in table[["hd95_both", "n_both"]].to_numpy()]
+    shown = _rows(table, study) | {f"HD95 {definition}, px": _told(table["hd95"], "{:.1f}")}
+    shown |= {"HD95 / diagonal": _told(table["hd95_share"], "{:.1%}"), "HD95, px, both masks non-empty": both}
+    return pd.DataFrame(shown | {"NSD": _told(table["nsd"], "{:.3f}"), "clDice": _told(table["cldice"], "{:.3f}")})
 
 
-def comparison(table: pd.DataFrame, names: Mapping[str, str], omnimodel: str) -> pd.DataFrame:
+def comparison(table: pd.DataFrame, study: Study) -> pd.DataFrame:
     """Selections beside what the swap test expects of two exchangeable models."""
-    return pd.DataFrame(
-        {
-            "data": table["dataset"].map(names),
-            "selected by": table["selection"],
-            "extreme": table["extreme"],
-            "cases": table["n"],
-            "specialist": _told(table["mean_a"], "{:.3f}"),
-            omnimodel: _told(table["mean_b"], "{:.3f}"),
-            "difference": in_words(difference, table, ("difference", "ci_low", "ci_high")),
-            "expected from selection alone": _told(table["swap_null"], "{:+.3f}"),
-            "swap p": [p_text(value) for value in table["swap_p"]],
-        }
-    )
-
-
-def published() -> pd.DataFrame:
-    """The study's own tables, for reference: other cases, other models."""
-    rows = [
-        (TITLES[name], extreme, row.specialist, *row.dice[extreme], *row.hd95[extreme])
-        for name, row in PUBLISHED.items()
-        for extreme in ("hard", "easy")
-    ]
-    measures = ("Dice, specialist", "Dice, omnimodel", "HD95, specialist", "HD95, omnimodel")
-    return pd.DataFrame(rows, columns=["task", "cases", "specialist", *measures])
+    shown: dict[str, Any] = {"data": table["dataset"].map(study.names), "selected by": table["selection"]}
+    shown |= {"extreme": table["extreme"], "cases": table["n"], "specialist": _told(table["mean_a"], "{:.3f}")}
+    shown |= {study.models["omnimodel"]: _told(table["mean_b"], "{:.3f}")}
+    shown |= {"difference": in_words(difference, table, ("difference", "ci_low", "ci_high"))}
+    shown |= {"expected from selection alone": _told(table["swap_null"], "{:+.3f}")}
+    return pd.DataFrame(shown | {"swap p": [p_text(value) for value in table["swap_p"]]})

@@ -97,6 +97,7 @@ def draw_history(history: pd.DataFrame, title: str, simulated: bool) -> Figure:
         panel.set(xlabel=named, ylabel=words)
         if along == "strength":
             panel.set_xscale("log")
+            panel.xaxis.set_major_formatter("{x:g}")
         else:
             panel.xaxis.get_major_locator().set_params(integer=True)
         panel.margins(x=0.03)

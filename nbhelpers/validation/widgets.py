@@ -99,4 +99,4 @@ def table_of(points: Mapping[str, Mapping[str, Any]], here: float, elsewhere: fl
 def _told(value: float) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    return "none called positive" if value != value else f"{value:.3f}"
+    return "not defined" if value != value else f"{value:.3f}"

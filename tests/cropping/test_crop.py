@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,7 +14,7 @@ from cropping.cropping_fixture import ARMS, film
 from nbhelpers.cropping import crop
 from nbhelpers.errors import UserError
 from nbhelpers.images import files
-from nbhelpers.runs import tables
+from nbhelpers.runs import reviews, tables
 
 
 def test_the_table_has_a_row_for_each_image_and_crop_and_its_box_is_the_file(
@@ -114,3 +115,18 @@ def test_an_unknown_crop_and_margins_that_leave_nothing_are_told_at_once(tmp_pat
     given = {"arms": {"a": {"source": "simulator", "crop": "contents"}}, "crop_margins": [0.5, 0.5, 0.5, 0.5]}
     with pytest.raises(UserError, match=r"(?s)^2 faults.*unknown crop 'contents'.*leave nothing"):
         crop.check(given, tmp_path)
+
+
+def test_a_decision_on_what_was_never_drawn_is_an_error_and_not_passed_over(
+    drawn: tuple[Path, pd.DataFrame], tmp_path: Path
+) -> None:
+    reviewed = pd.DataFrame(
+        [("simulator", "7", "reject", "A", "two hearts")],
+        columns=["source", "image_id", "decision", "reviewer", "reason"],
+    )
+    with pytest.raises(UserError, match="rejected images that simulator does not have: 7"):
+        crop.crop_sources({"simulator": drawn[1]}, ARMS, drawn[0], tmp_path, reviewed)
+    reviews.decide(tmp_path, "simulatr", "7", "reject", "A", "two hearts")
+    tables.write_table(drawn[1], tmp_path / "01_prompting" / "simulator" / "images.csv")
+    with pytest.raises(UserError, match="did you mean 'simulator'"):
+        crop.load_reviews(SimpleNamespace(run_folder=tmp_path, input=Path))

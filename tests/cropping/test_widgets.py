@@ -58,6 +58,18 @@ def test_without_a_screen_the_first_image_stands_under_each_crop(drawn: Any) -> 
     assert before.shape == (128, 128, 3) and after.shape == (128 - 13 - 26, 128 - 13 - 13)
 
 
+@pytest.mark.parametrize("screen", [False, True])
+def test_an_image_that_cannot_be_read_or_none_at_all_stops_nothing(
+    drawn: Any, monkeypatch: pytest.MonkeyPatch, screen: bool
+) -> None:
+    monkeypatch.setattr(front_end, "live", lambda: screen)
+    tables, folder = drawn
+    gone = {name: table.assign(path="gone.png") for name, table in tables.items()}
+    assert widgets.crops(gone, folder, MARGINS) is not None
+    none = {name: table.assign(status="refused") for name, table in tables.items()}
+    assert (widgets.crops(none, folder, MARGINS) is None) is not screen
+
+
 @pytest.mark.usefixtures("live")
 def test_at_the_screen_a_margin_changes_the_picture_and_what_is_copied(drawn: Any) -> None:
     shown = widgets.crops(*drawn, MARGINS)

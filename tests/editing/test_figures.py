@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from editing import editing_fixture as known
 
+from nbhelpers import style
 from nbhelpers.editing import edit, figures
 from nbhelpers.image_models.editors.edits import EditAnswer
 
@@ -44,6 +45,17 @@ def test_figure_5_shows_every_editor_and_what_came_as_something_else():
     assert all(part in told for part in ("input", "ground truth", "good", "other size", "refusing", "(simulated)"))
     assert "refused" in told and "IMAGE_SAFETY" in told and "1152 x 896" in told and "128 x 128" not in told
     assert "grey levels" in told
+
+
+def test_figure_5_takes_any_text_of_a_service_for_text(tmp_path):
+    pictures, table, answers = some_edits()
+    with plt.rc_context():
+        style.use()
+        table["detail"] = r"$\frac{ costs $5"
+        table["alignment"] = "mirrored left to right"
+        figure = figures.figure_5(pictures, table, answers)
+        figure.savefig(tmp_path / "figure.svg")
+    assert r"$\frac" in words(figure) and "mirrored left to" in words(figure)
 
 
 def test_figure_5_has_one_scale_for_all_difference_maps():

@@ -42,7 +42,7 @@ def test_the_true_answer_measures_as_exact():
 )
 def test_known_disturbances_are_told_apart(disturbance, raw, aligned, shift, zoom, gain):
     rows = pd.DataFrame([measured(disturbance, "pacemaker", place) for place in range(4)])
-    row = rows.median()
+    row = rows.median(numeric_only=True)
     assert raw[0] <= row["psnr_outside"] <= raw[1]
     assert aligned[0] <= row["psnr_outside_aligned"] <= aligned[1]
     assert row["shift_px"] == pytest.approx(shift, abs=0.2)
@@ -56,6 +56,52 @@ def test_a_redrawn_chest_comes_back_by_no_alignment():
     other = known.pair("pacemaker", 1)[1]
     row = measures.measure(image, other, mask, target)
     assert row["psnr_outside_aligned"] < 25 and row["share_outside"] > 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "turned"),
+    [
+        ("mirrored left to right", np.fliplr),
+        ("mirrored left to right", lambda image: known.jpeg(np.ascontiguousarray(known.brighter(image)[:, ::-1]))),
+        ("mirrored top to bottom", np.flipud),
+        ("turned by 180 degrees", lambda image: np.rot90(image, 2)),
+        ("turned left by 90 degrees", np.rot90),
+        ("turned right by 90 degrees", lambda image: np.rot90(image, 3)),
+        (measures.UNALIGNED, lambda image: np.random.default_rng(0).integers(0, 256, image.shape, dtype=np.uint8)),
+        (measures.UNALIGNED, lambda image: 255 - image),
+        (measures.UNALIGNED, np.zeros_like),
+        (measures.UNALIGNED, lambda image: known.pair("consolidation", 1)[1]),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 2])
+def test_a_turned_or_another_picture_is_called_so_and_has_no_score_of_an_aligned_one(name, turned, place):
+    row = measured(lambda image: turned(image), place=place)
+    assert row["alignment"] == name and row["psnr_outside_aligned"] == row["psnr_outside"]
+    assert all(np.isnan(row[one]) for one in ("shift_px", "zoom", "gain", "lesion_change"))
+    assert row["share_outside"] > 0.5 and row["change_iou"] < 0.3 and not measures.is_unchanged(row)
+
+
+def test_a_rotation_is_taken_off_and_told():
+    def turned(image):
+        move = cv2.getRotationMatrix2D((255.5, 255.5), 4, 1)
+        return cv2.warpAffine(image, move, (512, 512), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+
+    row = measured(turned)
+    assert row["alignment"] == "rotated by 4.0 degrees" and row["psnr_outside_aligned"] > 35 > row["psnr_outside"] + 10
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda image: cv2.medianBlur(image, 9),
+        lambda image: np.rint(255 * (image / 255) ** 1.8).astype(np.uint8),
+        lambda image: known.zoomed(known.brighter(image, 0.8), 1.1),
+        lambda image: known.jpeg(image, 10),
+    ],
+    ids=["smooth", "gamma", "zoom and gain", "jpeg"],
+)
+def test_the_same_picture_drawn_otherwise_is_aligned(changed):
+    assert measured(changed)["alignment"] == ""
 
 
 def test_alignment_is_left_out_where_it_does_not_help():
@@ -140,6 +186,15 @@ def test_an_answer_without_a_picture_has_the_error_of_the_input_alone():
     row = measures.measure(image, None, mask, target)
     assert row.pop("error_untouched") == pytest.approx(measures.rms(image, target, mask))
     assert all(np.isnan(value) for value in row.values())
+
+
+@pytest.mark.parametrize("side", [64, 100, 160, 256])
+def test_what_changes_inside_the_mask_alone_leaves_the_outside_exact_at_any_size(side):
+    image = np.random.default_rng(0).integers(40, 180, (side, side, 3), dtype=np.uint8)
+    mask = np.zeros((side, side), bool)
+    mask[side // 3 : side // 2, side // 3 : side // 2] = True
+    row = measures.measure(image, np.where(mask[..., None], image + np.uint8(60), image), mask)
+    assert row["psnr_outside"] == float("inf") and row["ssim_outside"] == 1
 
 
 def test_a_mask_is_grown_by_15_pixels_at_512():

@@ -96,12 +96,16 @@ def test_own_pictures_have_what_their_table_says(table):
 
 
 def test_names_of_files_may_be_of_any_letters_and_length(table, tmp_path):
-    names = ["日本.png", "x" * 240 + "é.png", "x" * 240 + "ü.png", "a b.png"]
+    names = ["日本.png", "x" * 240 + "é.png", "x" * 240 + "ü.png", "a b.png", "c.png", "C.png"]
     for name in names:
         cv2.imencode(".png", np.full((96, 96), 90, np.uint8))[1].tofile(tmp_path / name)
     found = pictures.own_pictures(table(*(f"{name},100 % {{x}} %s,,," for name in names)), {})
     ids = [one.image_id for one in found]
-    assert len(set(ids)) == 4 and ids[3] == "a_b" and all(one.isascii() and len(one) < 80 for one in ids)
+    assert (
+        len({one.lower() for one in ids}) == 6
+        and ids[3] == "a_b"
+        and all(one.isascii() and len(one) < 80 for one in ids)
+    )
     assert {one.instruction for one in found} == {"100 % {x} %s"}
 
 
@@ -126,12 +130,14 @@ def test_own_pictures_are_read_in_their_colours(table, tmp_path):
         ("own.csv,x,,,", "not an image file"),
         ("film.png,take_of_lines,,,", "did you mean 'take_off_lines'"),
         ("film.png,x,,,maybe", "use yes or no"),
+        ("film.png,x,,deep.png,", "more than 8 bits"),
     ],
 )
 def test_a_fault_in_a_table_is_one_clear_error_that_names_its_line(table, tmp_path, line, message):
     cv2.imwrite(str(tmp_path / "small.png"), np.full((40, 40), 90, np.uint8))
     cv2.imwrite(str(tmp_path / "empty.png"), np.zeros((96, 96), np.uint8))
     cv2.imwrite(str(tmp_path / "wide.png"), np.zeros((64, 5000), np.uint8))
+    cv2.imwrite(str(tmp_path / "deep.png"), np.full((96, 96), 9000, np.uint16))
     with pytest.raises(UserError, match=message):
         pictures.own_pictures(table("photo.png,x,,,", line), read_tasks())
 

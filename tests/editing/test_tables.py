@@ -6,6 +6,7 @@ import pytest
 from scipy.stats import permutation_test
 
 from nbhelpers.editing import tables
+from nbhelpers.runs.tables import write_table
 
 
 def edits(n=6, **editors):
@@ -85,6 +86,12 @@ def test_differences_are_paired_and_their_p_is_that_of_a_permutation_test():
     assert row["p"] == pytest.approx(expected.pvalue)
     assert row["ci_low"] < row["difference"] < row["ci_high"] and row["n"] == row["pictures"] == 6
     assert (found["p_holm"] >= found["p"]).all()
+
+
+def test_a_single_editor_has_no_difference_and_its_table_a_header(tmp_path):
+    found = tables.differences_table(edits(4, a=0.0), 100, 0)
+    assert found.empty and "p_holm" in found and tables.differences(found).empty
+    assert "p_holm" in pd.read_csv(write_table(found, tmp_path / "differences.csv"))
 
 
 def test_four_pictures_cannot_give_a_small_p():

@@ -63,6 +63,12 @@ def test_a_wrong_task_is_one_clear_error(tmp_path, given, message):
         tasks.read_tasks(written(tmp_path, a=given))
 
 
+@pytest.mark.parametrize("names", [["all"], ["own"], ["OWN"], ["a b"], ["x" * 65], ["mine", "Mine"]])
+def test_a_task_has_a_name_of_its_own_that_no_table_needs(tmp_path, names):
+    with pytest.raises(UserError, match=r"cannot name a task|two tasks"):
+        tasks.read_tasks(written(tmp_path, **dict.fromkeys(names, GOOD)))
+
+
 def test_all_wrong_tasks_are_told_at_once(tmp_path):
     with pytest.raises(UserError) as caught:
         tasks.read_tasks(written(tmp_path, **{"a": {}, "b/c": GOOD, "d": GOOD | {"lobe": "low"}}))

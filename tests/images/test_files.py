@@ -97,6 +97,20 @@ def test_transparency_lies_on_black() -> None:
     assert gray[:2].min() == 255 and gray[2:].max() == 0
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "L", "LA", "CMYK", "LAB"])
+def test_colours_are_those_that_are_seen_whatever_the_mode(mode: str) -> None:
+    image = Image.fromarray(np.full((8, 8, 3), 102, np.uint8)).convert(mode)
+    assert np.abs(files.to_rgb(image).astype(int) - 102).max() <= 1
+    assert np.abs(files.to_gray(image).astype(int) - 102).max() <= 1
+
+
+def test_colours_lie_on_white_where_they_are_transparent_and_are_never_stretched() -> None:
+    assert files.to_rgb(Image.new("RGBA", (4, 4), (9, 9, 9, 0))).min() == 255
+    for deep in (np.full((4, 4), 40_000, np.uint16), np.full((4, 4), 0.5, np.float32)):
+        with pytest.raises(UserError, match="8 bits"):
+            files.to_rgb(Image.fromarray(deep))
+
+
 def test_sixteen_bits_keep_their_order_and_use_the_whole_range() -> None:
     values = np.linspace(1000, 5000, 100).astype(np.uint16).reshape(10, 10)
     gray = files.to_gray(Image.fromarray(values))

@@ -41,6 +41,7 @@ PAIRS = {
     "one inside the other": (blob(200, 3), cv2.dilate(blob(200, 3).astype(np.uint8), np.ones((9, 9))) > 0),
     "vessels as a good model draws them": (as_drawn(vessel_tree(512, 3), 3), vessel_tree(512, 3)),
     "vessels": (vessel_tree(512, 1), vessel_tree(512, 1, shift=2)),
+    "two trees": (vessel_tree(512, 1), vessel_tree(512, 2)),
     "a pixel and a blob": (np.pad(np.ones((1, 1), bool), 50), np.pad(blob(60, 4), ((0, 41), (41, 0)))),
     "at the image's edge": (np.tri(90, dtype=bool), np.tri(90, dtype=bool)[::-1].copy()),
     "the same twice": (blob(100, 5), blob(100, 5)),
@@ -62,10 +63,13 @@ def test_nsd_equals_monai(name: str, tolerance: float) -> None:
     assert surfaces(mask, truth).nsd(tolerance) == pytest.approx(monai_nsd(mask, truth, tolerance), abs=1e-6)
 
 
-@pytest.mark.parametrize(("pairs", "side"), [(2_000_000, 5_000), (0, 5_000), (0, 0)])
+@pytest.mark.parametrize(
+    ("pairs", "side", "apart"), [(2_000_000, 5_000, 0.2), (0, 5_000, 0.0), (0, 5_000, 2.0), (0, 0, 2.0)]
+)
 def test_each_way_to_the_distances_gives_those_of_the_exact_transform(
-    pairs: int, side: int, monkeypatch: pytest.MonkeyPatch
+    pairs: int, side: int, apart: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(surface, "APART", apart)
     monkeypatch.setattr(surface, "PAIRS", pairs)
     monkeypatch.setattr(surface, "CHAMFER_SIDE", side)
     rng = np.random.default_rng(5)

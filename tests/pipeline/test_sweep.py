@@ -89,6 +89,8 @@ def test_the_whole_of_what_is_wrong_is_told_at_once_before_anything_runs(file: A
         ({"sweep": {"images": [10]}, "arms": {"a": ARMS["clean"] | {"images": "4"}}}, "images of its own"),
         ({"sweep": {"images": [10, 10]}}, "10 twice"),
         ({"sweep": {"images": [10]}, "arms": {"a": ARMS["clean"], "a_10": ARMS["clean"]}, "base": "none.yaml"}, "none"),
+        ({"sweep": {"images": [10]}, "base": "../none/base.yaml"}, "cannot be read"),
+        ({"sweep": {"seeds": [1, 2]}, "seed": 5}, "seed beside the sweep's seeds"),
         ({"sweep": {"seeds": [3, 2]}}, "count on from the first: [3, 4]"),
         ({"sweep": {"images": [10, 999]}, "images_per_class": 20}, "999 images, and 32 will be there"),
         (

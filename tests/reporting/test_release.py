@@ -162,6 +162,9 @@ def test_a_run_that_is_not_finished_or_not_of_its_file_is_refused(run: Any, monk
     monkeypatch.setattr(release, "made_otherwise", lambda *_: {"02_cropping/run.json": {}})
     with pytest.raises(UserError, match="02_cropping"):
         release.write(folder)
+    (folder / "03_training" / "raw" / "run.json").unlink()  # of a training that was run again and failed
+    with pytest.raises(UserError, match="not finished: 03_training/raw"):
+        release.write(folder)
     (folder / "index.html").unlink()
-    with pytest.raises(UserError, match="not finished"):
+    with pytest.raises(UserError, match="the run is not finished"):
         release.write(folder)

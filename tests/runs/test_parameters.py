@@ -219,6 +219,9 @@ def test_duplicate_key_is_an_error_at_any_depth_and_names_the_line(load: Any, te
         ("run: /tmp/x\n", "cannot name a folder"),
         ("arms: {a/b: {source: simulator, crop: none}}\n", "cannot name a folder"),
         ("run: ''\n", "cannot name a folder"),
+        (f"run: {'x' * 128}\n", "cannot name a folder"),
+        ("arms: {not_fine_tuned: {source: simulator, crop: none}}\n", "cannot name a folder"),
+        ("arms: {a: {source: simulator, crop: none}, A: {source: simulator, crop: none}}\n", "two networks 'A'"),
         ("run: !!python/name:os.system\n", "not readable as YAML"),
     ],
 )

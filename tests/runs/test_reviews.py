@@ -45,7 +45,31 @@ def test_reviewers_at_once_lose_nothing(tmp_path: Path) -> None:
     assert sorted(reviews.read(tmp_path)["image_id"]) == [f"{n:03}" for n in range(40)]
 
 
-def test_a_table_that_is_broken_by_hand_is_named(tmp_path: Path) -> None:
-    (tmp_path / reviews.FILE).write_text("source,image_id,decision,reviewer\ns,1,maybe,A\n")
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("source;image_id;decision;reviewer;reason\ns; 007;Reject;Müller;zu dunkel\n", "Müller: zu dunkel"),
+        ("# read on Monday\nSource,Image ID,Decision,Reviewer\ns,007,REJECT ,Müller\n", "Müller: no reason given"),
+        ("source,image_id,decision,reviewer,reason,time\ns,007,reject,Müller,NA,\n", "Müller: NA"),
+    ],
+)
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+def test_a_table_written_by_hand_counts_as_one_written_here(
+    tmp_path: Path, text: str, told: str, encoding: str
+) -> None:
+    (tmp_path / reviews.FILE).write_text(text, encoding=encoding)
+    assert reviews.rejected(reviews.read(tmp_path), "s") == {"007": told}
+    reviews.decide(tmp_path, "s", "008", "keep", "B. Reader")
+    assert reviews.rejected(reviews.read(tmp_path), "s") == {"007": told} and len(reviews.read(tmp_path)) == 2
+
+
+def test_a_table_of_a_header_alone_has_no_decision(tmp_path: Path) -> None:
+    (tmp_path / reviews.FILE).write_text(",".join(reviews.COLUMNS) + "\n")
+    assert reviews.read(tmp_path).empty
+
+
+@pytest.mark.parametrize("lines", ["s,1,maybe,A", "s,1,reject,", "s,1,keep,A\ns,1,reject,A", ",1,keep,A", "s,,keep,A"])
+def test_a_table_that_is_broken_by_hand_is_named(tmp_path: Path, lines: str) -> None:
+    (tmp_path / reviews.FILE).write_text(f"source,image_id,decision,reviewer\n{lines}\n")
     with pytest.raises(UserError, match=r"reviews\.csv"):
         reviews.read(tmp_path)

@@ -9,6 +9,13 @@ from segmentation.segmentation_fixture import drawn, written_set
 
 from nbhelpers.segmentation import evaluation, selection
 
+NAMED = {
+    "specialist": "specialist",
+    "specialist_seed_1": "specialist seed 1",
+    "third": "third",
+    "omnimodel": "stand-in (no omnimodel)",
+}
+
 
 def study(root: Path, omnimodel_grows: int = 4) -> dict[str, Any]:
     """Sets, answers, scores and the tables on them, by name."""
@@ -24,7 +31,7 @@ def study(root: Path, omnimodel_grows: int = 4) -> dict[str, Any]:
     covariates = evaluation.covariate_table(sets)
     return {
         "sets": sets,
-        "answers": models,
+        "study": evaluation.Study(scores, sets, models, 127, {"written": "Written"}, NAMED),
         "scores": scores,
         "covariates": covariates,
         "comparison": selection.comparison_table(scores, covariates, 127, 0.2, 100, 100),
@@ -32,5 +39,4 @@ def study(root: Path, omnimodel_grows: int = 4) -> dict[str, Any]:
         "seeds": selection.seeds_table(scores, 127, 0.2, 100, 0),
         "curve": selection.curve_table(scores, covariates, 127, 3),
         "sweep": evaluation.sweep_table(scores, sets, 4),
-        "names": {"written": "Written"},
     }

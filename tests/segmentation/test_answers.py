@@ -5,7 +5,10 @@ from __future__ import annotations
 import base64
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -84,7 +87,7 @@ def test_a_perfect_drawing_of_vessels_is_lost_above_240_and_one_of_a_blob_is_not
     assert dice(answers.drawn_ceiling(tree, None, 0.0) > 127, tree) > 0.98
 
 
-def item(mask: object, box: tuple[int, ...] = (250, 250, 750, 750)) -> dict:
+def item(mask: object, box: tuple[Any, ...] = (250, 250, 750, 750)) -> dict:
     return {"box_2d": list(box), "label": "polyp", "mask": mask}
 
 
@@ -131,12 +134,84 @@ def test_a_polygon_is_filled_whichever_way_its_points_are() -> None:
         (json.dumps([item(coded(HALF), (0, 0, 1500, 1500))]), "unreadable"),
         (json.dumps([item([[1, 2], [3, 4]])]), "unreadable"),
         (json.dumps([item([[10, 10], [20, 10], [20, 20]])]), "unreadable"),
-        ("3", "unreadable"),
+        ("3", "text_only"),
     ],
 )
 def test_what_cannot_be_read_is_called_so_and_nothing_is_guessed(text: str, kind: str) -> None:
     shares, found = answers.read_boxes(text, (50, 50))
     assert found == kind and not shares.any()
+
+
+FULL = np.full((8, 8), 255, np.uint8)
+WHOLE = json.dumps([item(coded(FULL))])
+CORNER = json.dumps([item(coded(FULL), (0, 0, 100, 100))])
+
+
+@pytest.mark.parametrize(
+    ("text", "corner"),
+    [
+        (f"As in [1], the masks are: {WHOLE} Ask me for more.", False),
+        (f"```json\n{WHOLE}\n```\nand\n```\n{CORNER}\n```", True),
+        (f"```json\n{WHOLE}", False),
+        (f"{WHOLE[1:-1]}\n{CORNER[1:-1]}", True),
+        (WHOLE.replace("iVBOR", "iV\nBOR").replace("base64,", "base64, "), False),
+        (WHOLE.replace("=", ""), False),
+        (json.dumps([item(coded(FULL), (250.0, 250.4, 750.0, 750.0))]), False),
+        (json.dumps([item(coded(np.full((900, 900), 255, np.uint8)))]), False),
+        (json.dumps([item(coded(FULL // 255))]), False),
+        (json.dumps([item(coded(FULL > 0))]), False),
+        (json.dumps([item(coded(np.dstack([FULL] * 4)))]), False),
+    ],
+)
+def test_the_route_is_read_whatever_stands_around_the_json(text: str, corner: bool) -> None:
+    wanted = np.zeros((100, 100), bool)
+    wanted[25:75, 25:75], wanted[:10, :10] = True, corner
+    shares, kind = answers.read_boxes(text, (100, 100))
+    assert kind == "mask" and ((shares > 127) == wanted).all()
+
+
+def declared(side: int) -> str:
+    """A PNG whose header tells another size than it has."""
+    data = base64.b64decode(coded(FULL).split(",")[1])
+    head = b"IHDR" + struct.pack(">II5B", side, side, 8, 0, 0, 0, 0)
+    return base64.b64encode(data[:12] + head + struct.pack(">I", zlib.crc32(head)) + data[33:]).decode()
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(json.dumps([item(coded(FULL), box)]) for box in ((-5, 0, 10, 10), ("250", "250", "750", "750"))),
+        *(json.dumps([item(coded(FULL), box)]) for box in ((0.2, 0.2, 0.8, 0.8), (False, False, True, True))),
+        *(json.dumps([item(coded(FULL), box)]) for box in ((1, 2, 3), (750, 750, 250, 250))),
+        *(json.dumps([item(mask)]) for mask in (declared(100_000), declared(9_000), coded(FULL)[:80], None, "")),
+        *(json.dumps([item(mask)]) for mask in ([300, 300, 700, 300, 700, 700], [[300, 300], [700, 300]])),
+        json.dumps([item(coded(np.full((8, 8), 60_000, np.uint16)))]),
+        json.dumps([item([[200, 200]] * 15 + [[float("nan"), 300]], (100, 100, 900, 900))]),
+        json.dumps([{"box": [250, 250, 750, 750], "mask": coded(FULL)}]),
+        json.dumps([item(coded(FULL)), item(coded(FULL))])[:-60],
+        WHOLE[:-1] + ', {"box_',
+        WHOLE.replace('"', "'"),
+        '[{"a":' * 5_000,
+    ],
+)
+def test_an_answer_of_the_route_that_is_out_of_order_is_unreadable(text: str) -> None:
+    shares, kind = answers.read_boxes(text, (50, 50))
+    assert kind == "unreadable" and not shares.any()
+
+
+@pytest.mark.parametrize("text", ["", " \n", "I cannot draw a mask of this.", "[[" * 5_000])
+def test_an_answer_without_the_route_is_text(text: str) -> None:
+    assert answers.read_boxes(text, (50, 50))[1] == "text_only"
+
+
+def test_an_unsure_map_stays_unsure_beside_the_sure_ones_of_its_folder(tmp_path: Path) -> None:
+    write(tmp_path / "a.png", TRUTH.astype(np.uint8) * 250)
+    write(tmp_path / "b.png", TRUTH.astype(np.uint8))  # 1 of 255: nothing was found here
+    write(tmp_path / "c.png", np.zeros((60, 90), np.uint8))
+    found = answers.from_folder("third", "third", "x", tmp_path, ["a", "b", "c"])
+    assert (found.read("a", TRUTH.shape) > 127).any() and not (found.read("b", TRUTH.shape) > 127).any()
+    with pytest.raises(UserError, match="lies on its side"):
+        found.read("c", (90, 60))
 
 
 def test_maps_from_elsewhere_are_found_by_stem_and_a_lacking_one_is_missing(tmp_path: Path) -> None:

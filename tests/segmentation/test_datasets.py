@@ -36,11 +36,17 @@ def test_alpha_is_dropped_and_a_palettes_colours_are_read(tmp_path: Path) -> Non
     rgba = np.dstack([TRUTH.astype(np.uint8) * 255] * 3 + [np.full(TRUTH.shape, 255, np.uint8)])
     write(tmp_path / "alpha.png", rgba)
     palette = Image.fromarray((~TRUTH).astype(np.uint8), mode="P")
-    palette.putpalette([255, 255, 255, 0, 0, 0] + [0] * 762)
+    palette.putpalette([128, 0, 0, 0, 0, 0] + [0] * 762)
     palette.save(tmp_path / "palette.png")
     Image.fromarray(TRUTH).save(tmp_path / "one_bit.png")
-    for name in ("alpha", "palette", "one_bit"):
-        assert (datasets.read_mask(tmp_path / f"{name}.png") == TRUTH).all(), name
+    Image.fromarray(TRUTH).save(tmp_path / "fax.tif", compression="group4")
+    write(
+        tmp_path / "half_seen.png",
+        np.dstack([TRUTH.astype(np.uint8) * 255] * 3 + [np.full(TRUTH.shape, 128, np.uint8)]),
+    )
+    Image.fromarray(rgba[..., :3]).convert("YCbCr").save(tmp_path / "video.tif")
+    for name in ("alpha.png", "palette.png", "one_bit.png", "fax.tif", "half_seen.png", "video.tif"):
+        assert (datasets.read_mask(tmp_path / name) == TRUTH).all(), name
 
 
 def test_a_colour_tiff_that_is_tagged_as_grey_keeps_its_colours(tmp_path: Path) -> None:
@@ -162,6 +168,84 @@ def test_a_mask_of_another_size_is_an_error_unless_asked_for(tmp_path: Path) -> 
         found.truth(found.part("test")[0])
     found.resize_masks = True
     assert found.truth(found.part("test")[0]).sum() == pytest.approx(TRUTH.sum() / 4, rel=0.03)
+
+
+def turned(orientation: int) -> dict[str, bytes]:
+    """How to save a picture that a tag turns."""
+    tags = Image.Exif()
+    tags[datasets.ORIENTATION] = orientation
+    return {"exif": tags.tobytes()}
+
+
+WIDE = photo(shape=(60, 96))  # as it is seen; a camera may have kept it lying on its side
+
+
+@pytest.mark.parametrize(
+    ("image", "mask", "orientation", "told"),
+    [
+        (np.rot90(WIDE, 1), TRUTH[:60], 6, ""),
+        (np.rot90(WIDE, 1), np.rot90(TRUTH[:60], 1), 6, "lies on its side: 60 x 96 for an image of 96 x 60"),
+        (WIDE, TRUTH[:60], 3, "which way the other stands cannot be told"),
+        (photo(), TRUTH, 6, "which way the other stands cannot be told"),
+        (WIDE, TRUTH[:60].T, 1, "lies on its side"),
+    ],
+)
+def test_a_mask_that_may_stand_another_way_than_its_image_is_an_error(
+    tmp_path: Path, image: np.ndarray, mask: np.ndarray, orientation: int, told: str
+) -> None:
+    write(tmp_path / "images/a.jpg", np.ascontiguousarray(image), **turned(orientation))
+    write(tmp_path / "masks/a.png", np.ascontiguousarray(mask).astype(np.uint8) * 255)
+    parameters = {"segmentation_folder": str(tmp_path), "segmentation_test_share": 1.0}
+    found = datasets.load("folder", parameters | {"segmentation_resize_masks": True}, tmp_path)
+    case = found.part("test")[0]
+    if told:
+        with pytest.raises(UserError, match=told):
+            found.truth(case)
+    else:
+        assert found.image(case).shape == (60, 96, 3) and (found.truth(case) == mask).all()
+
+
+def test_image_and_mask_that_one_tag_turns_alike_stay_together(tmp_path: Path) -> None:
+    write(tmp_path / "images/a.jpg", np.rot90(photo(), 1).copy(), **turned(6))
+    write(tmp_path / "masks/a.png", np.rot90(TRUTH, 1).astype(np.uint8) * 255, **turned(6))
+    parameters = {"segmentation_folder": str(tmp_path), "segmentation_test_share": 1.0}
+    found = datasets.load("folder", parameters, tmp_path)
+    assert (found.truth(found.part("test")[0]) == TRUTH).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "cases", "groups"),
+    [
+        ("t.csv", "image;mask\np/a.png;m.png\n", ["a"], ["a"]),
+        ("t.tsv", "Image\tMask\tGroup\np/a.png\tm.png\tx\np/b.png\tm.png\t\n", ["a", "b"], ["x", "b"]),
+        ("t.csv", "image,mask\np/a.png,m.png\nq/a.png,m.png\n", ["p_a", "q_a"], ["p_a", "q_a"]),
+        ("t.csv", "image,mask\np\\a.png,m.png\n", ["a"], ["a"]),
+    ],
+)
+def test_a_table_is_read_however_a_spreadsheet_writes_it(
+    tmp_path: Path, name: str, rows: str, cases: list[str], groups: list[str]
+) -> None:
+    for path in ("p/a.png", "p/b.png", "q/a.png"):
+        write(tmp_path / path, photo())
+    write(tmp_path / "m.png", TRUTH.astype(np.uint8) * 255)
+    (tmp_path / name).write_text(rows, encoding="utf-8")
+    parameters = {"segmentation_folder": str(tmp_path / name), "segmentation_test_share": 1.0}
+    found = datasets.load("folder", parameters, tmp_path)
+    assert found.cases["case"].tolist() == cases and found.cases["group"].tolist() == groups
+    assert all((found.truth(case) == TRUTH).all() for case in found.part("test"))
+
+
+def test_an_image_that_is_listed_twice_is_an_error_that_says_how_to_name_several_masks(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("image,mask\np/a.png,m.png\n./p/a.png,n.png\n", encoding="utf-8")
+    with pytest.raises(UserError, match=r"'a' is listed twice.*a\.png;b\.png"):
+        datasets.load("folder", {"segmentation_folder": str(tmp_path / "t.csv")}, tmp_path)
+
+
+@pytest.mark.parametrize("data", [b"xx", gzip.compress(b"P6 2 2 255 " + b"x" * 12)[:20], gzip.compress(b"P6 2 2")])
+def test_a_broken_gzip_is_one_clear_error(tmp_path: Path, data: bytes) -> None:
+    (tmp_path / "a.ppm.gz").write_bytes(data)
+    with pytest.raises(UserError, match=r"a\.ppm\.gz"):
+        datasets.read_rgb(tmp_path / "a.ppm.gz")
 
 
 def test_only_the_field_of_view_is_scored(tmp_path: Path) -> None:

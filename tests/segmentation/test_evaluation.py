@@ -10,7 +10,7 @@ import pytest
 from segmentation.segmentation_fixture import drawn, written_set
 
 from nbhelpers.runs.tables import check_table
-from nbhelpers.segmentation import evaluation
+from nbhelpers.segmentation import evaluation, selection
 
 LEVELS = (63, 127, 240)
 
@@ -117,3 +117,18 @@ def test_the_sweep_holds_every_model_and_the_ceiling_of_the_format(scored) -> No
     assert set(sweep["model"]) == {"specialist", "omnimodel", "third", "drawn truth, PNG", "drawn truth, JPEG 75"}
     ceiling = sweep[sweep["model"] == "drawn truth, PNG"].set_index("threshold")["dice"]
     assert ceiling[127] > 0.97 and ceiling[127] > ceiling[240]
+
+
+@pytest.mark.parametrize(("count", "lost"), [(1, False), (2, False), (3, True)])
+def test_where_resamples_do_not_differ_there_is_no_interval(tmp_path: Path, count: int, lost: bool) -> None:
+    found = written_set(tmp_path, count)  # of one group
+    missing = tuple(found.cases["case"]) if lost else ()
+    found.cases["group"] = found.cases["case"] if lost else "one"
+    models = [drawn(found, tmp_path, name, name, missing=missing) for name in ("specialist", "omnimodel")]
+    scores = evaluation.score_table({"d": found}, {"d": models}, [127])
+    table = evaluation.overall_table(scores, 127, 50).set_index("model").loc["omnimodel"]
+    assert table["n"] == count and table["dice"] == (0 if lost else pytest.approx(1, abs=0.03))
+    assert np.isnan(table[["dice_low", "dice_high", "difference_low", "difference_high"]].astype(float)).all()
+    compared = selection.comparison_table(scores, evaluation.covariate_table({"d": found}), 127, 0.05, 50, 50)
+    assert compared[["ci_low", "ci_high"]].isna().all(axis=None)
+    assert (compared["swap_p"].dropna() == 1).all(), "models that tie everywhere"

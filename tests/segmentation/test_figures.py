@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
@@ -13,9 +14,6 @@ from segmentation.segmentation_fixture import disc
 from segmentation.study_fixture import study
 
 from nbhelpers.segmentation import figures, tables
-from nbhelpers.segmentation.published import PUBLISHED
-
-NAMED = {"specialist": "specialist", "omnimodel": "stand-in (no omnimodel)", "third": "third"}
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +32,7 @@ def texts(figure: Any) -> str:
 
 
 def test_figure_6_has_the_bars_of_the_published_selection_and_the_gap_of_choice_alone(found: dict[str, Any]) -> None:
-    figure = figures.figure_6(found["comparison"], found["names"], NAMED["omnimodel"], "directed")
+    figure = figures.figure_6(found["comparison"], found["study"], "directed")
     hard = found["comparison"].query("selection == 'specialist' and extreme == 'hard'").iloc[0]
     dice, hd95 = figure.axes[:2]
     heights = [bar.get_height() for bar in dice.patches]
@@ -46,9 +44,9 @@ def test_figure_6_has_the_bars_of_the_published_selection_and_the_gap_of_choice_
 
 def test_published_values_are_marks_on_sets_of_the_same_task_alone(found: dict[str, Any]) -> None:
     busi = found["comparison"].assign(dataset="busi")
-    figure = figures.figure_6(busi, {"busi": "Breast"}, "omnimodel", "pooled")
+    figure = figures.figure_6(busi, replace(found["study"], names={"busi": "Breast"}), "pooled")
     marks = [line for line in figure.axes[0].lines if line.get_marker() == "D"]
-    assert list(marks[0].get_ydata()) == list(PUBLISHED["busi"].dice["hard"])
+    assert list(marks[0].get_ydata()) == [0.031, 0.211]
     assert "other cases and models" in texts(figure) and "HD95, pooled" in texts(figure)
 
 
@@ -76,23 +74,22 @@ def test_hit_missed_extra_and_the_image_are_told_apart_in_grey_and_without_red_a
 
 
 def test_cases_show_what_both_models_drew_with_the_dice_of_the_table(found: dict[str, Any]) -> None:
-    shown = tables.model_titles(found["answers"])
-    figure = figures.worst_and_best(found["scores"], found["sets"], found["answers"], 127, found["names"], shown)
+    figure = figures.worst_and_best(found["study"])
     assert len(figure.axes) == 9 and "refused" in texts(figure), "the case that lost most has no answer"
 
 
 def test_scatter_shades_what_hardest_would_choose(found: dict[str, Any]) -> None:
-    figure = figures.paired_scatter(found["scores"], 127, found["names"], NAMED["omnimodel"], 0.2)
+    figure = figures.paired_scatter(found["study"], 0.2)
     assert len(figure.axes[0].collections[0].get_offsets()) == 12
     assert "of 12" in texts(figure) and "stand-in" in texts(figure)
 
 
 def test_sweep_curve_seeds_and_kinds_are_drawn(found: dict[str, Any], tmp_path: Any) -> None:
-    sweep = figures.threshold_sweep(found["sweep"], found["names"], NAMED)
+    sweep = figures.threshold_sweep(found["sweep"], found["study"])
     assert len([line for line in sweep.axes[0].lines if len(line.get_xdata()) == 3]) == 6
-    curve = figures.difficulty_curve(found["curve"], found["names"], NAMED["omnimodel"])
+    curve = figures.difficulty_curve(found["curve"], found["study"])
     assert len(curve.axes) == found["curve"]["covariate"].nunique()
-    seeds = figures.seeds(found["seeds"], found["names"])
+    seeds = figures.seeds(found["seeds"], found["study"])
     assert len(seeds.axes[0].patches) == 8 and "two seeds" in texts(seeds)
-    kinds = figures.answer_kinds(tables.kinds(found["scores"]), found["names"], NAMED["omnimodel"])
+    kinds = figures.answer_kinds(tables.kinds(found["scores"]), found["study"])
     assert sorted(bar.get_width() for bar in kinds.axes[0].patches)[0] == 1

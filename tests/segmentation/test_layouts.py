@@ -114,6 +114,10 @@ def test_stare_is_read_gzipped_with_both_annotators(data: Path) -> None:
             path.unlink()
     found = loaded("stare", data)
     assert len(found.cases) == 4 and found.truth(found.part("test")[0], "annotator_2").any()
+    (data / "STARE/labels-vk/im0001.vk.ppm.gz").unlink()
+    assert loaded("stare", data).cases.set_index("case")["annotator_2"].isna().to_dict() == {
+        f"im000{number}": number == 1 for number in range(4)
+    }
 
 
 def test_both_eyes_of_a_child_stay_together_in_chase(data: Path) -> None:
@@ -124,6 +128,10 @@ def test_both_eyes_of_a_child_stay_together_in_chase(data: Path) -> None:
                 write(data / f"CHASEDB1/Image_{child:02d}{eye}_{annotator}.png", MASK > 0)
     found = loaded("chase_db1", data)
     assert found.cases.groupby("group")["split"].nunique().eq(1).all() and found.cases["group"].nunique() == 4
+    assert found.cases["annotator_2"].notna().all()
+    (data / "CHASEDB1/Image_02R_2ndHO.png").unlink()
+    lacking = loaded("chase_db1", data).cases.set_index("case")["annotator_2"].isna()
+    assert lacking[lacking].index.tolist() == ["Image_02R"]
 
 
 def test_a_missing_set_says_where_it_is_looked_for(data: Path) -> None:

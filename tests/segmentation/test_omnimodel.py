@@ -305,11 +305,11 @@ def test_the_stand_in_draws_at_a_size_that_image_models_return() -> None:
 def test_an_inverted_answer_is_turned_only_where_that_was_said_before(tmp_path: Path) -> None:
     found = written_set(tmp_path, 1)
     case = found.part("test")[0]
-    image, truth = found.image(case), found.truth(case)
+    truth = found.truth(case)
     drawn = np.dstack([(~truth).astype(np.uint8) * 255] * 3)
     made = omnimodel.answer(found, "stand_in", tmp_path / "s", {})
     for turn in (False, True):
-        omnimodel.keep(made, case["case"], padded(drawn)[0], image, False, turn)
+        omnimodel.keep(made, found, turn, case, padded(drawn)[0])
         assert made.kinds[case["case"]] == "inverted"
         assert ((made.read(case["case"], truth.shape) > 127) == (truth if turn else ~truth)).mean() > 0.99
 

@@ -149,6 +149,14 @@ def test_the_difficulty_curve_has_the_means_of_its_bins() -> None:
     assert table["mean_a"].iloc[0] == pytest.approx(a[np.argsort(-hardness)[:95]].mean())
 
 
+@pytest.mark.parametrize("values", [[], [0.5], [0.5, 0.5], [0.5, np.nan, 0.7]])
+def test_few_cases_have_a_curve_only_where_their_difficulty_differs(values: list[float]) -> None:
+    cases = [f"c{i:03d}" for i in range(3)]
+    covariates = pd.DataFrame({"dataset": "d", "case": cases[: len(values)], "area": np.array(values, dtype=float)})
+    table = selection.curve_table(scores_of(np.array([0.1, 0.2, 0.3]), np.zeros(3)), covariates, 127)
+    assert len(table) == (2 if len(values) == 3 else 0)
+
+
 def test_resamples_draw_whole_groups() -> None:
     weights = selection.group_weights(["a", "a", "b", "c"], 300, 0)
     assert (weights[:, 0] == weights[:, 1]).all()

@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from networks.mask2former_fixture import mask2former_folder
 from segmentation.segmentation_fixture import write, written_set
 
 from nbhelpers.errors import UserError
 from nbhelpers.metrics.overlap import dice
-from nbhelpers.segmentation import specialists
+from nbhelpers.segmentation import evaluation, specialists
 
 PARAMETERS = {
     "specialist_size": 64,
@@ -48,33 +49,31 @@ def test_masks_from_elsewhere_may_lie_in_a_folder_of_the_sets_name(tmp_path: Pat
 
 def test_a_second_annotator_is_one_more_model(tmp_path: Path) -> None:
     found = split_set(tmp_path)
-    with pytest.raises(UserError, match="no second annotator"):
+    with pytest.raises(UserError, match="second annotator for 0 of 3"):
         specialists.answer(found, "annotator_2", "third", "third", tmp_path / "s", PARAMETERS, 0)
     found.cases["annotator_2"] = [masks[0] for masks in found.cases["masks"]]
     made = specialists.answer(found, "annotator_2", "third", "third", tmp_path / "s", PARAMETERS, 0)
     assert not made.swept and dice(made.read("c06", (96, 96)) > 127, found.truth(found.part("test")[0])) == 1
 
 
-@pytest.mark.slow
-def test_a_mask2former_from_a_local_folder_draws_maps_of_any_size(tmp_path: Path) -> None:
-    transformers = pytest.importorskip("transformers")
-    backbone = transformers.SwinConfig(
-        image_size=64, embed_dim=24, depths=[1, 1, 1, 1], num_heads=[2, 2, 2, 2], window_size=4,
-        out_features=["stage1", "stage2", "stage3", "stage4"],
-    )  # fmt: skip
-    config = transformers.Mask2FormerConfig(
-        backbone_config=backbone, feature_size=32, mask_feature_size=32, hidden_dim=32, encoder_feedforward_dim=32,
-        dim_feedforward=32, encoder_layers=1, decoder_layers=2, num_attention_heads=2, num_queries=5, num_labels=2,
-    )  # fmt: skip
-    transformers.Mask2FormerForUniversalSegmentation(config).save_pretrained(tmp_path / "m2f")
-    size = {"height": 64, "width": 64}
-    transformers.Mask2FormerImageProcessor(size=size, num_labels=2).save_pretrained(tmp_path / "m2f")
+def test_a_second_annotator_who_lacks_cases_is_scored_on_the_others(tmp_path: Path) -> None:
     found = split_set(tmp_path)
-    spec = f"mask2former:{tmp_path / 'm2f'}"
-    made = specialists.answer(found, spec, "specialist", "specialist", tmp_path / "s", PARAMETERS, 0)
+    found.cases["annotator_2"] = [
+        masks[0] if case != "c07" else None for case, masks in found.cases[["case", "masks"]].to_numpy()
+    ]
+    made = specialists.answer(found, "annotator_2", "third", "third", tmp_path / "s", PARAMETERS, 0)
+    assert made.kinds == {"c06": "mask", "c07": "missing", "c08": "mask"}
+    scores = evaluation.score_table({"d": found}, {"d": [made]}, [127])
+    assert sorted(set(scores[scores["model"] == "third"]["case"])) == ["c06", "c08"]
+    with pytest.raises(UserError, match="for 2 of 3"):
+        specialists.answer(found, "annotator_2", "specialist", "specialist", tmp_path / "s", PARAMETERS, 0)
+
+
+def test_a_mask2former_is_a_route_to_maps_of_any_size(tmp_path: Path) -> None:
+    folder = mask2former_folder(tmp_path / "m2f", {0: "background", 1: "thing"})
+    found = split_set(tmp_path)
+    made = specialists.answer(found, f"mask2former:{folder}", "specialist", "specialist", tmp_path / "s", PARAMETERS, 0)
     assert made.read("c06", (96, 96)).shape == (96, 96) and set(made.kinds.values()) == {"mask"}
-    with pytest.raises(UserError, match="Mask2Former cannot be loaded"):
-        specialists.answer(found, f"mask2former:{tmp_path}", "third", "third", tmp_path / "s", PARAMETERS, 0)
 
 
 def test_an_unknown_route_and_a_folder_that_is_not_named_are_refused() -> None:

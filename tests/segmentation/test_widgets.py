@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import ipywidgets
 import numpy as np
@@ -16,12 +15,13 @@ from nbhelpers.runs import front_end
 from nbhelpers.segmentation import widgets
 from nbhelpers.segmentation.answers import Answers
 from nbhelpers.segmentation.datasets import SegmentationSet
+from nbhelpers.segmentation.evaluation import Study
 
 NAMES, MODELS = {"s": "A set"}, {"specialist": "specialist", "omnimodel": "stand-in"}
 
 
 @pytest.fixture
-def drawn(tmp_path: Path) -> tuple[Any, ...]:
+def drawn(tmp_path: Path) -> Study:
     square = np.zeros((32, 32), np.uint8)
     square[8:24, 8:24] = 255
     answers = []
@@ -39,20 +39,20 @@ def drawn(tmp_path: Path) -> tuple[Any, ...]:
     dice = {("a", "specialist"): 0.9, ("a", "omnimodel"): 1.0, ("b", "specialist"): 0.4, ("b", "omnimodel"): 0.0}
     scores = pd.DataFrame([("s", *key, 127, value) for key, value in dice.items()])
     scores.columns = pd.Index(["dataset", "case", "model", "threshold", "dice"])
-    return scores, sets, {"s": answers}, 127, NAMES, MODELS
+    return Study(scores, sets, {"s": answers}, 127, NAMES, MODELS)
 
 
-def test_without_a_screen_it_is_the_dice_of_each_model_the_hardest_case_first(drawn: tuple[Any, ...]) -> None:
-    assert isinstance(widgets.cases(*drawn), Styler)
-    table = widgets.dice_table(drawn[0], 127, NAMES)
+def test_without_a_screen_it_is_the_dice_of_each_model_the_hardest_case_first(drawn: Study) -> None:
+    assert isinstance(widgets.cases(drawn), Styler)
+    table = widgets.dice_table(drawn)
     assert table[["dataset", "case", "specialist"]].to_numpy().tolist() == [["A set", "b", 0.4], ["A set", "a", 0.9]]
 
 
 def test_at_the_screen_each_switch_and_the_wipe_change_the_picture(
-    drawn: tuple[Any, ...], monkeypatch: pytest.MonkeyPatch
+    drawn: Study, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(front_end, "live", lambda: True)
-    shown = widgets.cases(*drawn)
+    shown = widgets.cases(drawn)
     assert isinstance(shown, ipywidgets.VBox)
     _, case, _ = shown.children[0].children
     picture, turning = shown.children[1].children

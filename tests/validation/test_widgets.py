@@ -30,6 +30,16 @@ def test_at_a_threshold_films_are_counted_and_predictive_values_follow_bayes() -
     assert found["npv_elsewhere"] == pytest.approx(750 / 775)
 
 
+@pytest.mark.parametrize(("threshold", "lacking"), [(0.0, "npv"), (1.0, "ppv")])
+def test_a_rate_of_no_film_is_not_defined(threshold: float, lacking: str) -> None:
+    point = widgets.decided(PREDICTIONS, threshold)
+    assert [name for name in ("ppv", "npv") if point[name] != point[name]] == [lacking]
+    rows = re.findall(r"<tr>(.*?)</tr>", widgets.table_of({"one": point}, 0.4, 0.1), re.DOTALL)
+    assert {name for name in ("PPV", "NPV") for row in rows if name in row and "not defined" in row} == {
+        lacking.upper()
+    }
+
+
 def test_without_a_screen_it_is_the_frozen_threshold_of_each_arm_and_set() -> None:
     table = widgets.threshold(PREDICTIONS, FROZEN, SETS, {"a": "Arm A"})
     assert table.data[["arm", "data set", "threshold"]].to_numpy().tolist() == [["Arm A", "Some films", "0.500"]]

@@ -6,12 +6,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-import numpy as np
-
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
 from nbhelpers.image_models.geometry import resized
-from nbhelpers.images.files import SUFFIXES, copy_original, decode
+from nbhelpers.images.files import SUFFIXES, copy_original, decode, to_rgb
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.stage import user_path
 from nbhelpers.runs.tables import read_listed
@@ -69,7 +67,7 @@ class FolderEditor(Editor):
             if path.stat().st_size > MOST_BYTES:
                 raise UserError(f"{path.stat().st_size} bytes are too many")
             data = path.read_bytes()
-            image = np.asarray(decode(data, path.name).convert("RGB"))
+            image = to_rgb(decode(data, path.name))
             kept = copy_original(data, folder, f"{self.name}_{request.edit_id}")
         except (UserError, OSError) as error:
             return EditAnswer("broken", model=self.model, detail=getattr(error, "what", str(error)))

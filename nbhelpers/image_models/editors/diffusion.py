@@ -20,7 +20,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.image_models.editors.edits import EditAnswer, Editor, EditRequest
 from nbhelpers.image_models.geometry import squared, unsquared
 from nbhelpers.image_models.local_pipeline import INSTALL, draw, load_pipeline
-from nbhelpers.images.files import read_image
+from nbhelpers.images.files import read_image, to_rgb
 from nbhelpers.runs.files import inside, write_bytes
 from nbhelpers.runs.progress import progress
 
@@ -70,7 +70,7 @@ class DiffusersEditor(Editor):
             except UserError:
                 write_bytes(inside(folder, path), self._draw(request, seed), durable=False)
                 kept = read_image(inside(folder, path))
-            drawn = np.asarray(kept.convert("RGB"))
+            drawn = to_rgb(kept)
             side = squared(request.image, self.own["size"]).shape[0]
             answers[request.edit_id] = EditAnswer(
                 "edited",

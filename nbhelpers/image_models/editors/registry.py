@@ -45,6 +45,8 @@ def make_editors(spec: Mapping[str, Mapping[str, Any] | None], parameters: Mappi
         provider = settings["provider"]
         if not _NAME.fullmatch(str(name)):
             faults.append(UserError(f"{name!r} cannot name files", "editors", "use letters, digits, '_' and '-'"))
+        elif sum(str(name).lower() == str(other).lower() for other in spec) > 1:
+            faults.append(UserError(f"two editors {name!r}, capitals aside", "editors", "name one otherwise"))
         elif not isinstance(provider, str) or provider not in EDITORS:
             faults.append(UserError(f"unknown provider {provider!r}", where, suggest(provider, EDITORS)))
         else:

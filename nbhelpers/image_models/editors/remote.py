@@ -20,7 +20,7 @@ from nbhelpers.image_models.ledger import Entry, image_key
 from nbhelpers.image_models.prices import standing
 from nbhelpers.image_models.purchases import Row, plan_facts
 from nbhelpers.image_models.services.registry import deciding, make_service, options_of
-from nbhelpers.images.files import decode
+from nbhelpers.images.files import decode, to_rgb
 from nbhelpers.runs.files import inside
 
 _KINDS = {"corrupt": "broken", "text_only": "text_only"}
@@ -97,7 +97,7 @@ def _answer(entry: Entry, row: Row, request: EditRequest, editor: ServiceEditor,
     if entry.ok is None:
         return EditAnswer(_KINDS.get(str(line.get("outcome")), "refused"), **facts)
     try:
-        image: Pixels = np.asarray(decode(inside(folder, line["path"]).read_bytes()).convert("RGB"))
+        image: Pixels = to_rgb(decode(inside(folder, line["path"]).read_bytes()))
     except (UserError, OSError, KeyError) as error:
         # Its file was changed since.
         return EditAnswer("broken", **(facts | {"detail": f"the stored image cannot be read: {error}"}))

@@ -47,6 +47,13 @@ def test_another_size_is_stretched_to_the_requests_and_said(tmp_path):
     assert answer.detail == "provided at 112 x 80, resized to 56 x 40"
 
 
+def test_a_picture_of_sixteen_bits_is_broken_and_never_white(tmp_path):
+    (tmp_path / "in").mkdir()
+    Image.fromarray(np.full((40, 56), 20_000, np.uint16)).save(tmp_path / "in/a.png")
+    answer = FolderEditor("x", {"path": str(tmp_path / "in")}).edit_all([request("a")], tmp_path / "out")["a"]
+    assert answer.kind == "broken" and "8 bits" in answer.detail
+
+
 def test_files_are_bounded_before_they_are_read_or_decoded_and_a_broken_one_is_an_answer(tmp_path, monkeypatch):
     (tmp_path / "in").mkdir()
     Image.new("1", (9000, 9000)).save(tmp_path / "in/large.png")

@@ -31,6 +31,11 @@ def test_all_that_is_wrong_with_all_editors_is_told_at_once():
         assert part in said
 
 
+def test_two_editors_share_no_folder_where_capitals_do_not_count():
+    with pytest.raises(UserError, match="two editors 'Flux'"):
+        registry.make_editors({name: {"provider": "nothing"} for name in ("flux", "Flux")}, {})
+
+
 def test_an_editor_without_settings_is_the_provider_of_its_name():
     (editor,) = registry.make_editors({"withdrawn": None}, {})
     assert (editor.name, editor.provider, editor.service) == ("withdrawn", "withdrawn", "")
