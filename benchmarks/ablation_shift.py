@@ -9,9 +9,8 @@ archives have and neither source draws. The criterion is the worst of the four c
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from functools import cache, partial
 from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,14 +18,10 @@ from unittest import mock
 
 import cv2
 import hospitals
-import joblib
 import numpy as np
-import other_films
 import pandas as pd
 import torch
-from ablation_lungs import cropped, found_by, lung_network
-from hospitals import LUNGS
-from other_films import other_opacity, processed
+from other_films import other_opacity, phantoms, processed
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from timm.models import create_feature_extractor
@@ -35,21 +30,19 @@ from nbhelpers.metrics import paired_bootstrap
 from nbhelpers.networks import models, probes
 from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.runs.devices import pick_device
-from nbhelpers.runs.stage import outputs_root
 from nbhelpers.simulator import film
 from nbhelpers.simulator.acquisition import PHYSICS
-from nbhelpers.training.augmentation import augment
 
 SIDE, PAIRS, HELD_OUT, HOSPITALS, PHANTOM = hospitals.SIZE, 1200, 450, ("hospital_c", "hospital_d"), "phantom"
 DIRECTIONS = {"nano_banana": "roentgen", "roentgen": "nano_banana"}  # trained on, scored on
 # Of the hospital; everything else (framing, window, response, sharpening, frames, captions) is the other source's.
 CONDITIONS = ("scatter", "noise", "compress", "detail", "equalise", "haze", "tilt", "lowest")
-LITE0, TRAINING, TESTING = "tf_efficientnet_lite0", 21, 22  # the latter two: seeds of the films
+TRAINING, TESTING = 21, 22  # seeds of the films
 BLOCKS, POOLING = (3, 4, 5), ("mean", "max", "spread")
-LITE2 = "tf_efficientnet_lite2"
-CHANNELS = {LITE0: (80, 112, 192), LITE2: (88, 120, 208)}  # of these blocks
+CHANNELS = (80, 112, 192)  # of these blocks of EfficientNet-Lite0
 SOME_BLOCKS = ((3,), (4,), (5,), (3, 4), (3, 4, 5))
 SOME_SIZES = ((64,), (96,), (128,), (64, 128), (64, 96, 128))
+SIZES = (64, 96, 128)  # of all of them
 SOME_POOLING = (("mean", "spread"), POOLING)
 
 
@@ -65,10 +58,8 @@ class Recipe(NamedTuple):
 CHOSEN = ("ridge 1", Recipe((3, 4, 5), (64, 128), ("mean", "spread"), True))  # what the others are compared with
 STUDY = ("t", Recipe((3, 4), (96,), ("mean", "spread"), False))  # had been found on real films
 OTHER = ("covariance 0.5", Recipe((3, 4, 5), (64, 96, 128), ("mean", "spread"), False))  # the best of its kind
-memory = joblib.Memory(outputs_root() / ".cache" / "shift", verbose=0)
 
 
-@memory.cache
 def drawn(source: str, pairs: int, seed: int, hospital: str = "", twins: bool = False) -> tuple[Any, Any, Any]:
     """Films, labels and truth as `hospitals.drawn` gives them; in a hospital its conditions and other opacities."""
     look, opacity = PHYSICS[source], film.draw_lesion
@@ -79,46 +70,43 @@ def drawn(source: str, pairs: int, seed: int, hospital: str = "", twins: bool = 
         return hospitals.drawn((source,), pairs, seed, twins, hospital)
 
 
-@cache
-def extractor(backbone: str, init: str) -> Any:
-    """The network up to the last of `BLOCKS`."""
-    return create_feature_extractor(models.build(backbone, init, 1, 0).eval(), [f"blocks.{one}" for one in BLOCKS])
+def pooled(films: Any) -> dict[int, Any]:
+    """Each block's channels by mean, maximum and spread, by the pixels along a side at which films are looked at."""
+    body = models.build("tf_efficientnet_lite0", "imagenet", 1, 0).eval()
+    network = create_feature_extractor(body, [f"blocks.{one}" for one in BLOCKS])
+    found: dict[int, Any] = {}
+    for size in SIZES:
+        rows = []
+        for start in range(0, len(films), 64):
+            part = [cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in films[start : start + 64]]
+            with torch.inference_mode(), pick_device("cpu").mixed_precision():
+                maps = [one.float() for one in network(to_tensor(np.stack(part), Transform(size))).values()]
+            taken = [
+                (one.mean((2, 3)), one.amax((2, 3)), (one.var((2, 3), correction=0) + 1e-6).sqrt()) for one in maps
+            ]
+            rows.append(torch.cat([value for three in taken for value in three], dim=1).numpy())
+        found[size] = np.concatenate(rows)
+    return found
 
 
-@memory.cache
-def pooled(films: Any, size: int, backbone: str = "tf_efficientnet_lite0", init: str = "imagenet") -> Any:
-    """Each block's channels by mean, maximum and spread, of films looked at with so many pixels along a side."""
-    network, found = extractor(backbone, init), []
-    for start in range(0, len(films), 64):
-        part = [cv2.resize(one, (size, size), interpolation=cv2.INTER_AREA) for one in films[start : start + 64]]
-        with torch.inference_mode(), pick_device("cpu").mixed_precision():
-            maps = [one.float() for one in network(to_tensor(np.stack(part), Transform(size))).values()]
-        taken = [(one.mean((2, 3)), one.amax((2, 3)), (one.var((2, 3), correction=0) + 1e-6).sqrt()) for one in maps]
-        found.append(torch.cat([value for three in taken for value in three], dim=1).numpy())
-    return np.concatenate(found)
-
-
-def columns(blocks: Sequence[int], pooling: Sequence[str], backbone: str = LITE0) -> Any:
+def columns(blocks: Sequence[int], pooling: Sequence[str]) -> Any:
     """Which columns of `pooled` belong to some blocks and ways of pooling."""
     taken: list[Any] = []
-    for (block, width), way in product(zip(BLOCKS, CHANNELS[backbone], strict=True), POOLING):
+    for (block, width), way in product(zip(BLOCKS, CHANNELS, strict=True), POOLING):
         taken += [np.full(width, block in blocks and way in pooling)]
     return np.flatnonzero(np.concatenate(taken))
 
 
-def recipes(x: Any, y: Any, kinds: Sequence[str] = ()) -> dict[str, Any]:
-    """Weights by name, of standardised features whose rows are pairs; all kinds, or some."""
+def recipes(x: Any, y: Any) -> dict[str, Any]:
+    """Weights by name, of standardised features whose rows are pairs."""
     first, second = x[y == 0], x[y == 1]
-    made: dict[str, Callable[[], Any]] = {"t": lambda: probes.pair_weights(first, second, "spread")}
-    for share in (0.5, 0.9):
-        made[f"covariance {share}"] = partial(shrunk, second - first, share)
-    ridge = cache(lambda: dict(zip(probes.STRENGTHS, probes.ridge_weights(x, y), strict=True)))
-    for strength in (1.0, 10.0, 100.0, 1000.0):
-        made[f"ridge {strength:g}"] = partial(lambda one: ridge()[one], strength)
+    found = {"t": probes.pair_weights(first, second, "spread")}
+    found |= {f"covariance {share}": shrunk(second - first, share) for share in (0.5, 0.9)}
+    ridges = dict(zip(probes.STRENGTHS, probes.ridge_weights(x, y), strict=True))
+    found |= {f"ridge {strength:g}": ridges[strength] for strength in (1, 10, 100, 1000)}
     for strength in (1e-5, 1e-4, 1e-3):
-        fit = LogisticRegression(C=strength, max_iter=300).fit
-        made[f"logistic {strength:g}"] = partial(lambda fit: fit(x, y).coef_[0], fit)
-    return {kind: make() for kind, make in made.items() if not kinds or kind in kinds}
+        found[f"logistic {strength:g}"] = LogisticRegression(C=strength, max_iter=300).fit(x, y).coef_[0]
+    return found
 
 
 def shrunk(difference: Any, share: float) -> Any:
@@ -128,25 +116,18 @@ def shrunk(difference: Any, share: float) -> Any:
     return np.linalg.solve(matrix, difference.mean(axis=0))
 
 
-phantoms = memory.cache(other_films.phantoms)
-
-
-def held_out(source: str, hospital: str, seed: int, chain: bool = True) -> tuple[Any, Any]:
+def held_out(source: str, hospital: str, chain: bool = True) -> tuple[Any, Any]:
     """Films and labels of a cell: what training on `source` never saw."""
-    films, y = (
-        phantoms(HELD_OUT, seed) if hospital == PHANTOM else drawn(DIRECTIONS[source], HELD_OUT, seed, hospital)[:2]
-    )
-    return processed(films, seed) if chain else films, y
+    if hospital == PHANTOM:
+        films, y = phantoms(HELD_OUT, TESTING)
+    else:
+        films, y, _ = drawn(DIRECTIONS[source], HELD_OUT, TESTING, hospital)
+    return processed(films, TESTING) if chain else films, y
 
 
-def seen(films: Any, sizes: Sequence[int], **network: str) -> dict[int, Any]:
-    """Pooled features by size."""
-    return {size: pooled(films, size, **network) for size in sizes}
-
-
-def features(found: Mapping[int, Any], recipe: Recipe, backbone: str = LITE0) -> Any:
+def features(found: Mapping[int, Any], recipe: Recipe) -> Any:
     """What a recipe looks at, `(n, d)`, its sizes one after the other."""
-    which = columns(recipe.blocks, recipe.pooling, backbone)
+    which = columns(recipe.blocks, recipe.pooling)
     return np.concatenate([found[size][:, which] for size in recipe.sizes], axis=1).astype(float)
 
 
@@ -193,13 +174,12 @@ def gains(scores: Mapping[Any, Mapping[str, Any]], labels: Mapping[str, Any], ba
 def grid() -> tuple[dict[tuple[str, Recipe], dict[str, Any]], dict[str, Any]]:
     """Scores in every cell of every recipe of the grid, by weights and recipe, and the labels of the cells."""
     cells = list(product(DIRECTIONS, (*HOSPITALS, PHANTOM), (True, False)))
-    sizes = sorted({size for some in SOME_SIZES for size in some})
-    tests = {cell: held_out(*cell[:2], TESTING, cell[2]) for cell in cells}
-    looks = {cell: seen(films, sizes) for cell, (films, _) in tests.items()}
+    tests = {cell: held_out(*cell) for cell in cells}
+    looks = {cell: pooled(films) for cell, (films, _) in tests.items()}
     scores: dict[tuple[str, Recipe], dict[str, Any]] = {}
     for source, twins in product(DIRECTIONS, (True, False)):
         films, y, _ = drawn(source, PAIRS, TRAINING, twins=twins)
-        train = seen(films, sizes)
+        train = pooled(films)
         for blocks, some, pooling in product(SOME_BLOCKS, SOME_SIZES, SOME_POOLING):
             recipe = Recipe(blocks, some, pooling, twins)
             x = features(train, recipe)
@@ -213,90 +193,8 @@ def grid() -> tuple[dict[tuple[str, Recipe], dict[str, Any]], dict[str, Any]]:
     return scores, {named(*cell): y for cell, (_, y) in tests.items()}
 
 
-def clahe(films: Any) -> Any:
-    """Each film after local equalisation."""
-    made = cv2.createCLAHE(2.0, (8, 8))
-    return np.stack([made.apply(one) for one in films])
-
-
-def middle(films: Any, share: float) -> Any:
-    """The middle of each film, enlarged."""
-    edge = round(SIDE * (1 - share) / 2)
-    return np.stack(
-        [cv2.resize(one[edge:-edge, edge:-edge], (SIDE, SIDE), interpolation=cv2.INTER_AREA) for one in films]
-    )
-
-
-def equalised(films: Any) -> Any:
-    """Each film with an equal histogram."""
-    return np.stack([cv2.equalizeHist(one) for one in films])
-
-
-def randomised(films: Any) -> Any:
-    """Each film after the library's augmentation, and half of them after pooling or an elastic deformation."""
-    moved = (augment(torch.from_numpy(films)[:, None].float() / 255, 5)[:, 0].numpy() * 255).astype(np.uint8)
-    made, rng = [], np.random.default_rng(5)
-    for one in moved:
-        if rng.random() < 0.5:
-            small = round(SIDE / rng.uniform(1.5, 3))
-            one = cv2.resize(cv2.resize(one, (small, small), interpolation=cv2.INTER_AREA), (SIDE, SIDE))
-        if rng.random() < 0.5:
-            shift = [cv2.resize(rng.normal(0, 4, (5, 5)).astype(np.float32), (SIDE, SIDE)) for _ in range(2)]
-            row, column = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-            one = cv2.remap(one, column + shift[0], row + shift[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        made.append(one)
-    return np.stack(made)
-
-
-def varied(source: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """The recipe that was chosen, trained on `source`, with one thing changed: what, and its scores in each cell."""
-    kind, recipe = CHOSEN
-    films, y, truth = drawn(source, PAIRS, TRAINING, twins=recipe.twins)
-    sets = {named(source, one): held_out(source, one, TESTING)[0] for one in (*HOSPITALS, PHANTOM)} | {"": films}
-
-    def found(change: Callable[[Any], Any], **network: str) -> dict[str, Any]:
-        backbone = network.get("backbone", LITE0)
-        return {
-            cell: features(seen(change(one), recipe.sizes, **network), recipe, backbone) for cell, one in sets.items()
-        }
-
-    def scored(train: Any, *tests: dict[str, Any]) -> dict[str, Any]:
-        centre, scale = probes.standardisation(train)
-        weights = recipes((train - centre) / scale, np.tile(y, len(train) // len(y)), (kind,))[kind]
-        return {
-            cell: np.mean([(one[cell] - centre) / scale @ weights for one in tests], axis=0) for cell in sets if cell
-        }
-
-    plain = found(lambda one: one)
-    yield "as it is", scored(plain[""], plain)
-    network = lung_network(films, truth & LUNGS > 0)
-    boxed = found(lambda one: cropped(one, found_by(network, one)))
-    yield "lungs found", scored(boxed[""], boxed)
-    both = {cell: np.concatenate([plain[cell], boxed[cell]], axis=1) for cell in sets}
-    yield "whole and lungs found", scored(both[""], both)
-    for words, change in (("and randomised copies", randomised), ("and copies through the chain", through)):
-        copies = features(seen(change(films), recipe.sizes), recipe)
-        yield words, scored(np.concatenate([plain[""], copies]), plain)
-    crops = [found(partial(middle, share=share)) for share in (0.9, 0.8)]
-    yield "middle 80 %", scored(crops[1][""], crops[1])
-    yield "mean over whole and middles", scored(plain[""], plain, *crops)
-    averaged = {cell: np.mean([one[cell] for one in (plain, *crops)], axis=0) for cell in sets}
-    yield "mean over whole and middles, in training too", scored(averaged[""], averaged)
-    for words, change in (("CLAHE", clahe), ("equal histograms", equalised)):
-        looks = found(change)
-        yield words, scored(looks[""], looks)
-    for words, network_of in (("random weights", {"init": "random"}), ("lite2", {"backbone": LITE2})):
-        looks = found(lambda one: one, **network_of)
-        yield words, scored(looks[""], looks)
-
-
-def through(films: Any) -> Any:
-    """The selector's own chain, with other draws: what knowing the change in advance would give."""
-    return processed(films, 77)
-
-
 def main() -> None:
-    """Score every recipe in every cell, then what can be changed of the one that was chosen, and write three tables."""
+    """Score every recipe in every cell, and write the table and the gains of the leading ones."""
     torch.set_num_threads(1)
     path = Path(sys.argv[1] if len(sys.argv) > 1 else "ablation_shift.csv")
     scores, labels = grid()
@@ -310,12 +208,6 @@ def main() -> None:
         mean = {cell: x / x.std() + scores[one][cell] / scores[one][cell].std() for cell, x in scores[CHOSEN].items()}
         leading["mean with", one] = mean
     gains(leading, labels, CHOSEN).to_csv(path.with_stem(f"{path.stem}_gains"), index=False)
-    changed: dict[str, dict[str, Any]] = {}
-    for source in DIRECTIONS:
-        for words, found in varied(source):
-            changed.setdefault(words, {}).update(found)
-            print(source, words, flush=True)
-    gains(changed, labels, "as it is").to_csv(path.with_stem(f"{path.stem}_variants"), index=False)
 
 
 if __name__ == "__main__":
