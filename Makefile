@@ -113,7 +113,7 @@ if [ "$(cat .venv/.installed 2>/dev/null)" = "$SETUP_MADE" ] && $env -m pip --ve
   echo "Bringing .venv ($($env --version)) up to date with requirements.lock"
   rm -f .venv/.installed
 else
-  if [ -n "$SETUP_TORCH" ]; then gb=4 size="about 3 GB"; else gb=8 size="7 GB"; fi
+  if [ -n "$SETUP_TORCH" ]; then gb=5 size="about 3.5 GB"; else gb=9 size="8 GB"; fi
   echo "Setting up .venv with $("$python" --version), once: about 250 packages, $size on disk, 1 to 15 minutes"
   [ -n "$SETUP_TORCH" ] ||
     echo "4 GB of it are CUDA, which the usual PyTorch brings without a GPU too; to do without: make setup TORCH=cpu (see README)"
@@ -135,7 +135,7 @@ rules="--no-deps --require-hashes --no-build-isolation"
 progress() { tee -a $log | { grep --line-buffered -E "$1" || true; } | cut -c 1-110; }
 with_pip() { $env -m pip install $rules --use-pep517 --progress-bar off "$@" 2>&1 |
   progress '^ *(Downloading .*[0-9]{2,}[.0-9]* MB|Building|Installing|Successfully|ERROR)'; }
-with_uv() { $env -m uv pip install $rules --python $env --no-python-downloads --no-progress "$@" 2>&1 |
+with_uv() { $env -m uv pip install $rules --python $env --no-python-downloads --no-progress --compile-bytecode "$@" 2>&1 |
   progress '^(Downloading|Building|Prepared|Installed|error)'; }
 
 # uv does not read pip's settings: it is handed the index and the certificates; whoever set more than these for pip gets pip.
