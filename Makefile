@@ -84,6 +84,7 @@ $(STAMP): requirements.lock pyproject.toml
 # Installs what requirements.lock names, hash by hash, and asks the registry for nothing else: --no-deps and == leave nothing
 # to choose, and what is built from source is built with the lock's own setuptools. pip fetches uv, and uv the rest, many times
 # faster; where uv cannot (no wheel of it, or a setting that only pip has), pip fetches everything.
+# Both compile what they install: Python where it may not write bytecode would compile torch anew at every start.
 define SETUP
 set -u -o pipefail
 trap 'exit 130' INT TERM

@@ -258,6 +258,7 @@ def test_each_python_installs_the_pins_and_fetches_nothing_else(
     assert machine.fetched and only_pins(machine)
     assert "8 GB" in done.stdout.splitlines()[0] and "TORCH=cpu" in done.stdout.splitlines()[1]
     assert "Installed 4 packages" in done.stdout  # by uv
+    assert list(machine.checkout.glob(".venv/lib/*/site-packages/plain/__pycache__/*.pyc")), "not compiled"
     assert machine.setup().stdout.splitlines()[-1:] == ["make: Nothing to be done for 'setup'."]
 
 
