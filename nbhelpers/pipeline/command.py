@@ -195,8 +195,8 @@ def snakemake(parameter_file: Path | str, target: str, options: list[str], asked
         # The words of a rule's command hold paths of this machine; a change of code is seen by the files themselves.
         *("--rerun-triggers", "params", "input", "mtime", "--rerun-incomplete", "--keep-incomplete", "--nolock"),
         *("--max-checksum-file-size", "500MB"),
-        # A dry run: the table of jobs and why; of 1,000 trainings each is 9 lines of files otherwise.
-        *(("--quiet", "host", "rules") if asked.dry else ("--quiet", "all")),
+        # A dry run: the table of jobs and why, and on a cluster what each asks; its files are nine lines a training.
+        *((() if asked.elsewhere else ("--quiet", "host", "rules")) if asked.dry else ("--quiet", "all")),
         *(() if asked.cores else ("--cores", "1" if asked.elsewhere else "all")),
         *local,
         *options,

@@ -166,8 +166,9 @@ def test_slow_drip_ends_at_the_deadline_as_a_whole(serve, tmp_path):
 def test_requests_a_minute_are_kept(serve, tmp_path):
     times = []
     serve(lambda c: (times.append(time.monotonic()), ok(c.prompt))[1])
-    source(requests_per_minute=1200).draw(design(12), tmp_path)
-    assert max(times) - min(times) >= 11 * 60 / 1200 * 0.9
+    source(requests_per_minute=240).draw(design(12), tmp_path)
+    # The first may arrive late, when its connection is slow to open on a busy machine.
+    assert max(times) - min(times) >= 11 * 60 / 240 - 1
 
 
 def test_no_more_requests_in_flight_than_asked(serve, tmp_path):
@@ -205,8 +206,9 @@ def test_budget_is_never_passed_by_more_than_what_is_in_flight(tokens, serve, tm
 WORKER = textwrap.dedent(
     """
     import signal, sys, pandas as pd
-    # A parent that runs in the background hands SIGINT on as ignored.
+    # A parent that runs in the background hands SIGINT on as ignored, one under nohup SIGHUP.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
     from nbhelpers.prompting.sources.gemini import GeminiSource
     source = GeminiSource("gemini", {"gemini_concurrency": int(sys.argv[3]), "gemini_requests_per_minute": 0,
                                      "gemini_budget_usd": 100.0, "gemini_attempts": 20, "gemini_deadline_s": 5.0,
