@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from nbhelpers.editing.tasks import KINDS, Task, wanted_tasks
 from nbhelpers.errors import UserError
-from nbhelpers.images.files import read_gray, read_image, to_gray, to_rgb
+from nbhelpers.images.files import is_deep, read_gray, read_image, to_gray, to_rgb
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.stage import user_path
@@ -223,7 +223,7 @@ def _flag(cell: str | None, name: str, where: str) -> bool | None:
 
 def _read(path: Path) -> Pixels:
     image = read_image(path, LARGEST**2)
-    return rgb(to_gray(image)) if image.mode[0] in "IF" else to_rgb(image)
+    return rgb(to_gray(image)) if is_deep(image) else to_rgb(image)
 
 
 def load_pictures(parameters: Mapping[str, Any]) -> list[Picture]:

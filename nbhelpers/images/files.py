@@ -64,11 +64,7 @@ def decode(data: bytes, where: str = "", max_pixels: int = MAX_PIXELS) -> Image.
 
 def _dark_is_zero(image: Image.Image) -> Image.Image:
     """The image with bright as large values; Pillow turns TIFFs of 8 bits whose white is zero, and no deeper ones."""
-    if (
-        image.format != "TIFF"
-        or not _is_deep(image)
-        or getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) != _WHITE_IS_ZERO
-    ):
+    if image.format != "TIFF" or not is_deep(image) or getattr(image, "tag_v2", {}).get(_PHOTOMETRIC) != _WHITE_IS_ZERO:
         return image
     values = np.asarray(image)
     turned = -values if values.dtype.kind == "f" else np.invert(values)
@@ -86,7 +82,8 @@ def _upright(image: Image.Image) -> Image.Image:
     return image
 
 
-def _is_deep(image: Image.Image) -> bool:
+def is_deep(image: Image.Image) -> bool:
+    """Whether a decoded image holds grey values of more than 8 bits, or floating ones."""
     return image.mode in ("I", "F") or image.mode.startswith("I;16")
 
 
@@ -118,7 +115,7 @@ def to_gray(image: Image.Image) -> Gray:
 
     16-bit and floating images are stretched from their own range; a `UserError` when a value is not finite.
     """
-    if _is_deep(image):
+    if is_deep(image):
         values = np.asarray(image, dtype=np.float32)
         if not np.isfinite(values).all():
             raise UserError("image with values that are not finite", do="replace or remove the file")
@@ -136,7 +133,7 @@ def to_rgb(image: Image.Image) -> NDArray[np.uint8]:
 
     Of more than 8 bits a channel it is a `UserError`: no stretch keeps the grey levels of another image.
     """
-    if _is_deep(image):
+    if is_deep(image):
         raise UserError(f"more than 8 bits per channel (mode {image.mode})", do="save it as PNG with 8 bits")
     white = Image.new("RGBA", image.size, "white")
     return np.asarray(Image.alpha_composite(white, image.convert("RGBA")).convert("RGB"), dtype=np.uint8)

@@ -29,9 +29,7 @@ SLACK = {1: 0.0, 2: math.sqrt(2) + 1e-4}
 APART = 0.2  # share of an outline that lies on the other, below which blocks are worth it
 ROUNDED = 4.1  # pixels of chamfer distance, up to which its square rounds to the square of the true one
 PAIRS = 2_000_000  # of outline pixels, up to which all are compared
-ALONE = (
-    200_000  # multiplications, up to which a BLAS computes a product of matrices with one thread (OpenBLAS: 262,144)
-)
+ALONE = 200_000  # multiplications, up to which a BLAS takes one thread for a product of matrices (OpenBLAS: 262,144)
 EXACT_SIDE = 1_500  # pixels a side, up to which the terms of squared distances are exact in float32
 CHAMFER_SIDE = 5_000  # pixels a side: OpenCV's chamfer distances end at 8,192 pixels
 _CROSS = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))

@@ -209,7 +209,7 @@ def _box_map(part: _Part, shape: tuple[int, ...]) -> Pixels:
         return np.asarray(cv2.fillPoly(found, [(points * [shape[1], shape[0]] / 1000).round().astype(np.int32)], 255))
     code = "".join(part.mask.split()).removeprefix("data:image/png;base64,")
     image = decode(base64.b64decode(code + "=" * (-len(code) % 4), validate=True))
-    if image.format != "PNG" or image.mode[0] in "IF":
+    if image.format != "PNG" or files.is_deep(image):
         raise ValueError("another format than that of 8 bits that is documented")
     shares = files.to_gray(image)
     shares = shares * np.uint8(255) if shares.max() == 1 else shares

@@ -125,8 +125,9 @@ def read_rgb(path: Path) -> Pixels:
     """
     try:
         image = opened(path)
-        deep = image.mode[0] in "IF"
-        return np.repeat(files.to_gray(image)[..., None], 3, axis=2) if deep else np.asarray(image.convert("RGB"))
+        if files.is_deep(image):
+            return np.repeat(files.to_gray(image)[..., None], 3, axis=2)
+        return np.asarray(image.convert("RGB"))
     except UserError:
         if path.suffix.lower() not in (".tif", ".tiff"):
             raise
@@ -151,7 +152,7 @@ def gray_values(path: Path) -> NDArray[np.float32]:
     picture in the alpha channel alone.
     """
     image = opened(path)
-    if image.mode[0] not in "IF":
+    if not files.is_deep(image):
         rgba = np.asarray(image.convert("RGBA"))
         if not rgba[..., :3].any() and np.ptp(rgba[..., 3]):
             raise UserError("the mask lies in the alpha channel alone", str(path), "save it as black and white")

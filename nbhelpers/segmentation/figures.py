@@ -190,7 +190,8 @@ def error_overlay(image: Pixels, mask: Mask, truth: Mask) -> Pixels:
 
 def worst_and_best(study: Study) -> Figure:
     """Cases where the omnimodel wins and loses most against the specialist, with hit, missed and extra pixels."""
-    rows = [(name, case) for name in study.sets for case in _extreme_cases(study.wide(name))]
+    dice = {name: study.wide(name) for name in study.sets}
+    rows = [(name, case) for name, table in dice.items() for case in _extreme_cases(table)]
     width = PAGE_WIDTH * (0.8 if len(study.sets) == 1 else 0.6)
     figure, axes = plt.subplots(len(rows), 3, figsize=(width, 0.5 + len(rows) * width / 2.85), squeeze=False)
     for line, (name, case) in zip(axes, rows, strict=True):
@@ -201,8 +202,7 @@ def worst_and_best(study: Study) -> Figure:
             here.imshow(error_overlay(image, masks[model], masks["truth"]))
             kind = next(one.kinds[case] for one in study.answers[name] if one.name == model)
             note = "" if kind == "mask" else f", {kind.replace('_', ' ')}"
-            dice = float(study.wide(name)[model][case])
-            here.set_title(f"{in_lines(study.models[model])}\nDice {dice:.2f}{note}", fontsize=8)
+            here.set_title(f"{in_lines(study.models[model])}\nDice {dice[name][model][case]:.2f}{note}", fontsize=8)
     plt.setp(axes.ravel().tolist(), xticks=[], yticks=[])
     kinds = ((HIT, "true positive"), (MISSED_COLOUR, "missed"), (EXTRA, "false positive"))
     return _legend(figure, [Patch(color=colour, label=label) for colour, label in kinds], 3)
