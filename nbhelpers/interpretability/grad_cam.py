@@ -18,6 +18,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
 from nbhelpers.errors import UserError
+from nbhelpers.networks.lesions import LesionNetwork
 from nbhelpers.networks.probes import Probe
 
 Maps = NDArray[np.float32]
@@ -61,6 +62,8 @@ def find_layer(model: nn.Module, channels: int, size: int) -> MapLayer | None:
     """
     if isinstance(model, Probe):
         return MapLayer(f"backbone.{model.names[-1]}")
+    if isinstance(model, LesionNetwork):
+        return MapLayer("body.last")
     name = convolutional_layer(model, channels, size)
     return MapLayer(name) if name else _norm_of_last_block(model, channels, size)
 
@@ -190,7 +193,8 @@ def grad_cam(
     all of them. For a network that ends in average pooling and one linear layer, a grid position is what that position
     adds to the logit, negative sums cut to zero. The graph is kept from the layer to the logit only, which is why this
     is faster than a whole backward pass. A `Probe` tells exactly what each place adds to its logit
-    (`Probe.activation_map`); that is given, negative sums cut to zero.
+    (`Probe.activation_map`), a `LesionNetwork` what its score is read from (`LesionNetwork.activation_map`): that is
+    given, negative values cut to zero.
 
     Parameters
     ----------
@@ -212,7 +216,7 @@ def grad_cam(
     channels, size = tensors.shape[1], tensors.shape[-1]
     layer = layer or map_layer(model, channels, size)
     device = next(model.parameters()).device
-    if isinstance(model, Probe):
+    if isinstance(model, (Probe, LesionNetwork)):
         with _evaluation(model), torch.inference_mode():
             parts = [model.activation_map(batch.to(device)).relu_().cpu() for batch in tensors.split(batch_size)]
         return _finished([part.numpy() for part in parts], size, upsample, scaled)
@@ -274,7 +278,7 @@ def grad_cam_by_package(
     model: nn.Module, tensors: torch.Tensor, layer: MapLayer | None = None, scaled: bool = False
 ) -> Maps:
     """Grad-CAM of the pneumonia logit by the grad-cam package, one film at a time: as `grad_cam`, `(n, s, s)`."""
-    if isinstance(model, Probe):  # its map is exact, and no gradient comes through what is frozen
+    if isinstance(model, (Probe, LesionNetwork)):  # its map is its own, and needs no gradient
         return grad_cam(model, tensors, layer, scaled=scaled)
     size = tensors.shape[-1]
     layer = layer or map_layer(model, tensors.shape[1], size)

@@ -17,6 +17,7 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 from nbhelpers.errors import UserError
+from nbhelpers.networks import lesions
 from nbhelpers.networks.checkpoints import FILES
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.probes import Probe
@@ -112,11 +113,12 @@ def build(
     Parameters
     ----------
     backbone : str
-        Any timm name, with or without a pretrained tag (`resnet50`, `resnet50.a1_in1k`).
+        Any timm name, with or without a pretrained tag (`resnet50`, `resnet50.a1_in1k`); or `lesions.NAME`, for a
+        `LesionNetwork` of random weights, whatever `init` says.
     init : str
         `imagenet`: pretrained weights, from where `weights.find` says. `random`: timm's initialisation. Else the path
         of a local weights file for this backbone. Stem and head are adapted by timm to the channels and the one logit;
-        a head of one logit in a local file is kept.
+        a head of one logit in a local file is kept, a new head on weights that were trained starts at zero.
     channels : int
         Of the input; a pretrained colour stem is summed over its colours for 1.
     seed : int
@@ -133,6 +135,10 @@ def build(
     UserError
         For an unknown backbone or init, weights that cannot be had offline, or a file that does not fit.
     """
+    if backbone == lesions.NAME:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return lesions.LesionNetwork(channels)
     check_backbone(backbone)
     config = get_pretrained_cfg(backbone)
     sized = {"img_size": image_size} if image_size and config is not None and config.fixed_input_size else {}

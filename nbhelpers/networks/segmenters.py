@@ -88,26 +88,33 @@ class Segmenter:
 class SmallUnet(nn.Module):
     """A U-Net for a CPU: `block` by `block` pixels are the first layer's channels; widths double the usual way down."""
 
-    def __init__(self, channels: int, block: int, widths: Sequence[int]) -> None:
+    def __init__(self, channels: int, block: int, widths: Sequence[int], outputs: int = 1) -> None:
         super().__init__()
         self.block = block
         self.first = _double(channels * block * block, widths[0])
         self.down = nn.ModuleList(_double(a, b) for a, b in pairwise(widths))
         self.up = nn.ModuleList(_double(a + b, a) for a, b in pairwise(widths))
-        self.last = nn.Conv2d(widths[0], block * block, 1)
+        self.last = nn.Conv2d(widths[0], outputs * block * block, 1)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        """Logits `(n, 1, h, w)` of images `(n, channels, h, w)`."""
-        x = self.first(functional.pixel_unshuffle(x, self.block) if self.block > 1 else x)
-        kept = []
+    def encode(self, x: torch.Tensor) -> list[torch.Tensor]:
+        """The maps on the way down, of images `(n, channels, h, w)`, the coarsest last."""
+        kept = [self.first(functional.pixel_unshuffle(x, self.block) if self.block > 1 else x)]
         for layer in self.down:
-            kept.append(x)
-            x = layer(functional.max_pool2d(x, 2))
-        for layer, skip in zip(reversed(self.up), reversed(kept), strict=True):
+            kept.append(layer(functional.max_pool2d(kept[-1], 2)))
+        return kept
+
+    def decode(self, kept: Sequence[torch.Tensor]) -> torch.Tensor:
+        """Logits `(n, outputs, h, w)` of what `encode` gives."""
+        x = kept[-1]
+        for layer, skip in zip(reversed(self.up), reversed(kept[:-1]), strict=True):
             grown = functional.interpolate(x, size=skip.shape[2:], mode="bilinear", align_corners=False)
             x = layer(torch.cat([grown, skip], 1))
         x = self.last(x)
         return functional.pixel_shuffle(x, self.block) if self.block > 1 else x
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Logits `(n, outputs, h, w)` of images `(n, channels, h, w)`."""
+        return self.decode(self.encode(x))
 
 
 def _double(inputs: int, outputs: int) -> nn.Sequential:

@@ -113,7 +113,7 @@ def download(backbone: str, seed: int, arguments: Mapping[str, Any]) -> nn.Modul
     reason = "downloads are off (HF_HUB_OFFLINE)" if hub.HF_HUB_OFFLINE else _unreachable(host, HUB_TIMEOUT)
     if reason is None:
         try:
-            return create(backbone, seed, {**arguments, "pretrained": True})
+            return _undecided(create(backbone, seed, {**arguments, "pretrained": True}))
         except (OSError, urllib.error.URLError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
     raise UserError(f"ImageNet weights of {backbone} are not on this machine: {reason}", "init", INIT_CHOICES)
@@ -240,6 +240,16 @@ def create_from_file(backbone: str, path: Path, seed: int, arguments: Mapping[st
     # timm keeps what it was given, which would be a second copy of every weight.
     getattr(model, "pretrained_cfg", {}).pop("state_dict", None)
     _check_all_loaded(model, fresh, backbone, path)
+    kept = head is not None and head.shape[0] == arguments.get("num_classes", head.shape[0])
+    return model if kept else _undecided(model)
+
+
+def _undecided(model: nn.Module) -> nn.Module:
+    """The network with zeros in its new head: a random one on trained features gives logits of 7 and more, and the
+    first steps would undo the features to take them back (docs/transfer.md)."""
+    for layer in head_layers(model):
+        for value in layer.parameters():
+            nn.init.zeros_(value)
     return model
 
 

@@ -44,7 +44,8 @@ def backbones_of(values: Mapping[str, Any]) -> dict[str, set[str]]:
 
     found: dict[str, set[str]] = {}
     for arm in values["arms"].values():
-        found.setdefault(arm.get("backbone", values["backbone"]), set()).add(methods.method_of(arm))
+        if methods.method_of(arm) != methods.LESIONS:
+            found.setdefault(arm.get("backbone", values["backbone"]), set()).add(methods.method_of(arm))
     return found or {values["backbone"]: set()}
 
 
@@ -63,8 +64,11 @@ def check_network(values: Mapping[str, Any], backbone: str, methods: Collection[
             raise UserError(fault.what, f"{fault.where} of {backbone}", fault.do) from None
 
 
-def check_numbers(values: Mapping[str, Any], where: str) -> list[UserError]:
-    """Arms that ask for more images than will be drawn for training."""
+def check_arms(values: Mapping[str, Any], where: str) -> list[UserError]:
+    """Arms that ask for more images than will be drawn for training, or for masks that their source does not have."""
+    from nbhelpers.networks import lesions, models, preprocessing
+    from nbhelpers.training import masks, methods
+
     each, share = 2 * values["images_per_class"], 1 - values["val_fraction"]
     faults = []
     for name, arm in values["arms"].items():
@@ -73,6 +77,16 @@ def check_numbers(values: Mapping[str, Any], where: str) -> list[UserError]:
         if not sources & BROUGHT and int(arm.get("images", 0)) > most:
             told = f"arm {name!r} asks for {arm['images']} images, and {most} will be there to train on"
             faults.append(UserError(told, where, "raise images_per_class"))
+        if methods.method_of(arm) == methods.LESIONS and (without := sources - set(masks.SOURCES)):
+            told = f"arm {name!r}: method lesions learns from masks, and {', '.join(sorted(without))} has none"
+            faults.append(UserError(told, where, f"use it for {' or '.join(masks.SOURCES)}, or method: probe"))
+        if methods.method_of(arm) == methods.LESIONS and "backbone" in arm:
+            told = f"arm {name!r}: method lesions has a network of its own, and none of {arm['backbone']!r}"
+            faults.append(UserError(told, where, "leave the arm's backbone out"))
+    if methods.LESIONS in map(methods.method_of, values["arms"].values()):
+        transform = preprocessing.Transform(values["image_size"], values["channels"])
+        network = models.build(lesions.NAME, channels=transform.channels)
+        faults += gathered([(models.check_fits, network, transform, "the network of method lesions")])
     return faults
 
 
@@ -109,7 +123,7 @@ def check_inputs(parameter_file: Path | str, here: bool = True) -> None:
     networks: list[tuple[Any, ...]] = [*backbones_of(values).items(), (values["diversity_backbone"], (), "diversity_")]
     faults += (
         wrong_names
-        + check_numbers(values, where)
+        + check_arms(values, where)
         + gathered(
             (
                 (methods.check_margins, values["crop_margins"]),

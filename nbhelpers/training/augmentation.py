@@ -49,15 +49,22 @@ def augment(images: torch.Tensor, seed: int, policy: str = "films") -> torch.Ten
     -------
     float32 tensor, same shape, values in 0..1.
     """
+    return augment_drawn(images, images[:, 1:], seed, policy)[0]
+
+
+def augment_drawn(
+    images: torch.Tensor, masks: torch.Tensor, seed: int, policy: str = "films"
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """What `augment` gives, and masks `(n, m, h, w)` in 0..1 that have moved with the images."""
     if policy not in POLICIES:
         raise UserError(f"unknown augmentation {policy!r}", "augmentation", suggest(policy, POLICIES))
     if policy == "none":
-        return images
+        return images, masks
     generator = torch.Generator().manual_seed(seed)
-    images = _move(images, generator)
+    images, masks = _move(torch.cat([images, masks], dim=1), generator).split([1, masks.shape[1]], dim=1)
     images = _tone(images, generator)
     images = _texture(images, generator)
-    return _cover(images, generator)
+    return _cover(images, generator), masks
 
 
 def _uniform(n: int, low: float, high: float, generator: torch.Generator, like: torch.Tensor) -> torch.Tensor:

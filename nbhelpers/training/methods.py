@@ -14,21 +14,26 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 
 from nbhelpers.errors import UserError
-from nbhelpers.networks import features, models, probes, weights
+from nbhelpers.networks import features, lesions, models, probes, weights
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.probes import Probe
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.tables import write_table
 from nbhelpers.training import resume, schedule, splits, train
+from nbhelpers.training.masks import load_masks
 from nbhelpers.training.train import Trained, balanced_log_loss
 
-FINETUNE, PROBE, PAIRS = "finetune", "probe", "pairs"
+FINETUNE, LESIONS, PROBE, PAIRS = "finetune", "lesions", "probe", "pairs"
 METHODS = {
     FINETUNE: "all weights of the network are trained",
+    LESIONS: "a U-Net draws lungs and lesions; the score is read from the lesions drawn in the lungs",
     PROBE: "ridge regression on features of a frozen network",
     PAIRS: "linear weights on features of a frozen network, from the differences within pairs",
 }
+
+
+FROZEN = (PROBE, PAIRS)  # no weight of the network itself is trained
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,14 @@ def method_of(arm: Mapping[str, str]) -> str:
 
 def input_size(arm: Mapping[str, str], image_size: int, probe: ProbeSettings) -> int:
     """Pixels along a side of the images that an arm's network takes."""
-    return image_size if method_of(arm) == FINETUNE else max(probe.sizes)
+    return max(probe.sizes) if method_of(arm) in FROZEN else image_size
+
+
+def masks_of(
+    run_folder: Path | str, arm: Mapping[str, str], table: pd.DataFrame, size: int
+) -> NDArray[np.uint8] | None:
+    """The masks that an arm's method learns from (`masks.load_masks`), None for a method that needs none."""
+    return load_masks(run_folder, table, size) if method_of(arm) == LESIONS else None
 
 
 def learn(
@@ -69,28 +81,41 @@ def learn(
     device: Device | str = "auto",
     simulated: bool = False,
     resample: bool = False,
+    masks: NDArray[np.uint8] | None = None,
 ) -> Trained:
     """A classifier of an arm's images by the arm's method, written as `train.train_arm` writes it.
 
-    Parameters are those of `train.train_arm`, its `settings` for `finetune`; `probe` is for `probe` and `pairs`. With
+    Parameters are those of `train.train_arm`, its `settings` for `finetune` and `lesions`, whose network is always
+    `networks.lesions`' and which needs `masks` (`masks_of`); `probe` is for `probe` and `pairs`. With
     `resample`, for a further seed, a probe draws as many groups with replacement: there is no chance in it but the
     images. An arm that names `images` sees no more than so many, and every seed draws others, by any method. Images
     that come in no pairs are a `UserError` for `pairs`; others are those of `train.train_arm` and `Probe`.
     """
     split, method = split.reset_index(drop=True), method_of(arm)
     wanted = int(arm.get("images", 0))
-    rows = _training_rows(split, wanted, seed, resample and method != FINETUNE)
+    rows = _training_rows(split, wanted, seed, resample and method in FROZEN)
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
     if wanted:
         kept = np.unique(np.concatenate([rows, validating]))
         rows, validating = np.searchsorted(kept, rows), np.searchsorted(kept, validating)
         split, images = split.iloc[kept].reset_index(drop=True), images[kept]
+        masks = None if masks is None else masks[kept]
+    if method == LESIONS:
+        backbone, init = lesions.NAME, "random"
     common: dict[str, Any] = {
         "arm": {"name": "training", **arm, "method": method},
         **{"backbone": backbone, "init": init, "transform": transform, "seed": seed, "simulated": simulated},
     }
-    if method == FINETUNE:
-        return train.train_arm(folder, split, images, **common, settings=settings, device=device)
+    if method not in FROZEN:
+        return train.train_arm(
+            folder,
+            split,
+            images,
+            **common,
+            settings=settings,
+            device=device,
+            masks=masks if method == LESIONS else None,
+        )
     train.check_replaceable(Path(folder), seed)
     counts = splits.check_split(split)
     chosen = pick_device(device) if isinstance(device, str) else device

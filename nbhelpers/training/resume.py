@@ -44,13 +44,14 @@ def fingerprint(
     settings: Settings,
     seed: int,
     device: Device,
+    masks: NDArray[np.uint8] | None = None,
 ) -> str:
     """Hash of everything that decides the weights: files of another training must not be taken for this one's.
 
     Parameters are those of `train_arm`.
     """
     facts = {
-        "data": data_hash(split, images),
+        "data": data_hash(split, images) + ("" if masks is None else hashlib.sha256(masks.tobytes()).hexdigest()),
         "settings": asdict(settings),
         "backbone": backbone,
         "init": init if init in ("random", "imagenet") else sha256_file(stage.user_path(init)),

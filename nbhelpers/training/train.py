@@ -20,7 +20,7 @@ from torch import nn
 from torch.nn import functional
 
 from nbhelpers.errors import UserError
-from nbhelpers.networks import models, scoring, weights
+from nbhelpers.networks import lesions, models, scoring, weights
 from nbhelpers.networks.checkpoints import network_name
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
@@ -30,7 +30,7 @@ from nbhelpers.runs.parameters import sources_of, suggest
 from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
-from nbhelpers.training.augmentation import augment, step_seed
+from nbhelpers.training.augmentation import augment_drawn, step_seed
 from nbhelpers.training.number_format import faster_format
 from nbhelpers.training.resume import (
     RESUME_FILE,
@@ -157,6 +157,7 @@ def _reproducible(device: Device) -> Iterator[None]:
 def _train_epoch(
     state: State,
     images: NDArray[np.uint8],
+    masks: NDArray[np.uint8] | None,
     labels: NDArray[np.int64],
     batches: list[NDArray[np.int64]],
     transform: Transform,
@@ -175,14 +176,13 @@ def _train_epoch(
             group["lr"] = rate
         raw = torch.from_numpy(images[rows]).to(device.torch, non_blocking=True)
         target = torch.from_numpy(labels[rows]).to(device.torch, torch.float32)
-        films = augment(raw.unsqueeze(1).float() / 255, step_seed(seed, epoch, step), settings.augmentation)
+        films = raw.unsqueeze(1).float() / 255
+        drawn = films[:, 1:] if masks is None else torch.from_numpy(masks[rows]).to(device.torch).float() / 255
+        films, drawn = augment_drawn(films, drawn, step_seed(seed, epoch, step), settings.augmentation)
         batch = standardise(films, transform).contiguous(memory_format=torch.channels_last)
         # Dropout and stochastic depth draw from the global state.
         torch.manual_seed(step_seed(seed, epoch, step))
-        with device.mixed_precision():
-            logits = state.model(batch)
-        logits = logits.float().reshape(-1)
-        loss = functional.binary_cross_entropy_with_logits(logits, target)
+        logits, loss = _loss(state.model, batch, target, None if masks is None else drawn, device)
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
         state.scaler.unscale_(state.optimizer)
@@ -199,6 +199,22 @@ def _train_epoch(
         )
     auroc = roc_auc_score(labels[np.concatenate(batches)], torch.cat(scores).cpu().numpy())
     return {"learning_rate": rate, "train_loss": mean_loss, "train_auroc": float(auroc)}
+
+
+def _loss(
+    model: Any, batch: torch.Tensor, target: torch.Tensor, masks: torch.Tensor | None, device: Device
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits `(n,)` and the loss; with `masks` that of a `LesionNetwork`, whose maps the labels do not reach."""
+    if masks is None:
+        with device.mixed_precision():
+            logits = model(batch).float().reshape(-1)
+        return logits, functional.binary_cross_entropy_with_logits(logits, target)
+    with device.mixed_precision():
+        maps = model.forward_features(batch)
+    maps = [one.float() for one in maps]
+    logits = model.forward_head([one.detach() for one in maps]).reshape(-1)
+    classifying = functional.binary_cross_entropy_with_logits(logits, target)
+    return logits, lesions.drawing_loss(maps[0], masks) + classifying
 
 
 def balanced_log_loss(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
@@ -231,6 +247,7 @@ def train_arm(
     seed: int = 0,
     device: Device | str = "auto",
     simulated: bool = False,
+    masks: NDArray[np.uint8] | None = None,
 ) -> Trained:
     """Train a classifier on an arm's images; gives the best epoch's network in evaluation mode.
 
@@ -254,6 +271,8 @@ def train_arm(
     device : Device or str
         A name, with the number format in which a step is faster; a `Device` is taken as it is.
         An interrupted training keeps its number format and its threads.
+    masks : uint8 array, shape (n, 2, size, size), optional
+        Shares (of 255) of lesion and lungs in each pixel, for a `lesions.LesionNetwork`.
 
     Raises
     ------
@@ -274,7 +293,7 @@ def train_arm(
     models.check_fits(model, transform, backbone)
     chosen = _computes_on(folder / RESUME_FILE, model, transform, device)
     state = _fresh_state(model, settings, chosen)
-    made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen)
+    made_of = fingerprint(split, images, backbone, init, transform, settings, seed, chosen, masks)
     if load_resume(folder / RESUME_FILE, state, made_of):
         print(f"an interrupted training resumes after epoch {len(state.history)}")
     print(f"trains on {chosen}, threads: {torch.get_num_threads()}")
@@ -286,7 +305,7 @@ def train_arm(
     bar = progress(desc=f"{name} {done}/{settings.epochs}", total=n_steps * (settings.epochs - done), unit="step")
     with _reproducible(chosen), torch.random.fork_rng(), bar:
         while not _finished(state.history, settings):
-            row = _one_epoch(state, images, parts, transform, settings, seed, chosen, bar)
+            row = _one_epoch(state, images, masks, parts, transform, settings, seed, chosen, bar)
             _keep_epoch(folder, state, row, made_of, chosen)
             bar.set_description(f"{name} {row['epoch']}/{settings.epochs}", refresh=False)
             bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
@@ -350,6 +369,7 @@ def _parts(split: pd.DataFrame) -> _Parts:
 def _one_epoch(
     state: State,
     images: NDArray[np.uint8],
+    masks: NDArray[np.uint8] | None,
     parts: _Parts,
     transform: Transform,
     settings: Settings,
@@ -360,7 +380,7 @@ def _one_epoch(
     """Train for the next epoch, score the validation images, and give the epoch's row of the history."""
     row: dict[str, Any] = {"epoch": len(state.history) + 1}
     batches = epoch_batches(parts.pairs, settings.batch_size, seed, row["epoch"])
-    row |= _train_epoch(state, images, parts.labels, batches, transform, settings, seed, device, bar)
+    row |= _train_epoch(state, images, masks, parts.labels, batches, transform, settings, seed, device, bar)
     scores, labels = scoring.predict(state.model, images[parts.validating], transform, device), parts.labels
     row["val_loss"] = balanced_log_loss(labels[parts.validating], scores)
     row["val_auroc"] = float(roc_auc_score(labels[parts.validating], scores))

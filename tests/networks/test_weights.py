@@ -40,6 +40,15 @@ def test_local_weights_keep_their_body_sum_their_colours_and_lose_their_head(col
     assert "state_dict" not in model.pretrained_cfg
 
 
+def test_a_new_head_starts_undecided_and_one_that_fits_or_grows_with_its_network_does_not(colour_weights, tmp_path):
+    model = models.build(BACKBONE, str(colour_weights[0]))
+    assert not model.fc.weight.any() and not model.fc.bias.any()
+    assert models.build(BACKBONE, "random").fc.weight.any()
+    own = models.build(BACKBONE, "random", seed=5)
+    safetensors.torch.save_file(own.state_dict(), tmp_path / "own.safetensors")
+    assert torch.equal(models.build(BACKBONE, str(tmp_path / "own.safetensors")).fc.weight, own.fc.weight)
+
+
 def test_a_gray_image_gives_what_the_colour_network_gives_for_it_in_three_channels(colour_weights):
     path, published = colour_weights
     gray = torch.rand(2, 1, 64, 64)

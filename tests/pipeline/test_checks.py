@@ -57,6 +57,22 @@ def films(folder: Path, labels: list[int], missing: int = 0) -> Path:
         ({"arms": {"raw": {"source": "simulater", "crop": "none"}}}, "did you mean 'simulator'"),
         ({"arms": {"raw": {"source": "simulator", "crop": "nothing"}}}, "unknown crop"),
         ({"arms": {"raw": {"source": "folder", "crop": "none"}}}, "folder_table"),
+        (
+            {"arms": {"a": {"source": "gemini", "crop": "none", "method": "lesions"}}},
+            "'a': method lesions learns from masks",
+        ),
+        (
+            {"arms": {"a": {"source": "simulator+gemini", "crop": "none", "method": "lesions"}}},
+            "learns from masks, and gemini has none",
+        ),
+        (
+            {"arms": {"a": {**ARM["raw"], "method": "lesions", "backbone": "resnet18"}}},
+            "has a network of its own, and none of 'resnet18'",
+        ),
+        (
+            {"arms": {"a": {**ARM["raw"], "method": "lesions"}}, "image_size": 97},
+            "lesions does not take 97 x 97 pixels",
+        ),
         ({"film_crop": "nothing"}, "unknown film_crop"),
         ({"arms": {"raw": {"source": "simulator", "crop": "none", "method": "probes"}}}, "did you mean 'probe'"),
         ({"arms": {"raw": {"source": "simulator+simulater", "crop": "none"}}}, "did you mean 'simulator'"),

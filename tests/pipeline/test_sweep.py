@@ -108,4 +108,4 @@ def test_what_cannot_be_is_said_with_its_place(file: Any, values: dict[str, Any]
 def test_the_example_is_a_dose_curve_of_three_seeds() -> None:
     values = sweep.load(parameters.ROOT / "params" / "sweep_example.yaml")
     assert values["extra_seeds"] == 2 and len({arm["images"] for arm in values["arms"].values()}) > 3
-    assert checks.check_numbers(values, "") == []
+    assert checks.check_arms(values, "") == []

@@ -21,6 +21,17 @@ def test_augmentation_is_the_same_for_the_same_seed_only():
     assert float(first.max()) <= 1
 
 
+def test_masks_move_with_their_images_which_are_augmented_as_without_them():
+    images = torch.zeros(16, 1, 48, 48)
+    images[:, :, 10:30, 12:36] = 1.0
+    films, masks = augmentation.augment_drawn(images, torch.cat([images, 1 - images], 1), 5)
+    torch.testing.assert_close(films, augmentation.augment(images, 5), atol=0, rtol=0)
+    torch.testing.assert_close(masks[:, :1], augmentation._move(images, torch.Generator().manual_seed(5)))
+    torch.testing.assert_close(masks.sum(1), torch.ones(16, 48, 48))
+    same, still = augmentation.augment_drawn(images, images, 5, "none")
+    assert torch.equal(same, images) and torch.equal(still, images)
+
+
 def test_augmentation_leaves_its_input_and_the_global_random_state_alone():
     images, state = gray(), torch.get_rng_state()
     before = images.clone()

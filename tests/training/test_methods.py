@@ -1,15 +1,17 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from sklearn.metrics import roc_auc_score
-from training.training_fixture import BACKBONE, SIZE, disc_arm
+from training.training_fixture import BACKBONE, CPU, SIZE, disc_arm, disc_masks
 
 from nbhelpers import runs
 from nbhelpers.errors import UserError
-from nbhelpers.networks import features, models, scoring, trained
-from nbhelpers.networks.preprocessing import Transform
+from nbhelpers.metrics.overlap import dice
+from nbhelpers.networks import features, lesions, models, scoring, trained
+from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.runs.tables import read_table
-from nbhelpers.training import methods, schedule, splits
+from nbhelpers.training import methods, schedule, splits, train
 
 PROBE = methods.ProbeSettings(["layer1", "layer2"], [SIZE], ["mean", "spread"])
 
@@ -48,10 +50,41 @@ def test_a_probe_tells_discs_from_noise_and_is_saved_as_any_arm(tmp_path, arm, m
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("method", ["finetune", "probe", "pairs"])
+def test_a_network_learns_to_draw_the_lesion_and_its_score_follows(tmp_path, arm):
+    split, images = arm
+    settings = schedule.Settings(epochs=8, batch_size=8, learning_rate=5e-3)
+    made = learn(tmp_path, split, images, "lesions", settings=settings, masks=disc_masks(40))
+    model, description = models.load_checkpoint(tmp_path)
+    assert (description.backbone, description.init) == (lesions.NAME, "random")
+    unseen = np.flatnonzero(split["split"] == "validation")
+    scores = scoring.predict(model, images[unseen], description.transform, "cpu")
+    np.testing.assert_allclose(scores, made.validation["score"], atol=1e-6)
+    assert roc_auc_score(split["label"].iloc[unseen], scores) > 0.95
+    ill = unseen[split["label"].to_numpy()[unseen] == 1]
+    with torch.no_grad():
+        drawn = model.forward_features(to_tensor(images[ill], description.transform))[0][:, 0] > 0
+    assert np.mean([dice(a.numpy(), b > 0) for a, b in zip(drawn, disc_masks(40)[ill, 0], strict=True)]) > 0.6
+
+
+def test_labels_move_slope_and_intercept_and_nothing_that_is_drawn():
+    images = torch.randn(8, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
+    masks, labels = torch.from_numpy(disc_masks(4)).float() / 255, torch.tensor([0.0, 1.0, 1.0, 1.0] * 2)
+    gradients = []
+    for target in (labels, 1 - labels):
+        model = models.build(lesions.NAME, seed=1)
+        logits, loss = train._loss(model, images, target, masks, CPU)
+        loss.backward()
+        torch.testing.assert_close(logits, model(images)[:, 0], atol=0.05, rtol=0)
+        gradients.append({name: value.grad for name, value in model.named_parameters()})
+    for name, one in gradients[0].items():
+        assert torch.equal(one, gradients[1][name]) != name.startswith("head"), name
+        assert one.abs().max() > 0, name
+
+
+@pytest.mark.parametrize("method", ["finetune", "lesions", "probe", "pairs"])
 def test_an_arm_named_as_a_checkpoint_scores_there_as_here(tmp_path, arm, method):
     split, images = arm
-    made = learn(tmp_path / "elsewhere", split, images, method)
+    made = learn(tmp_path / "elsewhere", split, images, method, masks=disc_masks(40))
     unseen = images[(split["split"] == "validation").to_numpy()]
     folder = tmp_path / "run" / "04_external_validation"
     folder.mkdir(parents=True)

@@ -3,9 +3,9 @@
 import pandas as pd
 import pytest
 import torch
-from training.training_fixture import disc_arm, same, train, weights
+from training.training_fixture import disc_arm, disc_masks, same, train, weights
 
-from nbhelpers.networks import models
+from nbhelpers.networks import lesions, models
 from nbhelpers.runs.devices import Device
 from nbhelpers.training import train as training
 from nbhelpers.training.resume import RESUME_FILE
@@ -51,6 +51,17 @@ def test_a_resumed_training_ends_with_the_weights_of_an_uninterrupted_one(traine
     assert same(weights(folder), weights(tmp_path))
     pd.testing.assert_frame_equal(resumed.history, whole.history)
     assert not (tmp_path / RESUME_FILE).exists()
+
+
+def test_a_network_that_draws_resumes_too_and_not_with_other_masks(arm, tmp_path, monkeypatch):
+    drawing = {"backbone": lesions.NAME, "masks": disc_masks(12)}
+    whole = train(tmp_path / "whole", *arm, **drawing)
+    interrupted(tmp_path / "arm", arm, monkeypatch, **drawing)
+    assert train(tmp_path / "arm", *arm, **drawing).resumed_from == 1
+    assert same(weights(tmp_path / "whole"), weights(tmp_path / "arm"))
+    assert whole.history["val_auroc"].notna().all()
+    interrupted(tmp_path / "other", arm, monkeypatch, **drawing)
+    assert train(tmp_path / "other", *arm, **drawing | {"masks": 255 - disc_masks(12)}).resumed_from == 0
 
 
 def test_a_kill_before_the_checkpoint_is_written_costs_no_epoch(trained, arm, tmp_path, monkeypatch):

@@ -33,6 +33,22 @@ def disc_arm(n_pairs=16, size=SIZE, seed=0):
     return pd.DataFrame(rows), np.stack(images)
 
 
+def disc_masks(n_pairs=16, size=SIZE, seed=0):
+    """Lesion and lungs of `disc_arm`'s images, as `masks.load_masks` gives them: the discs, and all but the margins."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:size, :size]
+    masks = np.zeros((2 * n_pairs, 2, size, size), np.uint8)
+    masks[:, 1, 2:-2, 2:-2] = 255
+    for pair in range(n_pairs):
+        rng.normal(size=(size, size))
+        for ill in (0, 1):
+            rng.normal(size=(size, size))
+            if ill:
+                cy, cx = rng.uniform(size * 0.3, size * 0.7, 2)
+                masks[2 * pair + 1, 0] = 255 * ((y - cy) ** 2 + (x - cx) ** 2 < (size / 5) ** 2)
+    return masks
+
+
 def train(folder, table, images, settings=QUICK, **changes):
     arguments = {
         "arm": ARM,
