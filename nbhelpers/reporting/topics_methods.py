@@ -57,12 +57,13 @@ def goal(facts: RunFacts) -> str | None:
 
 def model(facts: RunFacts) -> str | None:
     """Network, input and output."""
+    drawing = ", a U-Net that draws lungs and lesions"
     return each_model(
         facts,
         lambda m: (
-            f"{m['backbone']} (timm), {m['transform']['channels']} input channel(s) of "
-            f"{m['transform']['size']} x {m['transform']['size']} pixels, one logit, its sigmoid is the probability of "
-            "pneumonia"
+            f"{m['backbone']}{drawing if m.get('arm', {}).get('method') == 'lesions' else ' (timm)'}, "
+            f"{m['transform']['channels']} input channel(s) of {m['transform']['size']} x {m['transform']['size']} "
+            "pixels, one logit, its sigmoid is the probability of pneumonia"
         ),
     )
 
