@@ -32,6 +32,7 @@ TRANSFORM, EARLY = Transform(SIZE), ("conv_stem", "bn1", "blocks.0.", "blocks.1.
 # the weight of the losses of two more heads, which draw lungs and lesions.
 RECIPES: dict[str, tuple[bool, float, bool, float, float]] = {
     "all weights": (False, 5e-4, False, 0.0, 0.0),
+    "all weights, 3e-4": (False, 3e-4, False, 0.0, 0.0),
     "blocks 0 to 3 frozen": (False, 5e-4, True, 0.0, 0.0),
     "L2 to the start": (False, 5e-4, False, 0.1, 0.0),
     "probe first": (True, 1e-4, False, 0.0, 0.0),

@@ -21,8 +21,9 @@ from nbhelpers.networks.probes import Probe
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.tables import write_table
 from nbhelpers.training import resume, schedule, splits, train
+from nbhelpers.training.losses import balanced_log_loss
 from nbhelpers.training.masks import load_masks
-from nbhelpers.training.train import Trained, balanced_log_loss
+from nbhelpers.training.train import Trained
 
 FINETUNE, LESIONS, PROBE, PAIRS = "finetune", "lesions", "probe", "pairs"
 METHODS = {

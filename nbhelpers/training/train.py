@@ -17,10 +17,9 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import nn
-from torch.nn import functional
 
 from nbhelpers.errors import UserError
-from nbhelpers.networks import lesions, models, scoring, weights
+from nbhelpers.networks import models, scoring, weights
 from nbhelpers.networks.checkpoints import network_name
 from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
@@ -31,6 +30,7 @@ from nbhelpers.runs.progress import progress
 from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
 from nbhelpers.training.augmentation import augment_drawn, step_seed
+from nbhelpers.training.losses import balanced_log_loss, training_loss
 from nbhelpers.training.number_format import faster_format
 from nbhelpers.training.resume import (
     RESUME_FILE,
@@ -156,9 +156,7 @@ def _reproducible(device: Device) -> Iterator[None]:
 
 def _train_epoch(
     state: State,
-    images: NDArray[np.uint8],
-    masks: NDArray[np.uint8] | None,
-    labels: NDArray[np.int64],
+    parts: _Parts,
     batches: list[NDArray[np.int64]],
     transform: Transform,
     settings: Settings,
@@ -174,15 +172,17 @@ def _train_epoch(
         rate = learning_rate_at(epoch - 1 + step / len(batches), settings)
         for group in state.optimizer.param_groups:
             group["lr"] = rate
-        raw = torch.from_numpy(images[rows]).to(device.torch, non_blocking=True)
-        target = torch.from_numpy(labels[rows]).to(device.torch, torch.float32)
+        raw = torch.from_numpy(parts.images[rows]).to(device.torch, non_blocking=True)
+        target = torch.from_numpy(parts.labels[rows]).to(device.torch, torch.float32)
         films = raw.unsqueeze(1).float() / 255
-        drawn = films[:, 1:] if masks is None else torch.from_numpy(masks[rows]).to(device.torch).float() / 255
+        drawn = films[:, 1:]
+        if parts.masks is not None:
+            drawn = torch.from_numpy(parts.masks[rows]).to(device.torch).float() / 255
         films, drawn = augment_drawn(films, drawn, step_seed(seed, epoch, step), settings.augmentation)
         batch = standardise(films, transform).contiguous(memory_format=torch.channels_last)
         # Dropout and stochastic depth draw from the global state.
         torch.manual_seed(step_seed(seed, epoch, step))
-        logits, loss = _loss(state.model, batch, target, None if masks is None else drawn, device)
+        logits, loss = training_loss(state.model, batch, target, None if parts.masks is None else drawn, device)
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
         state.scaler.unscale_(state.optimizer)
@@ -197,30 +197,8 @@ def _train_epoch(
         raise UserError(
             f"the loss is {mean_loss} in epoch {epoch}", "learning_rate", f"use less than {settings.learning_rate}"
         )
-    auroc = roc_auc_score(labels[np.concatenate(batches)], torch.cat(scores).cpu().numpy())
+    auroc = roc_auc_score(parts.labels[np.concatenate(batches)], torch.cat(scores).cpu().numpy())
     return {"learning_rate": rate, "train_loss": mean_loss, "train_auroc": float(auroc)}
-
-
-def _loss(
-    model: Any, batch: torch.Tensor, target: torch.Tensor, masks: torch.Tensor | None, device: Device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits `(n,)` and the loss; with `masks` that of a `LesionNetwork`, whose maps the labels do not reach."""
-    if masks is None:
-        with device.mixed_precision():
-            logits = model(batch).float().reshape(-1)
-        return logits, functional.binary_cross_entropy_with_logits(logits, target)
-    with device.mixed_precision():
-        maps = model.forward_features(batch)
-    maps = [one.float() for one in maps]
-    logits = model.forward_head([one.detach() for one in maps]).reshape(-1)
-    classifying = functional.binary_cross_entropy_with_logits(logits, target)
-    return logits, lesions.drawing_loss(maps[0], masks) + classifying
-
-
-def balanced_log_loss(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:
-    """Mean of the two classes' log losses, so that their numbers do not matter."""
-    clipped = np.clip(scores, 1e-7, 1 - 1e-7)
-    return float(-(np.log(clipped[labels == 1]).mean() + np.log1p(-clipped[labels == 0]).mean()) / 2)
 
 
 def best_epoch(history: list[dict[str, Any]]) -> int:
@@ -287,7 +265,7 @@ def train_arm(
         raise UserError(f"{len(images)} images for {len(split)} rows", "images", "load both with load_arm")
     split = split.reset_index(drop=True)
     counts = splits.check_split(split)
-    parts = _parts(split)
+    parts = _parts(split, images, masks)
 
     model = models.build(backbone, init, transform.channels, seed, transform.size)
     models.check_fits(model, transform, backbone)
@@ -300,27 +278,17 @@ def train_arm(
     done = len(state.history)
     write_table(split, folder / "split.csv")
 
-    n_steps = len(epoch_batches(parts.pairs, settings.batch_size, seed, 1))
-    name = arm.get("name", "training")
-    bar = progress(desc=f"{name} {done}/{settings.epochs}", total=n_steps * (settings.epochs - done), unit="step")
-    with _reproducible(chosen), torch.random.fork_rng(), bar:
-        while not _finished(state.history, settings):
-            row = _one_epoch(state, images, masks, parts, transform, settings, seed, chosen, bar)
-            _keep_epoch(folder, state, row, made_of, chosen)
-            bar.set_description(f"{name} {row['epoch']}/{settings.epochs}", refresh=False)
-            bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
-
+    _all_epochs(folder, state, parts, transform, settings, seed, chosen, made_of, arm.get("name", "training"))
     counted = {"images": counts.set_index("split")["images"].to_dict(), "data_sha256": data_hash(split, images)}
     origin, _ = weights.find(backbone, init)
     told = asdict(settings) | counted
     description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, None, origin)
-    return _finish(folder, state, images, split, parts, description, chosen, done)
+    return _finish(folder, state, split, parts, description, chosen, done)
 
 
 def _finish(
     folder: Path,
     state: State,
-    images: NDArray[np.uint8],
     split: pd.DataFrame,
     parts: _Parts,
     description: ModelDescription,
@@ -331,7 +299,9 @@ def _finish(
     state.model.load_state_dict(state.best)
     state.model.eval()
     # In the number format in which films are scored later, whichever was faster in training: thresholds come of these.
-    scores = scoring.predict(state.model, images[parts.validating], description.transform, pick_device(device.name))
+    scores = scoring.predict(
+        state.model, parts.images[parts.validating], description.transform, pick_device(device.name)
+    )
     validated = split.iloc[parts.validating][["image_id", "pair_id", "label"]]
     validation = validated.assign(score=scores).reset_index(drop=True)
     how: dict[str, Any] = {"best_epoch": best_epoch(state.history), "threads": torch.get_num_threads()}
@@ -353,23 +323,47 @@ def _computes_on(resume: Path, model: nn.Module, transform: Transform, device: D
 
 
 class _Parts(NamedTuple):
-    """Labels of all images, and which of them validate, and train as pairs `(n, 2)`."""
+    """All images with their masks and labels, and which of them validate, and train as pairs `(n, 2)`."""
 
+    images: NDArray[np.uint8]
+    masks: NDArray[np.uint8] | None
     labels: NDArray[np.int64]
     validating: NDArray[np.intp]
     pairs: NDArray[np.int64]
 
 
-def _parts(split: pd.DataFrame) -> _Parts:
+def _parts(split: pd.DataFrame, images: NDArray[np.uint8], masks: NDArray[np.uint8] | None) -> _Parts:
     training = np.flatnonzero(split["split"] == splits.TRAIN)
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
-    return _Parts(split["label"].to_numpy(np.int64), validating, training[splits.pairs(split.iloc[training])])
+    pairs = training[splits.pairs(split.iloc[training])]
+    return _Parts(images, masks, split["label"].to_numpy(np.int64), validating, pairs)
+
+
+def _all_epochs(
+    folder: Path,
+    state: State,
+    parts: _Parts,
+    transform: Transform,
+    settings: Settings,
+    seed: int,
+    device: Device,
+    made_of: str,
+    name: str,
+) -> None:
+    """Train from where the state is to the last epoch, each kept when it is done."""
+    done = len(state.history)
+    n_steps = len(epoch_batches(parts.pairs, settings.batch_size, seed, 1))
+    bar = progress(desc=f"{name} {done}/{settings.epochs}", total=n_steps * (settings.epochs - done), unit="step")
+    with _reproducible(device), torch.random.fork_rng(), bar:
+        while not _finished(state.history, settings):
+            row = _one_epoch(state, parts, transform, settings, seed, device, bar)
+            _keep_epoch(folder, state, row, made_of, device)
+            bar.set_description(f"{name} {row['epoch']}/{settings.epochs}", refresh=False)
+            bar.set_postfix(loss=f"{row['val_loss']:.3f}", auroc=f"{row['val_auroc']:.3f}")
 
 
 def _one_epoch(
     state: State,
-    images: NDArray[np.uint8],
-    masks: NDArray[np.uint8] | None,
     parts: _Parts,
     transform: Transform,
     settings: Settings,
@@ -380,10 +374,10 @@ def _one_epoch(
     """Train for the next epoch, score the validation images, and give the epoch's row of the history."""
     row: dict[str, Any] = {"epoch": len(state.history) + 1}
     batches = epoch_batches(parts.pairs, settings.batch_size, seed, row["epoch"])
-    row |= _train_epoch(state, images, masks, parts.labels, batches, transform, settings, seed, device, bar)
-    scores, labels = scoring.predict(state.model, images[parts.validating], transform, device), parts.labels
-    row["val_loss"] = balanced_log_loss(labels[parts.validating], scores)
-    row["val_auroc"] = float(roc_auc_score(labels[parts.validating], scores))
+    row |= _train_epoch(state, parts, batches, transform, settings, seed, device, bar)
+    scores = scoring.predict(state.model, parts.images[parts.validating], transform, device)
+    labels = parts.labels[parts.validating]
+    row |= {"val_loss": balanced_log_loss(labels, scores), "val_auroc": float(roc_auc_score(labels, scores))}
     return row
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 from nbhelpers.errors import UserError
 from nbhelpers.interpretability import grad_cam
-from nbhelpers.networks import models
+from nbhelpers.networks import lesions, models
 
 CONVOLUTIONAL = ["resnet10t", "convnext_atto", "efficientnet_b0", "mobilenetv3_small_050", "regnety_002"]
 # With a class token and without one; channels last, by convolutions and in windows; no attention at all.
@@ -191,3 +191,15 @@ def test_a_probe_gives_what_each_place_adds_to_its_logit_less_what_is_below_zero
     np.testing.assert_allclose(found, wanted, atol=1e-5 * wanted.max())
     whole = grad_cam.grad_cam_by_package(model, films())  # what figure 4 asks for
     np.testing.assert_allclose(whole, grad_cam.resize_maps(found, 128), atol=1e-6)
+
+
+def test_a_network_that_draws_shows_what_its_score_is_read_from_by_either_way():
+    model = models.build(lesions.NAME, seed=3).eval()
+    images = films(3, 64)
+    layer = grad_cam.find_layer(model, 1, 64)
+    assert model.get_submodule(layer.name) is model.body.last
+    with torch.no_grad():
+        wanted = model.activation_map(images).relu()
+    assert wanted.amax((1, 2)).min() > 0
+    for found in (grad_cam.grad_cam(model, images, layer), grad_cam.grad_cam_by_package(model, images, layer)):
+        np.testing.assert_allclose(found, wanted, atol=1e-6)

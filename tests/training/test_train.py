@@ -13,7 +13,7 @@ from nbhelpers.runs.tables import read_table, write_table
 from nbhelpers.training import splits
 from nbhelpers.training import train as training
 from nbhelpers.training.schedule import Settings
-from nbhelpers.training.train import balanced_log_loss, best_epoch, load_arm, place, roc_auc_score, train_arm
+from nbhelpers.training.train import best_epoch, load_arm, place, roc_auc_score, train_arm
 
 ARMS = {"cropped": {"source": "simulator", "crop": "content"}}
 
@@ -101,15 +101,6 @@ def test_the_best_epoch_is_the_highest_auroc_and_then_the_lowest_loss():
     rows = [(1, 0.8, 0.5), (2, 0.9, 0.4), (3, 0.90001, 0.3), (4, 0.85, 0.1)]
     history = [{"epoch": e, "val_auroc": a, "val_loss": v} for e, a, v in rows]
     assert best_epoch(history) == 3
-
-
-def test_the_balanced_loss_equals_scikit_learn_with_class_weights():
-    from sklearn.metrics import log_loss
-
-    rng = np.random.default_rng(0)
-    labels, scores = (rng.random(50) < 0.2).astype(np.int64), rng.uniform(0.01, 0.99, 50)
-    share = np.where(labels == 1, 1 / labels.sum(), 1 / (1 - labels).sum())
-    assert balanced_log_loss(labels, scores) == pytest.approx(log_loss(labels, scores, sample_weight=share))
 
 
 def test_a_loss_that_is_not_finite_names_the_learning_rate(arm, tmp_path):
