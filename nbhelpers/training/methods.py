@@ -61,10 +61,10 @@ def input_size(arm: Mapping[str, str], image_size: int, probe: ProbeSettings) ->
 
 
 def masks_of(
-    run_folder: Path | str, arm: Mapping[str, str], table: pd.DataFrame, size: int
+    run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str, table: pd.DataFrame, size: int
 ) -> NDArray[np.uint8] | None:
     """The masks that an arm's method learns from (`masks.load_masks`), None for a method that needs none."""
-    return load_masks(run_folder, table, size) if method_of(arm) == LESIONS else None
+    return load_masks(run_folder, table, size, arm) if method_of(arms[arm]) == LESIONS else None
 
 
 def learn(
