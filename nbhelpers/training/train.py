@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import nn
+from torch.nn import functional
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks import models, scoring, weights
@@ -189,7 +190,8 @@ def _train_epoch(
         nn.utils.clip_grad_norm_(state.model.parameters(), GRADIENT_NORM)
         state.scaler.step(state.optimizer)
         state.scaler.update()
-        losses.append(loss.detach())
+        # The classifier's alone, as on the validation images: a network that draws has lowered more than that.
+        losses.append(functional.binary_cross_entropy_with_logits(logits.detach(), target))
         scores.append(logits.detach())
         bar.update()
     mean_loss = float(torch.stack(losses).mean())
