@@ -84,11 +84,12 @@ def made_otherwise(folder: Path, values: Mapping[str, Any]) -> dict[str, dict[st
         For each such `run.json`, by its path in `folder`: parameter name to (what it was made with, what the file
         says). Snakemake knows the values of its own calls alone.
     """
-    found = {}
+    found, wanted = {}, parameters.stages(values)
     for path in sorted([*folder.glob("0*/run.json"), *folder.glob("03_training/*/**/run.json")]):
         stage, *network = path.parent.relative_to(folder).parts
         name = "/".join(network) or None
-        if stage not in parameters.STAGES or (network and network[0] not in values["arms"]):
+        # What the file no longer asks for is left as it is.
+        if stage not in wanted or (network and network[0] not in values["arms"]):
             continue
         made = values | read_json(path)["parameters"]
         before, now = (json.loads(canonical(depends_on(stage, name, of, values))) for of in (made, values))

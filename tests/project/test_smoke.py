@@ -315,3 +315,18 @@ def test_an_outputs_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: 
     runner.environment["NBHELPERS_OUTPUTS"] = str(tmp_path / "file" / "outputs")
     code, told = runner()
     assert code == 2 and "cannot write there" in told and len(told.strip().splitlines()) == 1, told
+
+
+def test_an_arm_that_draws_lesions_goes_through_every_notebook_of_a_finished_run(copy: Runner) -> None:
+    drawn = {"source": "simulator", "crop": "content", "method": "lesions"}
+    code, told = copy(arms=TINY["arms"] | {"drawn": drawn}, editors={}, segmentation_data=[])
+    assert code == 0, told
+    assert done(told) >= {"03_training_drawn", "04_external_validation", "05_interpretability"}
+    made = json.loads((copy.run / "03_training" / "drawn" / "model.json").read_text("utf-8"))
+    assert made["backbone"] == "small_unet" and made["arm"]["method"] == "lesions"
+    scored = tables.read_table(copy.run / "04_external_validation" / "predictions.csv", "predictions")
+    assert scored.loc[scored["arm"] == "drawn", "score"].between(0, 1).all() and (scored["arm"] == "drawn").sum() >= 10
+    shown = tables.read_table(copy.run / "05_interpretability" / "saliency.csv")
+    assert "drawn" in set(shown["map"])
+    items = (copy.run / "checklists" / "tripod_ai.csv").read_text("utf-8")
+    assert "small_unet, a U-Net that draws lungs and lesions" in items

@@ -37,6 +37,7 @@ def test_a_result_made_by_hand_with_another_value_is_found_and_says_which(tmp_pa
     made("03_training/roentgen_v2", arm="roentgen_v2", arms=ARMS | {"roentgen_v2": ARMS["raw"]})
     made("03_training/gone", arm="gone", epochs=9)
     made("04_external_validation", n_resamples=50)
+    made("07_segmentation", segmentation_data=["simulated_lungs"])  # the file asks for none
     assert made_otherwise(folder, values) == {
         "03_training/raw/run.json": {"epochs": (4, 2)},
         "03_training/roentgen_v2/run.json": {"arms": (ARMS["raw"], ARMS["roentgen_v2"])},
