@@ -70,7 +70,6 @@ def main() -> None:
     rows = []
     for size in map(int, sizes or ["96"]):
         scores: dict[Any, dict[str, Any]] = {}
-        areas: dict[Any, dict[str, float]] = {}
         for seed in SEEDS:
             for source, images in alone.items():
                 model = trained(*images, size, seed)
@@ -78,8 +77,8 @@ def main() -> None:
                     scores.setdefault(seed, {})[shift.named(*cell)] = log_odds(model, tests[cell][0], size)
             model = trained(*both, size, seed)
             seen = {name: log_odds(model, films, size) for name, (films, _, _) in first.items()}
-            areas[seed] = {f"first selector: {name}": roc_auc_score(first[name][1], one) for name, one in seen.items()}
-            rows.append({"pixels": size, "seed": seed, **shift.judged(scores[seed], labels), **areas[seed]})
+            areas = {f"first selector: {name}": roc_auc_score(first[name][1], one) for name, one in seen.items()}
+            rows.append({"pixels": size, "seed": seed, **shift.judged(scores[seed], labels), **areas})
             print(pd.Series(rows[-1]).round(4).to_string(), flush=True)
             pd.DataFrame(rows).round(4).to_csv(Path(path), index=False)
         mean = {cell: np.mean([one[cell] for one in scores.values()], axis=0) for cell in labels}

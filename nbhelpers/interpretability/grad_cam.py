@@ -22,6 +22,7 @@ from nbhelpers.networks.lesions import LesionNetwork
 from nbhelpers.networks.probes import Probe
 
 Maps = NDArray[np.float32]
+WITH_OWN_MAP = (Probe, LesionNetwork)  # networks that tell their map themselves, as `activation_map`
 
 
 @dataclass(frozen=True)
@@ -216,7 +217,7 @@ def grad_cam(
     channels, size = tensors.shape[1], tensors.shape[-1]
     layer = layer or map_layer(model, channels, size)
     device = next(model.parameters()).device
-    if isinstance(model, (Probe, LesionNetwork)):
+    if isinstance(model, WITH_OWN_MAP):
         with _evaluation(model), torch.inference_mode():
             parts = [model.activation_map(batch.to(device)).relu_().cpu() for batch in tensors.split(batch_size)]
         return _finished([part.numpy() for part in parts], size, upsample, scaled)
@@ -278,7 +279,7 @@ def grad_cam_by_package(
     model: nn.Module, tensors: torch.Tensor, layer: MapLayer | None = None, scaled: bool = False
 ) -> Maps:
     """Grad-CAM of the pneumonia logit by the grad-cam package, one film at a time: as `grad_cam`, `(n, s, s)`."""
-    if isinstance(model, (Probe, LesionNetwork)):  # its map is its own, and needs no gradient
+    if isinstance(model, WITH_OWN_MAP):  # its map is its own, and needs no gradient
         return grad_cam(model, tensors, layer, scaled=scaled)
     size = tensors.shape[-1]
     layer = layer or map_layer(model, tensors.shape[1], size)

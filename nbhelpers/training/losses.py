@@ -15,18 +15,22 @@ from nbhelpers.runs.devices import Device
 
 def training_loss(
     model: Any, batch: torch.Tensor, target: torch.Tensor, masks: torch.Tensor | None, device: Device
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits `(n,)` and the loss; with `masks` that of a `LesionNetwork`, whose maps the labels do not reach."""
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Logits `(n,)`, the loss, and what of it is the classifier's.
+
+    With `masks` the loss is that of a `LesionNetwork`, whose maps the labels do not reach.
+    """
     if masks is None:
         with device.mixed_precision():
             logits = model(batch).float().reshape(-1)
-        return logits, functional.binary_cross_entropy_with_logits(logits, target)
+        loss = functional.binary_cross_entropy_with_logits(logits, target)
+        return logits, loss, loss
     with device.mixed_precision():
         maps = model.forward_features(batch)
     maps = [one.float() for one in maps]
     logits = model.forward_head([one.detach() for one in maps]).reshape(-1)
     classifying = functional.binary_cross_entropy_with_logits(logits, target)
-    return logits, lesions.drawing_loss(maps[0], masks) + classifying
+    return logits, lesions.drawing_loss(maps[0], masks) + classifying, classifying
 
 
 def balanced_log_loss(labels: NDArray[np.int64], scores: NDArray[np.float64]) -> float:

@@ -17,7 +17,6 @@ import torch
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 from torch import nn
-from torch.nn import functional
 
 from nbhelpers.errors import UserError
 from nbhelpers.networks import models, scoring, weights
@@ -183,15 +182,16 @@ def _train_epoch(
         batch = standardise(films, transform).contiguous(memory_format=torch.channels_last)
         # Dropout and stochastic depth draw from the global state.
         torch.manual_seed(step_seed(seed, epoch, step))
-        logits, loss = training_loss(state.model, batch, target, None if parts.masks is None else drawn, device)
+        logits, loss, classifying = training_loss(
+            state.model, batch, target, None if parts.masks is None else drawn, device
+        )
         state.optimizer.zero_grad(set_to_none=True)
         state.scaler.scale(loss).backward()
         state.scaler.unscale_(state.optimizer)
         nn.utils.clip_grad_norm_(state.model.parameters(), GRADIENT_NORM)
         state.scaler.step(state.optimizer)
         state.scaler.update()
-        # The classifier's alone, as on the validation images: a network that draws has lowered more than that.
-        losses.append(functional.binary_cross_entropy_with_logits(logits.detach(), target))
+        losses.append(classifying.detach())  # as on the validation images, where nothing is drawn against masks
         scores.append(logits.detach())
         bar.update()
     mean_loss = float(torch.stack(losses).mean())

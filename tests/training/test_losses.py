@@ -13,7 +13,7 @@ def test_labels_move_slope_and_intercept_and_nothing_that_is_drawn():
     gradients = []
     for target in (labels, 1 - labels):
         model = models.build(lesions.NAME, seed=1)
-        logits, loss = losses.training_loss(model, images, target, masks, CPU)
+        logits, loss, _ = losses.training_loss(model, images, target, masks, CPU)
         loss.backward()
         torch.testing.assert_close(logits, model(images)[:, 0], atol=0.05, rtol=0)
         gradients.append({name: value.grad for name, value in model.named_parameters()})
