@@ -80,6 +80,9 @@ def check_arms(values: Mapping[str, Any], where: str) -> list[UserError]:
         if methods.method_of(arm) == methods.LESIONS and (without := sources - set(masks.SOURCES)):
             told = f"arm {name!r}: method lesions learns from masks, and {', '.join(sorted(without))} has none"
             faults.append(UserError(told, where, f"use it for {' or '.join(masks.SOURCES)}, or method: probe"))
+        if methods.method_of(arm) in methods.FROZEN and "learning_rate" in arm:
+            told = f"arm {name!r}: by method {methods.method_of(arm)} no weight is trained at a learning_rate"
+            faults.append(UserError(told, where, "leave the arm's learning_rate out"))
         if methods.method_of(arm) == methods.LESIONS and "backbone" in arm:
             told = f"arm {name!r}: method lesions has a network of its own, and none of {arm['backbone']!r}"
             faults.append(UserError(told, where, "leave the arm's backbone out"))

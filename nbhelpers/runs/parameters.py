@@ -7,6 +7,7 @@ import copy
 import difflib
 import io
 import json
+import math
 import re
 import tokenize
 import types
@@ -38,6 +39,7 @@ FILE = "params_file"
 # What a parameters cell may import, to say what its annotations mean.
 TYPES_FROM = ("typing", "annotated_types", "pydantic")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+ARM_MAY_NAME = {"method", "images", "backbone", "learning_rate"}  # beside its source and crop
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _WORDS: dict[Any, str] = {
     int: "a whole number",
@@ -175,7 +177,8 @@ def in_words(kind: Any) -> str:
         case origin if origin is list:
             return f"a list, each {in_words(parts[0])}"
         case origin if origin is dict:
-            return f"a mapping of names, each to {in_words(parts[1])}"
+            quotes = ", numbers in quotes" if parts[1] is str else ""
+            return f"a mapping of names, each to {in_words(parts[1])}{quotes}"
     return str(kind)
 
 
@@ -331,6 +334,13 @@ def records(values: Mapping[str, Any]) -> list[str]:
     return [path for stage in stages(values) for path in each.get(stage, [f"{stage}/run.json"])]
 
 
+def _is_rate(text: str) -> bool:
+    try:
+        return 0 < float(text) < math.inf
+    except ValueError:
+        return False
+
+
 def sources_of(arm: Mapping[str, str]) -> list[str]:
     """The sources of an arm: one, or several joined by `+`."""
     return arm.get("source", "").split("+")
@@ -357,12 +367,16 @@ def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
     for name in sorted(name for name in networks if seen[name.lower()] > 1):
         faults.append(UserError(f"two networks {name!r}, capitals aside", where, "give one of them another name"))
     for name, arm in arms.items():
-        if not isinstance(arm, dict) or set(arm) - {"method", "images", "backbone"} != {"source", "crop"}:
-            shape = "an arm is {source: ..., crop: ...}, and may name a method, a number of images and a backbone"
+        if not isinstance(arm, dict) or set(arm) - ARM_MAY_NAME != {"source", "crop"}:
+            shape = f"an arm is {{source: ..., crop: ...}}, and may name {', '.join(sorted(ARM_MAY_NAME))}"
             faults.append(UserError(f"arm {name!r} is {arm!r}", where, shape))
-        elif not re.fullmatch(r"[2-9]|[1-9]\d+", arm.get("images", "2")):
+            continue
+        if not re.fullmatch(r"[2-9]|[1-9]\d+", arm.get("images", "2")):
             fix = "give a number, 2 or more, in quotes"
             faults.append(UserError(f"arm {name!r} has images {arm['images']!r}", where, fix))
+        if not _is_rate(arm.get("learning_rate", "1")):
+            fix = 'give a number above 0, in quotes, e.g. "3e-4"'
+            faults.append(UserError(f"arm {name!r} has learning_rate {arm['learning_rate']!r}", where, fix))
     device = values.get("device", "auto")
     if not DEVICE.fullmatch(device):
         faults.append(UserError(f"device = {device!r}", where, "use auto, cpu, cuda, mps, or one of several as cuda:1"))

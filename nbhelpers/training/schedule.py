@@ -20,7 +20,10 @@ class Settings:
     Attributes
     ----------
     epochs : int
-        At most; one epoch shows every training image once.
+        At most; one epoch shows every training image once, or as often as `images_per_epoch` asks for.
+    images_per_epoch : int
+        An epoch repeats its images until it has shown so many, so that arms of few images are trained for as many
+        steps as arms of more; 0 shows each once.
     batch_size : int
         Images a step, as pairs of a normal and a pneumonia image.
     learning_rate, weight_decay : float
@@ -41,9 +44,11 @@ class Settings:
     warmup_epochs: float = 1.0
     patience: int = 5
     augmentation: str = "films"
+    images_per_epoch: int = 0
 
     def __post_init__(self) -> None:
-        for name, low in (("epochs", 1), ("batch_size", 2), ("patience", 0), ("warmup_epochs", 0), ("weight_decay", 0)):
+        at_least_0 = ("patience", "warmup_epochs", "weight_decay", "images_per_epoch")
+        for name, low in {"epochs": 1, "batch_size": 2, **dict.fromkeys(at_least_0, 0)}.items():
             if not getattr(self, name) >= low:
                 raise UserError(f"{name} = {getattr(self, name)}", name, f"use {low} or more")
         if not 0 < self.learning_rate < math.inf:
@@ -65,12 +70,16 @@ def learning_rate_at(progress_made: float, settings: Settings) -> float:
     return settings.learning_rate * (0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * min(share, 1.0))))
 
 
-def epoch_batches(pairs: NDArray[np.int64], batch_size: int, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+def epoch_batches(
+    pairs: NDArray[np.int64], batch_size: int, seed: int, epoch: int, images_per_epoch: int = 0
+) -> list[NDArray[np.int64]]:
     """The batches of one epoch: pairs in a new order, dealt into batches of nearly equal size.
 
     Equal sizes, since a last batch of two would give batch norm nothing to go by. Both images of a prompt pair are in
-    one batch, and are augmented apart.
+    one batch, and are augmented apart. All pairs are shown before any is shown again.
     """
-    order = np.random.default_rng((seed, epoch)).permutation(len(pairs))
-    steps = max(1, round(2 * len(pairs) / batch_size))
-    return [pairs[part].reshape(-1) for part in np.array_split(order, min(steps, len(pairs)))]
+    rng = np.random.default_rng((seed, epoch))
+    steps = min(max(1, round(2 * len(pairs) / batch_size)), len(pairs))
+    passes = max(1, math.ceil(images_per_epoch / (2 * len(pairs))))
+    orders = [rng.permutation(len(pairs)) for _ in range(passes)]
+    return [pairs[part].reshape(-1) for order in orders for part in np.array_split(order, steps)]

@@ -341,6 +341,10 @@ def _parts(split: pd.DataFrame, images: NDArray[np.uint8], masks: NDArray[np.uin
     return _Parts(images, masks, split["label"].to_numpy(np.int64), validating, pairs)
 
 
+def _batches(parts: _Parts, settings: Settings, seed: int, epoch: int) -> list[NDArray[np.int64]]:
+    return epoch_batches(parts.pairs, settings.batch_size, seed, epoch, settings.images_per_epoch)
+
+
 def _all_epochs(
     folder: Path,
     state: State,
@@ -354,7 +358,7 @@ def _all_epochs(
 ) -> None:
     """Train from where the state is to the last epoch, each kept when it is done."""
     done = len(state.history)
-    n_steps = len(epoch_batches(parts.pairs, settings.batch_size, seed, 1))
+    n_steps = len(_batches(parts, settings, seed, 1))
     bar = progress(desc=f"{name} {done}/{settings.epochs}", total=n_steps * (settings.epochs - done), unit="step")
     with _reproducible(device), torch.random.fork_rng(), bar:
         while not _finished(state.history, settings):
@@ -375,7 +379,7 @@ def _one_epoch(
 ) -> dict[str, Any]:
     """Train for the next epoch, score the validation images, and give the epoch's row of the history."""
     row: dict[str, Any] = {"epoch": len(state.history) + 1}
-    batches = epoch_batches(parts.pairs, settings.batch_size, seed, row["epoch"])
+    batches = _batches(parts, settings, seed, row["epoch"])
     row |= _train_epoch(state, parts, batches, transform, settings, seed, device, bar)
     scores = scoring.predict(state.model, parts.images[parts.validating], transform, device)
     labels = parts.labels[parts.validating]

@@ -21,10 +21,11 @@ def dose_table(by_seed: pd.DataFrame, networks: Mapping[str, Network], spread: p
 
     `by_seed` is from `seed_spread.seeds_table`, `spread` from `seed_spread.summary`, `networks` from
     `trained.load_arms`. `line` is what the arms of one curve share: method, source and crop, and the backbone where
-    there are several. `ci_low, ci_high`: the 95 % interval of the arm's first seed, empty for the others.
+    a method has several. `ci_low, ci_high`: the 95 % interval of the arm's first seed, empty for the others.
     """
     rows = []
-    several = len({networks[arm].description.backbone for arm in by_seed["arm"]}) > 1
+    kinds = {(made.arm.get("method"), made.backbone) for made in (networks[arm].description for arm in by_seed["arm"])}
+    several = len(kinds) > len({method for method, _ in kinds})
     for row in by_seed[by_seed["metric"] == "auroc"].to_dict("records"):
         made = networks[row["arm"]].description
         source, crop, method = (str(made.arm.get(key, "")) for key in ("source", "crop", "method"))

@@ -77,6 +77,14 @@ def films(folder: Path, labels: list[int], missing: int = 0) -> Path:
         ({"arms": {"raw": {"source": "simulator", "crop": "none", "method": "probes"}}}, "did you mean 'probe'"),
         ({"arms": {"raw": {"source": "simulator+simulater", "crop": "none"}}}, "did you mean 'simulator'"),
         ({"arms": {"raw": {"source": "simulator", "crop": "none", "images": "1"}}}, "2 or more"),
+        *(
+            ({"arms": {"raw": {**ARM["raw"], "learning_rate": wrong}}}, f"learning_rate '{wrong}'")
+            for wrong in ("0", "-0.001", "nan", "inf", "fast", "")
+        ),
+        ({"arms": {"raw": {**ARM["raw"], "learning_rate": 0.001}}}, "numbers in quotes"),
+        ({"arms": {"raw": {**ARM["raw"], "method": "pairs", "learning_rate": "0.1"}}}, "leave the arm's learning_rate"),
+        ({"arms": {"raw": {**ARM["raw"], "rate": "fast"}}}, "backbone, images, learning_rate, method"),
+        ({"images_per_epoch": -1}, "images_per_epoch"),
         ({"arms": {"raw": {**ARM["raw"], "method": "pairs"}}, "probe_blocks": ["blocks.33"]}, "blocks.33"),
         ({"crop_margins": [0.5, 0.1, 0.5, 0.1]}, "crop_margins"),
         ({"crop_margins": [0.1, 0.1]}, "crop_margins"),

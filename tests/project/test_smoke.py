@@ -318,12 +318,13 @@ def test_an_outputs_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: 
 
 
 def test_an_arm_that_draws_lesions_goes_through_every_notebook_of_a_finished_run(copy: Runner) -> None:
-    drawn = {"source": "simulator", "crop": "content", "method": "lesions"}
+    drawn = {"source": "simulator", "crop": "content", "method": "lesions", "learning_rate": "5e-3"}
     code, told = copy(arms=TINY["arms"] | {"drawn": drawn}, editors={}, segmentation_data=[])
     assert code == 0, told
     assert done(told) >= {"03_training_drawn", "04_external_validation", "05_interpretability"}
     made = json.loads((copy.run / "03_training" / "drawn" / "model.json").read_text("utf-8"))
     assert made["backbone"] == "small_unet" and made["arm"]["method"] == "lesions"
+    assert made["training"]["learning_rate"] == 5e-3  # the arm's own
     scored = tables.read_table(copy.run / "04_external_validation" / "predictions.csv", "predictions")
     assert scored.loc[scored["arm"] == "drawn", "score"].between(0, 1).all() and (scored["arm"] == "drawn").sum() >= 10
     shown = tables.read_table(copy.run / "05_interpretability" / "saliency.csv")

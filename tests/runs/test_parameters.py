@@ -173,7 +173,7 @@ def test_a_wrong_value_leaves_the_default_so_that_the_rest_can_be_checked(notebo
         (PositiveInt, "a whole number, more than 0"),
         (Literal[0] | Annotated[int, Ge(4)], "0 or a whole number, 4 or more"),
         (list[float], "a list, each a number"),
-        (dict[str, dict[str, str]], "a mapping of names, each to a mapping of names, each to text"),
+        (dict[str, dict[str, str]], "a mapping of names, each to a mapping of names, each to text, numbers in quotes"),
     ],
 )
 def test_a_type_is_told_in_words(kind: Any, words: str) -> None:

@@ -24,8 +24,24 @@ def test_an_epoch_shows_every_couple_once_in_whole_pairs():
     assert not np.array_equal(np.concatenate(batches), np.concatenate(epoch_batches(pairs, 8, 0, 2)))
 
 
+def test_few_images_are_shown_again_until_the_epoch_has_shown_enough():
+    pairs = np.arange(10).reshape(-1, 2)
+    batches = epoch_batches(pairs, 4, 0, 1, images_per_epoch=25)
+    shown = np.concatenate(batches)
+    assert len(shown) == 30  # three passes of ten images
+    assert all(sorted(shown[start : start + 10].tolist()) == list(range(10)) for start in (0, 10, 20))
+    assert not np.array_equal(shown[:10], shown[10:20])
+    once = epoch_batches(pairs, 4, 0, 1)
+    assert all(np.array_equal(*both) for both in zip(once, batches[: len(once)], strict=True))
+    assert len(epoch_batches(pairs, 4, 0, 1, images_per_epoch=10)) == len(once)
+
+
 @pytest.mark.parametrize(
-    "wrong", [{"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0}, {"augmentation": "film"}, {"patience": -1}]
+    "wrong",
+    [
+        *({"epochs": 0}, {"batch_size": 1}, {"learning_rate": 0}, {"augmentation": "film"}, {"patience": -1}),
+        {"images_per_epoch": -1},
+    ],
 )
 def test_settings_that_cannot_be_are_named(wrong):
     with pytest.raises(UserError, match=next(iter(wrong))):

@@ -97,6 +97,28 @@ def test_training_stops_after_patience_and_keeps_the_best_epoch(arm, tmp_path, m
     assert result.description.training["best_epoch"] == 2
 
 
+def test_an_epoch_of_few_images_repeats_them_and_counts_so_on_its_bar(arm, tmp_path, monkeypatch):
+    shown, bars = [], []
+    original, bar = training.training_loss, training.progress
+
+    def counted(model, batch, *others):
+        shown.append(len(batch))
+        return original(model, batch, *others)
+
+    def noted(**about):
+        bars.append(about["total"])
+        return bar(**about)
+
+    monkeypatch.setattr(training, "training_loss", counted)
+    monkeypatch.setattr(training, "progress", noted)
+    settings = Settings(epochs=2, batch_size=8, images_per_epoch=50)
+    made = train(tmp_path, *arm, settings).description.training
+    trained_on = made["images"]["train"]
+    assert 12 < trained_on < 25  # so that an epoch is three passes
+    assert sum(shown) == 2 * 3 * trained_on and bars == [len(shown)]
+    assert made["images_per_epoch"] == 50
+
+
 def test_the_best_epoch_is_the_highest_auroc_and_then_the_lowest_loss():
     rows = [(1, 0.8, 0.5), (2, 0.9, 0.4), (3, 0.90001, 0.3), (4, 0.85, 0.1)]
     history = [{"epoch": e, "val_auroc": a, "val_loss": v} for e, a, v in rows]

@@ -94,3 +94,9 @@ def test_networks_of_several_backbones_are_lines_of_their_own():
     networks = NETWORKS | {"few": Network("few", None, replace(other.description, backbone="test_vit"))}
     lines = dose.dose_table(by_seed(), networks, spread()).groupby("line")["arm"].unique().map(list).to_dict()
     assert sorted(lines.values()) == [["few"], ["many"], ["mixed"]] and sum("test_vit" in line for line in lines) == 1
+
+
+def test_methods_with_a_network_each_need_no_name_of_it():
+    own = replace(network("few", 10, method="lesions").description, backbone="test_vit")
+    lines = set(dose.dose_table(by_seed(), NETWORKS | {"few": Network("few", None, own)}, spread())["line"])
+    assert len(lines) == 3 and not any("test_vit" in line or "test_resnet" in line for line in lines)
