@@ -13,6 +13,7 @@ from nbhelpers.errors import UserError
 from nbhelpers.films.film_set import FilmSet
 from nbhelpers.interpretability.grad_cam import Maps, find_layer, grad_cam_by_package
 from nbhelpers.interpretability.sampling import FilmSample, Truths, sample_films, truth_of
+from nbhelpers.networks.lesions import LesionNetwork
 from nbhelpers.networks.preprocessing import to_tensor
 from nbhelpers.networks.trained import Network
 
@@ -28,9 +29,10 @@ CELLS = {
 class Examples:
     """Films of figure 4 of one data set, with every arm's map.
 
-    `films` has a row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm. `maps` are Grad-CAM by
+    `films` has a row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm. `maps` are by
     arm, `(n, size, size)`, on the scale of the logit, only of networks with a spatial feature map; `without_map` names
-    the other backbones and their sizes. `missing` are cells without a film. `rule` tells whose score and which
+    the other backbones and their sizes, `drawn` the networks whose map is the lesion that they draw, not Grad-CAM, as
+    figures call them. `missing` are cells without a film. `rule` tells whose score and which
     threshold made a film a positive. `title` and `titles` are what figures call the data set and each arm.
     """
 
@@ -44,6 +46,7 @@ class Examples:
     without_map: list[str]
     titles: dict[str, str]
     rule: str
+    drawn: list[str]
 
 
 def frozen_threshold(metrics: pd.DataFrame, arm: str) -> float | None:
@@ -96,7 +99,7 @@ def choose_examples(
 def explain_examples(
     chosen: pd.DataFrame, missing: list[str], sample: FilmSample, networks: Mapping[str, Network], rule: str = ""
 ) -> Examples:
-    """Grad-CAM of the chosen films by every fine-tuned network, with the grad-cam package.
+    """Maps of the chosen films by every fine-tuned network: the network's own, or Grad-CAM by its package.
 
     `chosen, missing` are from `choose_examples`; the sample holds the chosen films in any order. Networks that are not
     fine-tuned are left out: their classifier knows no pneumonia. `rule` says how the films were chosen, for the foot of
@@ -129,9 +132,9 @@ def explain_examples(
     )
     truth, without_map = truth_of(part, size), list(dict.fromkeys(without_map))
     titles = {network.name: network.title for network in arms}
-    return Examples(
-        sample.film_set.name, sample.title, chosen, part.images[size], maps, truth, missing, without_map, titles, rule
-    )
+    drawn = [network.title for network in arms if isinstance(network.model, LesionNetwork)]
+    told = (missing, without_map, titles, rule, drawn)
+    return Examples(sample.film_set.name, sample.title, chosen, part.images[size], maps, truth, *told)
 
 
 def explain_sets(

@@ -102,7 +102,7 @@ def heat() -> Colormap:
 
 
 def draw_examples(examples: Sequence[Examples]) -> Figure:
-    """Each film beside every arm's Grad-CAM, all on one colour scale; a known lesion is outlined as it is scored.
+    """Each film beside every arm's map, all on one colour scale; a known lesion is outlined as it is scored.
 
     Rows are true and false positives and negatives of each data set, as the first arm calls them at the threshold
     that the foot of the figure names; a cell without a film has no row, and the foot says so. Where no arm has a map,
@@ -144,17 +144,25 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
             row += len(lines)
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, shrink=min(1.0, 2.4 / n_rows), aspect=30, pad=0.015)
     bar.ax.set_facecolor("0.35")
-    bar.set_label("Grad-CAM (logit units, one scale for all panels)", fontsize=8)
+    bar.set_label(f"{_kind_of_map(examples)} (logit units, one scale for all panels)", fontsize=8)
     if notes:
         figure.supxlabel("\n".join(notes), fontsize=8)
     return figure
+
+
+def _kind_of_map(examples: Sequence[Examples]) -> str:
+    drawn = {name for shown in examples for name in shown.drawn}
+    others = {shown.titles[arm] for shown in examples for arm in shown.maps} - drawn
+    return " or ".join(["Grad-CAM"] * bool(others or not drawn) + ["lesion as drawn"] * bool(drawn))
 
 
 def _notes(examples: Sequence[Examples]) -> list[str]:
     missing = [f"{shown.title}: no {', no '.join(shown.missing)}" for shown in examples if shown.missing]
     boxed = any(shown.truth.lesion_known.any() for shown in examples)
     rules = dict.fromkeys(shown.rule for shown in examples if shown.rule)
+    drawn = dict.fromkeys(name for shown in examples for name in shown.drawn)
     told = [*rules, *missing, *notes_without_map(examples)]
+    told += [f"lesion as drawn by the network, within its lungs: {', '.join(drawn)}"] if drawn else []
     told += ["dashed: the known lesion, or the box around it"] if boxed else []
     return [*told, "whole film names: examples.csv"]
 
@@ -191,7 +199,7 @@ def _draw_originals(examples: Sequence[Examples]) -> Figure:
 def draw_scores(
     summary: pd.DataFrame, set_titles: Mapping[str, str], network_titles: Mapping[str, str]
 ) -> Figure | None:
-    """How well each arm's Grad-CAM meets lesion and lungs, beside control maps: means with 95 % intervals.
+    """How well each arm's maps meet lesion and lungs, beside control maps: means with 95 % intervals.
 
     `summary` is from `localisation.summarise_scores`. A row a data set, a column a score that is known there; None when
     nothing is known anywhere.
@@ -208,7 +216,7 @@ def draw_scores(
         names = list(here["map"].unique())
         looks = arm_looks(name for name in names if not name.startswith(BASELINES))
         other: dict[str, Any] = {"color": UNTRAINED_COLOUR, "marker": "|"}
-        part.suptitle(f"Grad-CAM on {set_titles[dataset]}", fontsize=9.5)
+        part.suptitle(f"Saliency maps on {set_titles[dataset]}", fontsize=9.5)
         for axes, metric in zip(part.subplots(1, len(metrics), sharey=True, squeeze=False)[0], metrics, strict=True):
             rows = here[here["metric"] == metric].set_index("map")
             for place, name in enumerate(names):
@@ -233,6 +241,6 @@ def save_scores(
     """Draw and save `draw_scores` as `figures/saliency`; where nothing is scored, say so and draw nothing."""
     figure = draw_scores(summary, set_titles, network_titles)
     if figure is None:
-        print("no figure: no network has Grad-CAM, or no data set has known lesions")
+        print("no figure: no network has a saliency map, or no data set has known lesions")
     else:
         stage.save_figure(figure, "saliency")

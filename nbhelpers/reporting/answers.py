@@ -127,9 +127,9 @@ def _looks(facts: RunFacts) -> Iterator[Answer]:
             low, high = (row.get(f"centre_prior_less_{end}", math.nan) for end in ("low", "high"))
             above = "above" if low > 0 else "below" if high < 0 else "not distinguishable from"
             told.append(f"{named(row['map'])} {row['value']:.3f}, {above} a blob at the centre")
-        question = f"Does Grad-CAM agree with the lesions of {facts.title(dataset)}?"
+        question = f"Do the saliency maps agree with the lesions of {facts.title(dataset)}?"
         where = _evidence("saliency", dataset, "metric=energy", "saliency")
-        yield Answer(question, f"Share of Grad-CAM within the lesion: {listed(told, 'arms')}.", *where)
+        yield Answer(question, f"Share of the map within the lesion: {listed(told, 'arms')}.", *where)
 
 
 def _edits(facts: RunFacts) -> Iterator[Answer]:

@@ -15,7 +15,7 @@ from nbhelpers.style import named
 
 def of_run(facts: RunFacts) -> list[str]:
     """Every caveat of a run: `of_results`, then what Grad-CAM and clustering say against the networks."""
-    maps = [*_grad_cam_off_the_lungs(facts), *_grad_cam_under_a_blob(facts)]
+    maps = [*_maps_off_the_lungs(facts), *_maps_under_a_blob(facts)]
     return [*of_results(facts), *maps, *_clusters_under_the_majority(facts)]
 
 
@@ -126,8 +126,8 @@ def _view_shortcut(facts: RunFacts) -> list[str]:
     return told
 
 
-def _grad_cam_off_the_lungs(facts: RunFacts) -> list[str]:
-    """Arms whose share of Grad-CAM in the lungs is below that of a random map, the whole interval."""
+def _maps_off_the_lungs(facts: RunFacts) -> list[str]:
+    """Arms whose share of the map in the lungs is below that of a random map, the whole interval."""
     table = facts.table("saliency", metric="in_lungs")
     if table.empty or "random_map_less_high" not in table:
         return []
@@ -138,14 +138,14 @@ def _grad_cam_off_the_lungs(facts: RunFacts) -> list[str]:
             arms = [f"{named(row['map'])} {row['value']:.3f}" for row in below.to_dict("records")]
             random = rows.loc[rows["map"] == "random_map", "value"].iloc[0]
             told.append(
-                f"{facts.title(dataset)}: a smaller share of Grad-CAM than of a random map lies in the lungs "
-                f"({random:.3f}): {', '.join(arms)}. Grad-CAM mass in the lungs is below the random control."
+                f"{facts.title(dataset)}: a smaller share of the saliency map than of a random map lies in the lungs "
+                f"({random:.3f}): {', '.join(arms)}. The map's mass in the lungs is below the random control."
             )
     return told
 
 
-def _grad_cam_under_a_blob(facts: RunFacts) -> list[str]:
-    """Arms whose Grad-CAM meets the lesion less than one blob at every film's centre does."""
+def _maps_under_a_blob(facts: RunFacts) -> list[str]:
+    """Arms whose map meets the lesion less than one blob at every film's centre does."""
     table = facts.table("saliency", metric=["energy", "iou"])
     if table.empty or "centre_prior_less" not in table:
         return []
@@ -158,7 +158,8 @@ def _grad_cam_under_a_blob(facts: RunFacts) -> list[str]:
             for row in rows.to_dict("records")
         )
         what = "energy in the lesion" if metric == "energy" else "IoU with the lesion"
-        told.append(f"{facts.title(dataset)}: {what} of Grad-CAM is below that of a blob at the centre: {arms}.")
+        below_it = "is below that of a blob at the centre"
+        told.append(f"{facts.title(dataset)}: {what} of the saliency map {below_it}: {arms}.")
     return told
 
 

@@ -164,6 +164,8 @@ def explanation(facts: RunFacts) -> str | None:
         return None
     mapped = facts.stages.get("05_interpretability", {}).get("arms_with_grad_cam")
     maps = "no Grad-CAM, because the network has no spatial feature map" if mapped == [] else "maps by Grad-CAM"
+    if mapped and any(model.get("arm", {}).get("method") == "lesions" for model in facts.models.values()):
+        maps += " (by method lesions: the lesion as drawn)"
     files = [f"{name}.csv" for name in names]
     scored = ", ".join(name for name in files if "saliency" in name or "pointing" in name)
     checked = f" Maps are scored against known lesions and compared with control maps ({scored})." if scored else ""

@@ -7,7 +7,7 @@ from interpretability.interpretability_fixture import LESION, SIDE, film_set, pr
 
 from nbhelpers import runs, style
 from nbhelpers.interpretability import chosen_films, figures, localisation
-from nbhelpers.networks import trained
+from nbhelpers.networks import lesions, trained
 
 matplotlib.use("Agg")
 
@@ -38,6 +38,25 @@ def load(tmp_path, monkeypatch, **arms):
     for seed, (arm, size) in enumerate(arms.items()):
         save_arm(run, arm, seed, size)
     return trained.load_networks(arms, runs.Stage("05", run, run, {"seed": 0, "device": "cpu"}, "cpu"))
+
+
+def test_a_map_that_a_network_drew_is_not_called_grad_cam(networks, tmp_path, monkeypatch):
+    def colour_bar(examples):
+        return next(axes.get_ylabel() for axes in figures.draw_examples(examples).axes if "logit" in axes.get_ylabel())
+
+    sets = {"toy": film_set(tmp_path / "films")}
+    shown = chosen_films.explain_sets(predictions(), sets, networks)
+    assert colour_bar(shown).startswith("Grad-CAM (logit") and shown[0].drawn == []
+    monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
+    run = tmp_path / "outputs" / "toy"
+    save_arm(run, "one", 0, 64)
+    save_arm(run, "two", 0, 64, lesions.NAME)
+    stage = runs.Stage("05", run, run, {"seed": 0, "device": "cpu"}, "cpu")
+    for arms, said in ((["one", "two"], "Grad-CAM or lesion as drawn (logit"), (["two"], "lesion as drawn (logit")):
+        drawing = trained.load_networks(arms, stage)
+        shown = chosen_films.explain_sets(predictions(), sets, drawing)
+        assert colour_bar(shown).startswith(said)
+        assert f"within its lungs: {drawing['two'].title}" in figures.draw_examples(shown).get_supxlabel()
 
 
 def test_films_stand_alone_where_no_network_keeps_a_map_and_one_line_says_why(tmp_path, monkeypatch, capsys):

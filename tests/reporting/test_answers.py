@@ -66,7 +66,7 @@ def test_only_differences_that_outlast_the_correction_are_told(run: Path) -> Non
 
 
 def test_a_map_is_above_a_blob_only_where_the_whole_interval_is(run: Path) -> None:
-    text = found(run, "Grad-CAM").text
+    text = found(run, "saliency maps").text
     assert "cropped 0.300, above" in text and "raw 0.100, below" in text
     assert "photos 0.200, not distinguishable from" in text and "centre_prior" not in text
 

@@ -96,7 +96,7 @@ def test_grad_cam_below_a_blob_at_the_centre_is_a_limitation_only_where_it_is(ru
     table.to_csv(run / "05_interpretability" / "saliency.csv", index=False)
     told = [line for line in limitations.of_run(run_facts.read(run)) if "blob" in line]
     assert told == [
-        "Chest X-Ray (Kermany): energy in the lesion of Grad-CAM is below that of a blob at the centre: "
+        "Chest X-Ray (Kermany): energy in the lesion of the saliency map is below that of a blob at the centre: "
         "cropped 0.100, -0.010 (-0.020 to +0.020)."
     ]
 
