@@ -16,8 +16,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import yaml
-
 from nbhelpers.errors import UserError
 from nbhelpers.image_models.access import DEADLINE_S, SERVICES
 from nbhelpers.image_models.ledger import NOT_YET
@@ -98,7 +96,7 @@ def run(parameter_file: Path | str, options: list[str]) -> int:
         home.settle(outputs_root())
         # A copy is run, not the file itself: an edit while it runs must not reach half of the notebooks.
         frozen = folder / "parameters.yaml"
-        text = yaml.safe_dump(values, sort_keys=False, allow_unicode=True)
+        text = parameters.to_yaml(values)
         changed = not frozen.is_file() or frozen.read_text(encoding="utf-8") != text
         if changed:
             write_bytes(frozen, text.encode())

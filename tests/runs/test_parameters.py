@@ -298,3 +298,12 @@ def test_a_parameter_file_names_no_other(copies: Path) -> None:
     (copies / "other.yaml").write_text(f"run: other\n{parameters.FILE}: demo.yaml\n")
     with pytest.raises(UserError, match="a parameter file names another"):
         parameters.load(copies / "other.yaml")
+
+
+@pytest.mark.parametrize(
+    "text", ["3e-4", "1E5", "-2.e+3", ".5e1", "1_0e2", "10", "1.5", "null", "yes", "2026-01-01", "é: [x]"]
+)
+def test_text_that_looks_like_something_else_is_text_in_the_copy_that_is_run(tmp_path, text):
+    values = {"run": text, "rate": 3e-4, "arms": {"a": {"learning_rate": text, text: "x"}}}
+    (tmp_path / "copy.yaml").write_text(parameters.to_yaml(values), encoding="utf-8")
+    assert parameters.read_yaml(tmp_path / "copy.yaml") == values
