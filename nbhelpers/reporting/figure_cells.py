@@ -9,6 +9,8 @@ from nbhelpers.reporting.run_facts import RunFacts
 from nbhelpers.runs.files import read_json
 from nbhelpers.runs.stage import notebook_name
 
+OF_AN_ARM = ("training", "drawn")  # figures of one arm, whose name follows
+
 
 class Cell(NamedTuple):
     """A link to a cell in the run's folder, the notebook's name, and the commit that ran it."""
@@ -43,4 +45,5 @@ def _named(cell: dict[str, Any], arm: str) -> list[str]:
     code = "".join(cell["source"]) if cell["cell_type"] == "code" else ""
     names = re.findall(r'save_figure\((?:.*\W)?"(\w+)"\s*,?\s*\)', code, re.DOTALL)
     names += re.findall(r'# figure "(\w+)"', code)
-    return [*names, *([f"training_{arm}"] if arm and 'f"training_' in code else [])]
+    own = [kind for kind in OF_AN_ARM if kind in names or f'f"{kind}_' in code]
+    return [*(name for name in names if name not in own), *(f"{kind}_{arm}" for kind in own if arm)]

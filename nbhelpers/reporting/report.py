@@ -194,8 +194,12 @@ def _captions(facts: RunFacts) -> dict[str, str]:
         "dose": len(doses) > 0 and len(set(doses["images"])) > 1,
     }
     more = {name: caption for name, caption in WORDS["more_figures"].items() if shown.get(name, True)}
-    curves = {f"training_{arm}": WORDS["training"].format(arm=named(arm)) for arm in facts.arms}
-    return CAPTIONS | {"figure_2": CAPTIONS["figure_2"] + f" {WORDS['diamond']}" * diamond} | more | curves
+    kinds = {
+        arm: figure_cells.OF_AN_ARM if entry.get("method") == "lesions" else figure_cells.OF_AN_ARM[:1]
+        for arm, entry in facts.arms.items()
+    }
+    own = {f"{kind}_{arm}": WORDS[kind].format(arm=named(arm)) for arm, these in kinds.items() for kind in these}
+    return CAPTIONS | {"figure_2": CAPTIONS["figure_2"] + f" {WORDS['diamond']}" * diamond} | more | own
 
 
 def _metrics(part: pd.DataFrame) -> dict[str, Interval | None]:
@@ -359,8 +363,9 @@ def _badge(facts: RunFacts, figure: str) -> str:
     if figure == "figure_6":
         simulated = facts.segmentation["datasets"]["simulated"]
         return "simulated" if simulated.all() else "in part simulated" if simulated.any() else ""
-    training = figure.startswith("training_")
-    arms = [figure.removeprefix("training_")] if training else list(facts.scored_arms)
+    kind, _, arm = figure.partition("_")
+    training = kind in figure_cells.OF_AN_ARM
+    arms = [arm] if training else list(facts.scored_arms)
     drawn = [facts.is_simulated(arm) for arm in arms]
     if training or figure in ("figure_1", "crops"):
         return "simulated" if drawn and all(drawn) else "in part simulated" if any(drawn) else ""

@@ -325,6 +325,8 @@ def test_an_arm_that_draws_lesions_goes_through_every_notebook_of_a_finished_run
     made = json.loads((copy.run / "03_training" / "drawn" / "model.json").read_text("utf-8"))
     assert made["backbone"] == "small_unet" and made["arm"]["method"] == "lesions"
     assert made["training"]["learning_rate"] == 5e-3  # the arm's own
+    assert (copy.run / "figures" / "drawn_drawn.png").is_file()
+    assert "What arm drawn draws on its validation images" in (copy.run / "index.html").read_text("utf-8")
     scored = tables.read_table(copy.run / "04_external_validation" / "predictions.csv", "predictions")
     assert scored.loc[scored["arm"] == "drawn", "score"].between(0, 1).all() and (scored["arm"] == "drawn").sum() >= 10
     shown = tables.read_table(copy.run / "05_interpretability" / "saliency.csv")

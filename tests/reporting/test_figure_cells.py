@@ -23,7 +23,10 @@ def run(tmp_path: Path) -> Path:
             'stage.save_figure(figures.figure_2(results, by="title"), "figure_2")',
             'figures.save_spread(by_seed, stage)  # figure "seeds"',
         ],
-        "03_training_raw": ['stage.save_figure(\n    curves, f"training_{place.name}"\n)'],
+        "03_training_raw": [
+            'stage.save_figure(\n    curves, f"training_{place.name}"\n)',
+            'drawn.save_drawn(result, stage, place.name)  # figure "drawn"',
+        ],
     }
     for name, sources in cells.items():
         made = [new_code_cell(source, id=f"{name[:2]}-{number}") for number, source in enumerate(sources)]
@@ -38,6 +41,7 @@ def test_a_figure_is_of_the_cell_that_saves_it(run: Path) -> None:
         "figure_2": "notebooks/04_external_validation.html#cell-id=04-1",
         "seeds": "notebooks/04_external_validation.html#cell-id=04-2",
         "training_raw": "notebooks/03_training_raw.html#cell-id=03-0",
+        "drawn_raw": "notebooks/03_training_raw.html#cell-id=03-1",
     }
     assert found["figure_2"].commit == "0123456789ab"
 
