@@ -20,6 +20,7 @@ from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.runs import Stage
 from nbhelpers.style import PAGE_WIDTH, marked
 from nbhelpers.training import splits
+from nbhelpers.training.arm_images import Stored
 from nbhelpers.training.train import Trained
 
 BATCH = 32
@@ -41,8 +42,8 @@ def drawn_masks(model: nn.Module, images: NDArray[np.uint8], transform: Transfor
 def save_drawn(
     result: Trained,
     split: pd.DataFrame,
-    images: NDArray[np.uint8],
-    masks: NDArray[np.uint8] | None,
+    images: NDArray[np.uint8] | Stored,
+    masks: NDArray[np.uint8] | Stored | None,
     stage: Stage,
     name: str,
 ) -> pd.DataFrame:

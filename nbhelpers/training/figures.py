@@ -13,12 +13,13 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from numpy.typing import NDArray
 
 from nbhelpers.style import LABEL_COLOURS, PAGE_WIDTH, marked
+from nbhelpers.training.arm_images import Stored
 from nbhelpers.training.augmentation import augment, step_seed
 
 
 def draw_augmented(
     split: pd.DataFrame,
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | Stored,
     policy: str,
     seed: int,
     title: str,

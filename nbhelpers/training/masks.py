@@ -17,11 +17,12 @@ from nbhelpers.networks.lesions import DRAWN
 from nbhelpers.runs.files import inside
 from nbhelpers.runs.progress import progress
 from nbhelpers.simulator.truth import read_truth
+from nbhelpers.training.arm_images import Stored
 
 SOURCES = ("simulator", "simulator_roentgen")  # whose images have masks
 
 
-def load_masks(run_folder: Path | str, table: pd.DataFrame, size: int, name: str = "arm") -> NDArray[np.uint8]:
+def load_masks(run_folder: Path | str, table: pd.DataFrame, size: int, name: str = "arm") -> Stored:
     """Shares (of 255) of lesion and lungs in each pixel of the images that a network sees.
 
     Parameters
@@ -37,17 +38,21 @@ def load_masks(run_folder: Path | str, table: pd.DataFrame, size: int, name: str
 
     Returns
     -------
-    uint8 array, shape (n, 2, size, size), in the order of `table`; the channels are `lesions.DRAWN`.
+    uint8 `(n, 2, size, size)`, in the order of `table`, read when they are asked for; the channels are `lesions.DRAWN`.
 
     Raises
     ------
     UserError
-        When an image has no mask beside it, or one of another size than its crop box needs.
+        While they are read: when an image has no mask beside it, or one of another size than its crop box needs.
     """
-    found = np.empty((len(table), len(DRAWN), size, size), np.uint8)
-    for number, row in enumerate(progress(table.to_dict("records"), desc=f"reading masks of {name}", unit="image")):
-        found[number] = _cropped(Path(run_folder) / "01_prompting" / str(row["source"]), row, size)
-    return found
+
+    def read(rows: NDArray[np.intp]) -> NDArray[np.uint8]:
+        found, wanted = np.empty((len(rows), len(DRAWN), size, size), np.uint8), table.iloc[rows].to_dict("records")
+        for number, row in enumerate(progress(wanted, desc=f"reading masks of {name}", unit="image")):
+            found[number] = _cropped(Path(run_folder) / "01_prompting" / str(row["source"]), row, size)
+        return found
+
+    return Stored(len(table), read)
 
 
 def _cropped(folder: Path, row: Mapping[Any, Any], size: int) -> NDArray[np.uint8]:

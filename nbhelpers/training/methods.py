@@ -21,6 +21,7 @@ from nbhelpers.networks.probes import Probe
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.tables import write_table
 from nbhelpers.training import resume, schedule, splits, train
+from nbhelpers.training.arm_images import Stored
 from nbhelpers.training.losses import balanced_log_loss
 from nbhelpers.training.masks import load_masks
 from nbhelpers.training.train import Trained
@@ -62,7 +63,7 @@ def input_size(arm: Mapping[str, str], image_size: int, probe: ProbeSettings) ->
 
 def masks_of(
     run_folder: Path | str, arms: Mapping[str, Mapping[str, str]], arm: str, table: pd.DataFrame, size: int
-) -> NDArray[np.uint8] | None:
+) -> Stored | None:
     """The masks that an arm's method learns from (`masks.load_masks`), None for a method that needs none."""
     return load_masks(run_folder, table, size, arm) if method_of(arms[arm]) == LESIONS else None
 
@@ -70,7 +71,7 @@ def masks_of(
 def learn(
     folder: Path | str,
     split: pd.DataFrame,
-    images: NDArray[np.uint8],
+    images: NDArray[np.uint8] | Stored,
     *,
     arm: Mapping[str, str],
     backbone: str,
@@ -82,25 +83,24 @@ def learn(
     device: Device | str = "auto",
     simulated: bool = False,
     resample: bool = False,
-    masks: NDArray[np.uint8] | None = None,
+    masks: NDArray[np.uint8] | Stored | None = None,
 ) -> Trained:
     """A classifier of an arm's images by the arm's method, written as `train.train_arm` writes it.
 
     Parameters are those of `train.train_arm`, its `settings` for `finetune` and `lesions`, whose network is always
     `networks.lesions`' and which needs `masks` (`masks_of`); `probe` is for `probe` and `pairs`. With
     `resample`, for a further seed, a probe draws as many groups with replacement: there is no chance in it but the
-    images. An arm that names `images` sees no more than so many, and every seed draws others, by any method. Images
+    images. An arm that names `images` sees no more than so many, and every seed draws others, by any method; of images
+    on disk (`arm_images.Stored`) no others are read. Images
     that come in no pairs are a `UserError` for `pairs`; others are those of `train.train_arm` and `Probe`.
     """
     split, method = split.reset_index(drop=True), method_of(arm)
     wanted = int(arm.get("images", 0))
     rows = _training_rows(split, wanted, seed, resample and method in FROZEN)
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
-    if wanted:
-        kept = np.unique(np.concatenate([rows, validating]))
-        rows, validating = np.searchsorted(kept, rows), np.searchsorted(kept, validating)
-        split, images = split.iloc[kept].reset_index(drop=True), images[kept]
-        masks = None if masks is None else masks[kept]
+    kept = np.unique(np.concatenate([rows, validating])) if wanted else np.arange(len(split))
+    rows, validating = np.searchsorted(kept, rows), np.searchsorted(kept, validating)
+    split, images = split.iloc[kept].reset_index(drop=True), images[kept]
     if method == LESIONS:
         backbone, init = lesions.NAME, "random"
     common: dict[str, Any] = {
@@ -115,7 +115,7 @@ def learn(
             **common,
             settings=settings,
             device=device,
-            masks=masks if method == LESIONS else None,
+            masks=None if masks is None or method != LESIONS else masks[kept],
         )
     train.check_replaceable(Path(folder), seed)
     counts = splits.check_split(split)

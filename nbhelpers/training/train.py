@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +22,12 @@ from nbhelpers.errors import UserError
 from nbhelpers.networks import models, scoring, weights
 from nbhelpers.networks.checkpoints import network_name
 from nbhelpers.networks.models import ModelDescription
-from nbhelpers.networks.preprocessing import Transform, check_images, load_images, standardise
+from nbhelpers.networks.preprocessing import Transform, check_images, standardise
 from nbhelpers.runs.devices import Device, pick_device
-from nbhelpers.runs.files import inside, read_json
-from nbhelpers.runs.parameters import sources_of, suggest
+from nbhelpers.runs.files import read_json
+from nbhelpers.runs.parameters import suggest
 from nbhelpers.runs.progress import progress
-from nbhelpers.runs.tables import read_table, write_table
+from nbhelpers.runs.tables import write_table
 from nbhelpers.training import splits
 from nbhelpers.training.augmentation import augment_drawn, step_seed
 from nbhelpers.training.losses import balanced_log_loss, training_loss
@@ -81,60 +81,6 @@ def check(parameters: Mapping[str, Any], run_folder: Path) -> None:
     """The arm that is to be trained is one of the arms."""
     if parameters["arm"] not in parameters["arms"]:
         raise UserError(f"unknown arm {parameters['arm']!r}", "arm", suggest(parameters["arm"], parameters["arms"]))
-
-
-def load_arm(
-    run_folder: Path | str,
-    arms: Mapping[str, Mapping[str, str]],
-    arm: str,
-    size: int,
-    workers: int = 0,
-    note: Callable[[Path], Path] = Path,
-) -> tuple[pd.DataFrame, NDArray[np.uint8]]:
-    """The images of an arm that cropping let through.
-
-    Parameters
-    ----------
-    run_folder : path
-        `outputs/<run>`; its `02_cropping/<source>/images.csv` is read.
-    arms : mapping
-        Arm name to `source` (several are joined by `+`) and `crop`.
-    arm : str
-        The one to load.
-    size : int
-        Pixels along a side that the images are resized to.
-    workers : int
-        Threads that decode; 0 is one per CPU core.
-    note : callable
-        Told of each table that is read: a stage's `input`.
-
-    Returns
-    -------
-    (table, images): the rows of the arm, and uint8 `(n, size, size)` in the same order.
-
-    Raises
-    ------
-    UserError
-        When the arm is unknown, a table is missing, or no image of this crop is left.
-    """
-    if arm not in arms:
-        raise UserError(f"unknown arm {arm!r}", "arm", suggest(arm, arms))
-    sources, crop, tables, files = sources_of(arms[arm]), arms[arm]["crop"], [], []
-    for source in sources:
-        path = Path(run_folder) / "02_cropping" / source / "images.csv"
-        table = read_table(note(path), "cropped")
-        rows = table[table["crop"] == crop]
-        if rows.empty:
-            raise UserError(f"no image has the crop {crop!r}", str(path), "run notebook 02 with this run's arms")
-        kept = rows[rows["status"] == "ok"].reset_index(drop=True)
-        if kept.empty:
-            reasons = ", ".join(f"{reason} ({n})" for reason, n in rows["reason"].value_counts().items())
-            raise UserError(f"all {len(rows)} images were excluded: {reasons}", str(path), "see notebook 02")
-        files += [inside(path.parent, relative) for relative in kept["path"]]
-        # Sources draw the same design: the pair stays one group, as its patient is one, the image is another.
-        own = source + "/" + kept["image_id"] if len(sources) > 1 else kept["image_id"]
-        tables.append(kept.assign(image_id=own))
-    return pd.concat(tables, ignore_index=True), load_images(files, size, desc=f"reading {arm}", workers=workers)
 
 
 @contextlib.contextmanager
@@ -264,7 +210,7 @@ def train_arm(
     check_replaceable(folder, seed)
     check_images(images, transform)
     if len(images) != len(split):
-        raise UserError(f"{len(images)} images for {len(split)} rows", "images", "load both with load_arm")
+        raise UserError(f"{len(images)} images for {len(split)} rows", "images", "load both with arm_images.load_arm")
     split = split.reset_index(drop=True)
     counts = splits.check_split(split)
     parts = _parts(split, images, masks)

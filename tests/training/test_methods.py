@@ -3,7 +3,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.metrics import roc_auc_score
-from training.training_fixture import BACKBONE, SIZE, disc_arm, disc_masks
+from training.training_fixture import BACKBONE, CPU, SIZE, disc_arm, disc_masks
 
 from nbhelpers import runs
 from nbhelpers.errors import UserError
@@ -12,6 +12,7 @@ from nbhelpers.networks import features, lesions, models, scoring, trained
 from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.runs.tables import read_table
 from nbhelpers.training import methods, schedule, splits
+from nbhelpers.training.arm_images import Stored
 
 PROBE = methods.ProbeSettings(["layer1", "layer2"], [SIZE], ["mean", "spread"])
 
@@ -149,6 +150,24 @@ def test_an_arm_of_few_images_sees_as_many_in_whole_pairs_and_each_seed_others(t
         assert len(split) - len(training) == made.description.training["images"]["validation"] == 20
         seen.append(set(training["group"]))
     assert seen[0] != seen[1]
+
+
+def test_of_images_on_disk_none_but_those_that_an_arm_sees_are_read(tmp_path, arm):
+    split, images = arm
+    few = {"name": "discs", "source": "folder", "crop": "none", "images": "20"}
+    settings = schedule.Settings(epochs=1, batch_size=8)
+    for method in methods.METHODS:
+        masks, asked = disc_masks(40), []
+
+        def reader(array, asked=asked):
+            return Stored(len(array), lambda rows: asked.append(len(rows)) or array[rows])
+
+        how = {"arm": few | {"method": method}, "settings": settings, "device": CPU}
+        stored = learn(tmp_path / method, split, reader(images), method, masks=reader(masks), **how)
+        plain = learn(tmp_path / f"{method}_plain", split, images, method, masks=masks, **how)
+        assert set(asked) == {40} and len(asked) == (2 if method == "lesions" else 1)
+        np.testing.assert_array_equal(stored.validation["score"], plain.validation["score"])
+        assert stored.description.training["data_sha256"] == plain.description.training["data_sha256"]
 
 
 def test_an_arm_of_more_images_than_there_are_sees_all_and_its_further_seeds_draw_from_them(tmp_path, arm):

@@ -1,21 +1,17 @@
 import shutil
 
 import numpy as np
-import pandas as pd
 import pytest
 from training.training_fixture import ARM, BACKBONE, CPU, QUICK, SIZE, disc_arm, same, train, weights
 
 from nbhelpers.errors import UserError
-from nbhelpers.images.files import write_png
 from nbhelpers.networks import models, scoring
 from nbhelpers.networks.preprocessing import Transform
-from nbhelpers.runs.tables import read_table, write_table
+from nbhelpers.runs.tables import read_table
 from nbhelpers.training import splits
 from nbhelpers.training import train as training
 from nbhelpers.training.schedule import Settings
-from nbhelpers.training.train import best_epoch, load_arm, place, roc_auc_score, train_arm
-
-ARMS = {"cropped": {"source": "simulator", "crop": "content"}}
+from nbhelpers.training.train import best_epoch, place, roc_auc_score, train_arm
 
 
 @pytest.fixture(scope="module")
@@ -146,58 +142,6 @@ def test_a_split_with_a_pair_in_both_parts_is_not_trained_on(arm, tmp_path):
             transform=Transform(SIZE),
             settings=QUICK,
         )
-
-
-def cropped_run(folder, table, images, status="ok"):
-    stage = folder / "02_cropping" / "simulator"
-    for name, image in zip(table["image_id"], images, strict=True):
-        write_png(stage / "content" / f"{name}.png", image)
-    rows = table.assign(
-        path="content/" + table["image_id"] + ".png",
-        source="simulator",
-        simulated=True,
-        prompt="",
-        model="",
-        sha256="",
-        width=SIZE,
-        height=SIZE,
-        status=status,
-        reason="" if status == "ok" else "too_small",
-        crop="content",
-        left=0,
-        top=0,
-        right=SIZE,
-        bottom=SIZE,
-    )
-    write_table(pd.concat([rows, rows.assign(crop="none", path="none/x.png")]), stage / "images.csv", "cropped")
-
-
-def test_an_arm_is_read_by_its_crop_and_in_the_order_of_its_table(arm, tmp_path):
-    table, images = arm
-    cropped_run(tmp_path, table, images)
-    kept, read = load_arm(tmp_path, ARMS, "cropped", SIZE)
-    assert kept["image_id"].tolist() == table["image_id"].tolist()
-    assert np.array_equal(read, images)
-
-
-def test_an_arm_of_which_all_is_excluded_says_why(arm, tmp_path):
-    cropped_run(tmp_path, *arm, status="excluded")
-    with pytest.raises(UserError, match=r"all 24 images were excluded: too_small \(24\)"):
-        load_arm(tmp_path, ARMS, "cropped", SIZE)
-
-
-@pytest.mark.parametrize(
-    ("arms", "name", "message"),
-    [
-        (ARMS, "croped", "did you mean 'cropped'"),
-        ({"a": {"source": "simulator", "crop": "margins"}}, "a", "no image has the crop 'margins'"),
-        ({"a": {"source": "folder", "crop": "none"}}, "a", "not found"),
-    ],
-)
-def test_an_arm_that_is_not_there_is_one_clear_error(arm, tmp_path, arms, name, message):
-    cropped_run(tmp_path, *arm)
-    with pytest.raises(UserError, match=message):
-        load_arm(tmp_path, arms, name, SIZE)
 
 
 def test_a_further_seed_has_a_folder_and_a_name_of_its_own_and_the_runs_seed_has_the_arms():
