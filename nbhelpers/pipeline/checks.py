@@ -52,11 +52,12 @@ def backbones_of(values: Mapping[str, Any]) -> dict[str, set[str]]:
 def check_network(values: Mapping[str, Any], backbone: str, methods: Collection[str], prefix: str = "") -> None:
     """Build a network once: its weights are to be had, it takes images of the size asked for, and has the blocks."""
     from nbhelpers.networks import models, preprocessing
+    from nbhelpers.training.methods import FROZEN
 
     size, channels = (values["diversity_size"], 1) if prefix else (values["image_size"], values["channels"])
     model = models.build(backbone, values[f"{prefix}init"], channels, image_size=size)
     models.check_fits(model, preprocessing.Transform(size, channels), backbone)
-    if {"probe", "pairs"} & set(methods):
+    if set(FROZEN) & set(methods):
         made = {name.replace("blocks", "names"): values[f"probe_{name}"] for name in ("blocks", "pooling", "sizes")}
         try:
             models.build_probe(backbone, values["init"], channels, made, max(made["sizes"]))

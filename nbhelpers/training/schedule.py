@@ -22,8 +22,8 @@ class Settings:
     epochs : int
         At most; one epoch shows every training image once, or as often as `images_per_epoch` asks for.
     images_per_epoch : int
-        An epoch repeats its images until it has shown so many, so that arms of few images are trained for as many
-        steps as arms of more; 0 shows each once.
+        An epoch repeats its images until it has shown so many (one more where that is an odd number), so that arms
+        of few images are trained for as many steps as an arm of so many; 0 shows each once.
     batch_size : int
         Images a step, as pairs of a normal and a pneumonia image.
     learning_rate, weight_decay : float
@@ -76,10 +76,11 @@ def epoch_batches(
     """The batches of one epoch: pairs in a new order, dealt into batches of nearly equal size.
 
     Equal sizes, since a last batch of two would give batch norm nothing to go by. Both images of a prompt pair are in
-    one batch, and are augmented apart. All pairs are shown before any is shown again.
+    one batch, and are augmented apart. All pairs are shown before any is shown again, until there are
+    `images_per_epoch`; a batch may hold a pair twice.
     """
     rng = np.random.default_rng((seed, epoch))
-    steps = min(max(1, round(2 * len(pairs) / batch_size)), len(pairs))
-    passes = max(1, math.ceil(images_per_epoch / (2 * len(pairs))))
-    orders = [rng.permutation(len(pairs)) for _ in range(passes)]
-    return [pairs[part].reshape(-1) for order in orders for part in np.array_split(order, steps)]
+    shown = max(len(pairs), math.ceil(images_per_epoch / 2))
+    passes = [rng.permutation(len(pairs)) for _ in range(math.ceil(shown / len(pairs)))]
+    steps = min(max(1, round(2 * shown / batch_size)), shown)
+    return [pairs[part].reshape(-1) for part in np.array_split(np.concatenate(passes)[:shown], steps)]
