@@ -58,20 +58,21 @@ class LesionNetwork(nn.Module):
     def activation_map(self, images: torch.Tensor) -> torch.Tensor:
         """The lesion map in logits, `(n, h, w)`, from which the score is read; outside the drawn lungs 0."""
         lesion, lungs = self.forward_features(images)[0].float().unbind(1)
-        return torch.where(_inside(lungs), lesion, torch.zeros_like(lesion))
+        return torch.where(inside_lungs(lungs), lesion, torch.zeros_like(lesion))
 
 
 def read(drawn: torch.Tensor) -> torch.Tensor:
     """What a score is read from, `(n,)`: of maps `(n, 2, h, w)` the mean of the highest lesion logits in the lungs."""
     lesion, lungs = drawn.unbind(1)
-    inside = _inside(lungs).flatten(1)
+    inside = inside_lungs(lungs).flatten(1)
     highest = lesion.flatten(1).masked_fill(~inside, -torch.inf).sort(dim=1, descending=True).values
     taken = (inside.sum(1, keepdim=True) * SHARE).ceil()
     ranks = torch.arange(highest.shape[1], device=drawn.device)
     return torch.where(ranks < taken, highest, torch.zeros_like(highest)).sum(1) / taken[:, 0]
 
 
-def _inside(lungs: torch.Tensor) -> torch.Tensor:
+def inside_lungs(lungs: torch.Tensor) -> torch.Tensor:
+    """Where a score is read, bool `(n, h, w)`: in the lungs of a map `(n, h, w)` in logits, or everywhere."""
     inside = lungs > 0
     return inside | (inside.float().mean((1, 2), keepdim=True) < FEWEST)
 

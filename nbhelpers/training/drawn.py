@@ -15,7 +15,7 @@ from torch import nn
 
 from nbhelpers.images.masks import Mask
 from nbhelpers.metrics.overlap import dice
-from nbhelpers.networks.lesions import DRAWN
+from nbhelpers.networks.lesions import DRAWN, inside_lungs
 from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.runs import Stage
 from nbhelpers.style import PAGE_WIDTH, marked
@@ -29,13 +29,17 @@ _COLOURS = {"lesion": "#e69f00", "lungs": "#56b4e9"}
 
 
 def drawn_masks(model: nn.Module, images: NDArray[np.uint8], transform: Transform) -> Mask:
-    """Lesion and lungs that a `LesionNetwork` draws, bool `(n, 2, size, size)`, of uint8 images `(n, size, size)`."""
+    """Lesion and lungs that a `LesionNetwork` draws, bool `(n, 2, size, size)`, of uint8 images `(n, size, size)`.
+
+    The lesion as the score is read from it: within the drawn lungs.
+    """
     device, found = next(model.parameters()).device, []
     network: Any = model
     with torch.inference_mode():
         for start in range(0, len(images), BATCH):
             maps = network.forward_features(to_tensor(images[start : start + BATCH], transform, device))[0]
-            found.append((maps > 0).cpu().numpy())
+            lesion = (maps[:, 0] > 0) & inside_lungs(maps[:, 1])
+            found.append(torch.stack([lesion, maps[:, 1] > 0], 1).cpu().numpy())
     return np.concatenate(found)
 
 
