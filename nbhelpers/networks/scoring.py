@@ -139,5 +139,5 @@ def _check_finite(values: NDArray[np.floating]) -> None:
         raise UserError(
             f"the network gives {int((~np.isfinite(values)).sum())} values that are not finite",
             "checkpoint",
-            "train the arm again, with a lower learning_rate",
+            "train the arm again, with a lower learning_rate (its own, or else the run's)",
         )

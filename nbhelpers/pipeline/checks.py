@@ -52,12 +52,11 @@ def backbones_of(values: Mapping[str, Any]) -> dict[str, set[str]]:
 def check_network(values: Mapping[str, Any], backbone: str, methods: Collection[str], prefix: str = "") -> None:
     """Build a network once: its weights are to be had, it takes images of the size asked for, and has the blocks."""
     from nbhelpers.networks import models, preprocessing
-    from nbhelpers.training.methods import FROZEN
 
     size, channels = (values["diversity_size"], 1) if prefix else (values["image_size"], values["channels"])
     model = models.build(backbone, values[f"{prefix}init"], channels, image_size=size)
     models.check_fits(model, preprocessing.Transform(size, channels), backbone)
-    if set(FROZEN) & set(methods):
+    if set(parameters.FROZEN) & set(methods):
         made = {name.replace("blocks", "names"): values[f"probe_{name}"] for name in ("blocks", "pooling", "sizes")}
         try:
             models.build_probe(backbone, values["init"], channels, made, max(made["sizes"]))
@@ -74,16 +73,13 @@ def check_arms(values: Mapping[str, Any], where: str) -> list[UserError]:
     faults = []
     for name, arm in values["arms"].items():
         sources = set(parameters.sources_of(arm))
-        most = round(each * len(sources) * share)
-        if not sources & BROUGHT and int(arm.get("images", 0)) > most:
-            told = f"arm {name!r} asks for {arm['images']} images, and {most} will be there to train on"
+        most, wanted = round(each * len(sources) * share), arm.get("images", "0")
+        if not sources & BROUGHT and wanted.isdecimal() and int(wanted) > most:
+            told = f"arm {name!r} asks for {wanted} images, and {most} will be there to train on"
             faults.append(UserError(told, where, "raise images_per_class"))
         if methods.method_of(arm) == methods.LESIONS and (without := sources - set(masks.SOURCES)):
             told = f"arm {name!r}: method lesions learns from masks, and {', '.join(sorted(without))} has none"
             faults.append(UserError(told, where, f"use it for {' or '.join(masks.SOURCES)}, or method: probe"))
-        if methods.method_of(arm) in methods.FROZEN and "learning_rate" in arm:
-            told = f"arm {name!r}: by method {methods.method_of(arm)} no weight is trained at a learning_rate"
-            faults.append(UserError(told, where, "leave the arm's learning_rate out"))
         if methods.method_of(arm) == methods.LESIONS and "backbone" in arm:
             told = f"arm {name!r}: method lesions has a network of its own, and none of {arm['backbone']!r}"
             faults.append(UserError(told, where, "leave the arm's backbone out"))

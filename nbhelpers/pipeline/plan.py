@@ -77,7 +77,7 @@ class Plan:
 
     def is_small(self, arm: str) -> bool:
         """Whether an arm's training is seconds of computing, on a frozen network: more threads would not help it."""
-        return self.values["arms"][arm].get("method") in ("probe", "pairs")
+        return self.values["arms"][arm].get("method") in parameters.FROZEN
 
     @property
     def _checkpoints(self) -> dict[str, str]:

@@ -39,6 +39,7 @@ FILE = "params_file"
 # What a parameters cell may import, to say what its annotations mean.
 TYPES_FROM = ("typing", "annotated_types", "pydantic")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
+FROZEN = ("probe", "pairs")  # methods by which no weight of the network itself is trained
 ARM_MAY_NAME = {"method", "images", "backbone", "learning_rate"}  # beside its source and crop
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _WORDS: dict[Any, str] = {
@@ -147,17 +148,22 @@ def fault(name: str, value: Any, declaration: Declaration, where: str) -> UserEr
     """What is wrong with a value by its declared type, range or choices, checked by pydantic in strict mode; or None.
 
     Strict, so that no text is read as a number; an int where a float is declared is the one exception. NaN and
-    infinity are no numbers here.
+    infinity are no numbers here. Of a mapping the entry is named.
     """
+    place, wrong = name, value
     try:
         read = TypeAdapter(declaration.type, config=_STRICT).validate_python(value)
-    except ValidationError:
-        pass
+    except ValidationError as error:
+        for key in error.errors()[0]["loc"]:
+            # A place within a choice of types also names the type.
+            if not isinstance(wrong, dict) or key not in wrong:
+                break
+            place, wrong = f"{place}.{key}", wrong[key]
     else:
         # `Literal` compares with ==, which holds for True and 1, and for 1.0 and 1.
         if type(read) is type(value) or isinstance(read, float):
             return None
-    return UserError(f"{name} = {value!r}", where, f"use {in_words(declaration.type)}")
+    return UserError(f"{place} = {wrong!r}", where, f"use {in_words(declaration.type)}")
 
 
 def in_words(kind: Any) -> str:
@@ -386,6 +392,9 @@ def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
         if not _is_rate(arm.get("learning_rate", "1")):
             fix = 'give a number above 0, in quotes, e.g. "3e-4"'
             faults.append(UserError(f"arm {name!r} has learning_rate {arm['learning_rate']!r}", where, fix))
+        elif arm.get("method") in FROZEN and "learning_rate" in arm:
+            told = f"arm {name!r}: by method {arm['method']} no weight is trained at a learning_rate"
+            faults.append(UserError(told, where, "leave the arm's learning_rate out"))
     device = values.get("device", "auto")
     if not DEVICE.fullmatch(device):
         faults.append(UserError(f"device = {device!r}", where, "use auto, cpu, cuda, mps, or one of several as cuda:1"))

@@ -30,7 +30,7 @@ def load_masks(run_folder: Path | str, table: pd.DataFrame, size: int, name: str
     run_folder : path
         `outputs/<run>`; masks are read from its `01_prompting/<source>/truth`.
     table : DataFrame
-        The arm's images, from `train.load_arm`: `image_id, source`, and the crop box.
+        The arm's images, from `arm_images.load_arm`: `image_id, source`, and the crop box.
     size : int
         Pixels along a side, as of the images.
     name : str

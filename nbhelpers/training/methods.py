@@ -19,6 +19,7 @@ from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.probes import Probe
 from nbhelpers.runs.devices import Device, pick_device
+from nbhelpers.runs.parameters import FROZEN
 from nbhelpers.runs.tables import write_table
 from nbhelpers.training import resume, schedule, splits, train
 from nbhelpers.training.arm_images import Stored
@@ -33,9 +34,6 @@ METHODS = {
     PROBE: "ridge regression on features of a frozen network",
     PAIRS: "linear weights on features of a frozen network, from the differences within pairs",
 }
-
-
-FROZEN = (PROBE, PAIRS)  # no weight of the network itself is trained
 
 
 @dataclass(frozen=True)
@@ -100,6 +98,8 @@ def learn(
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
     kept = np.unique(np.concatenate([rows, validating])) if wanted else np.arange(len(split))
     rows, validating = np.searchsorted(kept, rows), np.searchsorted(kept, validating)
+    # Masks first: what lacks them is told before the images are read.
+    masks = None if masks is None or method != LESIONS else masks[kept]
     split, images = split.iloc[kept].reset_index(drop=True), images[kept]
     if method == LESIONS:
         backbone, init = lesions.NAME, "random"
@@ -115,7 +115,7 @@ def learn(
             **common,
             settings=settings,
             device=device,
-            masks=None if masks is None or method != LESIONS else masks[kept],
+            masks=masks,
         )
     train.check_replaceable(Path(folder), seed)
     counts = splits.check_split(split)
@@ -226,6 +226,9 @@ def summary(description: ModelDescription) -> pd.DataFrame:
     }
     if "best_epoch" in training:
         facts["epoch kept"] = f"{training['best_epoch']} of at most {training['epochs']}"
+        facts["highest learning rate"] = f"{training['learning_rate']:g}"
+        if training.get("images_per_epoch"):
+            facts["images shown in an epoch"] = f"{training['images_per_epoch']:,}, or all where there are more"
     if description.probe:
         facts["features"] = "; ".join(f"{key}: {', '.join(map(str, one))}" for key, one in description.probe.items())
     if "pair_weights" in training:

@@ -1,4 +1,4 @@
-"""Training one arm: its images, the schedule, and a training that goes on where it was killed."""
+"""Training one arm: the schedule, and a training that goes on where it was killed."""
 
 from __future__ import annotations
 
@@ -143,7 +143,9 @@ def _train_epoch(
     mean_loss = float(torch.stack(losses).mean())
     if not math.isfinite(mean_loss):
         raise UserError(
-            f"the loss is {mean_loss} in epoch {epoch}", "learning_rate", f"use less than {settings.learning_rate}"
+            f"the loss is {mean_loss} in epoch {epoch}",
+            "learning_rate of the arm, or else of the run",
+            f"use less than {settings.learning_rate}",
         )
     auroc = roc_auc_score(parts.labels[np.concatenate(batches)], torch.cat(scores).cpu().numpy())
     return {"learning_rate": rate, "train_loss": mean_loss, "train_auroc": float(auroc)}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import pandas as pd
 from matplotlib.figure import Figure
@@ -20,18 +22,22 @@ def dose_table(by_seed: pd.DataFrame, networks: Mapping[str, Network], spread: p
     """AUROC of every seed of every arm beside the number of images that the arm was trained on.
 
     `by_seed` is from `seed_spread.seeds_table`, `spread` from `seed_spread.summary`, `networks` from
-    `trained.load_arms`. `line` is what the arms of one curve share: method, source and crop, and the backbone where
-    a method has several. `ci_low, ci_high`: the 95 % interval of the arm's first seed, empty for the others.
+    `trained.load_arms`. `line` is what the arms of one curve share: method, source and crop, and the backbone and the
+    learning rate where a method has several. `ci_low, ci_high`: the 95 % interval of the arm's first seed, empty for
+    the others.
     """
     rows = []
-    kinds = {(made.arm.get("method"), made.backbone) for made in (networks[arm].description for arm in by_seed["arm"])}
-    several = len(kinds) > len({method for method, _ in kinds})
+    described = [networks[arm].description for arm in by_seed["arm"]]
+    backbones = _several((made.arm.get("method", ""), made.backbone) for made in described)
+    rates = _several((made.arm.get("method", ""), made.training.get("learning_rate")) for made in described)
     for row in by_seed[by_seed["metric"] == "auroc"].to_dict("records"):
         made = networks[row["arm"]].description
         source, crop, method = (str(made.arm.get(key, "")) for key in ("source", "crop", "method"))
         images = int(made.training.get("images", {}).get("train", 0))
         line = f"{method}, {style.named(source)}" + (f", crop {crop}" if crop != "none" else "")
-        line = style.marked(line + f", {made.backbone}" * several, made.simulated)
+        line += f", {made.backbone}" if method in backbones else ""
+        line += f", learning rate {made.training['learning_rate']:g}" if method in rates else ""
+        line = style.marked(line, made.simulated)
         told = (made.backbone, images, row["dataset"], row["seed"], row["value"])
         rows.append((line, row["arm"], source, crop, method, *told))
     table = pd.DataFrame(rows, columns=COLUMNS)
@@ -40,6 +46,11 @@ def dose_table(by_seed: pd.DataFrame, networks: Mapping[str, Network], spread: p
     others = found["seed"] != found["arm"].map({arm: network.description.seed for arm, network in networks.items()})
     found.loc[others, ["ci_low", "ci_high"]] = float("nan")
     return found
+
+
+def _several(pairs: Iterable[tuple[Any, Any]]) -> set[str]:
+    """Methods that stand beside more than one value."""
+    return {method for method, count in Counter(str(method) for method, _ in set(pairs)).items() if count > 1}
 
 
 def save_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet], stage: Stage) -> None:

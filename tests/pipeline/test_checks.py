@@ -81,7 +81,12 @@ def films(folder: Path, labels: list[int], missing: int = 0) -> Path:
             ({"arms": {"raw": {**ARM["raw"], "learning_rate": wrong}}}, f"learning_rate '{wrong}'")
             for wrong in ("0", "-0.001", "nan", "inf", "fast", "")
         ),
-        ({"arms": {"raw": {**ARM["raw"], "learning_rate": 0.001}}}, "numbers in quotes"),
+        ({"arms": {"a": ARM["raw"], "b": {**ARM["raw"], "learning_rate": 0.001}}}, "arms.b.learning_rate = 0.001 ["),
+        ({"arms": {"raw": {**ARM["raw"], "images": 100}}}, "each to text, numbers in quotes"),
+        *(
+            ({"arms": {"raw": {**ARM["raw"], "images": wrong}}}, "2 or more, in quotes")
+            for wrong in ("all", "", "12.5", "²")
+        ),
         ({"arms": {"raw": {**ARM["raw"], "method": "pairs", "learning_rate": "0.1"}}}, "leave the arm's learning_rate"),
         ({"arms": {"raw": {**ARM["raw"], "rate": "fast"}}}, "backbone, images, learning_rate, method"),
         ({"images_per_epoch": -1}, "images_per_epoch"),

@@ -100,3 +100,17 @@ def test_methods_with_a_network_each_need_no_name_of_it():
     own = replace(network("few", 10, method="lesions").description, backbone="test_vit")
     lines = set(dose.dose_table(by_seed(), NETWORKS | {"few": Network("few", None, own)}, spread())["line"])
     assert len(lines) == 3 and not any("test_vit" in line or "test_resnet" in line for line in lines)
+
+
+def test_arms_of_several_learning_rates_are_lines_of_their_own():
+    """At one rate they are one line, as few and many are."""
+    networks = {name: network(name, 10 ** (1 + number), method="finetune") for number, name in enumerate(NETWORKS)}
+    for made in networks.values():
+        made.description.training["learning_rate"] = 3e-4
+    assert len(set(dose.dose_table(by_seed(), networks, spread())["line"])) == 1
+    networks["many"].description.training["learning_rate"] = 1e-3
+    lines = dose.dose_table(by_seed(), networks, spread()).groupby("line")["arm"].unique().map(sorted).to_dict()
+    assert sorted(lines.values()) == [["few", "mixed"], ["many"]]
+    assert any("learning rate 0.001" in line for line in lines) and any(
+        "learning rate 0.0003" in line for line in lines
+    )
