@@ -11,9 +11,8 @@ from numpy.typing import NDArray
 
 from nbhelpers.errors import UserError
 from nbhelpers.films.film_set import FilmSet
-from nbhelpers.interpretability.grad_cam import Maps, find_layer, grad_cam_by_package
+from nbhelpers.interpretability.grad_cam import Maps, find_layer, grad_cam_by_package, kind_of_map
 from nbhelpers.interpretability.sampling import FilmSample, Truths, sample_films, truth_of
-from nbhelpers.networks.lesions import LesionNetwork
 from nbhelpers.networks.preprocessing import to_tensor
 from nbhelpers.networks.trained import Network
 
@@ -29,11 +28,11 @@ CELLS = {
 class Examples:
     """Films of figure 4 of one data set, with every arm's map.
 
-    `films` has a row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm. `maps` are by
-    arm, `(n, size, size)`, on the scale of the logit, only of networks with a spatial feature map; `without_map` names
-    the other backbones and their sizes, `drawn` the networks whose map is the lesion that they draw, not Grad-CAM, as
-    figures call them. `missing` are cells without a film. `rule` tells whose score and which
-    threshold made a film a positive. `title` and `titles` are what figures call the data set and each arm.
+    `films` has a row a film: `image_id, label, cell, n_cell`, and `score_<arm>` for every arm. `maps` are by arm,
+    `(n, size, size)`, on the scale of the logit, only of networks with a spatial feature map; `without_map` names the
+    other backbones and their sizes, `kinds` tells what each arm's map is. `missing` are cells without a film. `rule`
+    tells whose score and which threshold made a film a positive. `title` and `titles` are what figures call the data
+    set and each arm.
     """
 
     dataset: str
@@ -46,7 +45,7 @@ class Examples:
     without_map: list[str]
     titles: dict[str, str]
     rule: str
-    drawn: list[str]
+    kinds: dict[str, str]
 
 
 def frozen_threshold(metrics: pd.DataFrame, arm: str) -> float | None:
@@ -132,8 +131,7 @@ def explain_examples(
     )
     truth, without_map = truth_of(part, size), list(dict.fromkeys(without_map))
     titles = {network.name: network.title for network in arms}
-    drawn = [network.title for network in arms if isinstance(network.model, LesionNetwork)]
-    told = (missing, without_map, titles, rule, drawn)
+    told = (missing, without_map, titles, rule, {name: kind_of_map(networks[name].model) for name in maps})
     return Examples(sample.film_set.name, sample.title, chosen, part.images[size], maps, truth, *told)
 
 

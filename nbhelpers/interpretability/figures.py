@@ -144,25 +144,30 @@ def draw_examples(examples: Sequence[Examples]) -> Figure:
             row += len(lines)
     bar = figure.colorbar(ScalarMappable(scale, colours), ax=axes, shrink=min(1.0, 2.4 / n_rows), aspect=30, pad=0.015)
     bar.ax.set_facecolor("0.35")
-    bar.set_label(f"{_kind_of_map(examples)} (logit units, one scale for all panels)", fontsize=8)
+    kinds = list(_kinds(examples))
+    bar.set_label(
+        f"{kinds[0] if len(kinds) == 1 else 'maps, see below'} (logit units, one scale for all panels)", fontsize=8
+    )
     if notes:
         figure.supxlabel("\n".join(notes), fontsize=8)
     return figure
 
 
-def _kind_of_map(examples: Sequence[Examples]) -> str:
-    drawn = {name for shown in examples for name in shown.drawn}
-    others = {shown.titles[arm] for shown in examples for arm in shown.maps} - drawn
-    return " or ".join(["Grad-CAM"] * bool(others or not drawn) + ["lesion as drawn"] * bool(drawn))
+def _kinds(examples: Sequence[Examples]) -> dict[str, list[str]]:
+    """Kinds of maps, each with the networks of which it is, as figures call them."""
+    found: dict[str, list[str]] = {}
+    for arm, kind in examples[0].kinds.items():
+        found.setdefault(kind, []).append(examples[0].titles[arm])
+    return found
 
 
 def _notes(examples: Sequence[Examples]) -> list[str]:
     missing = [f"{shown.title}: no {', no '.join(shown.missing)}" for shown in examples if shown.missing]
     boxed = any(shown.truth.lesion_known.any() for shown in examples)
     rules = dict.fromkeys(shown.rule for shown in examples if shown.rule)
-    drawn = dict.fromkeys(name for shown in examples for name in shown.drawn)
     told = [*rules, *missing, *notes_without_map(examples)]
-    told += [f"lesion as drawn by the network, within its lungs: {', '.join(drawn)}"] if drawn else []
+    kinds = _kinds(examples)
+    told += [f"{kind}: {', '.join(of)}" for kind, of in kinds.items()] if len(kinds) > 1 else []
     told += ["dashed: the known lesion, or the box around it"] if boxed else []
     return [*told, "whole film names: examples.csv"]
 

@@ -25,6 +25,13 @@ Maps = NDArray[np.float32]
 WITH_OWN_MAP = (Probe, LesionNetwork)  # networks that tell their map themselves, as `activation_map`
 
 
+def kind_of_map(model: nn.Module) -> str:
+    """What a network's saliency map is, in words: one of its own, or Grad-CAM."""
+    if isinstance(model, LesionNetwork):
+        return "lesion as drawn, in the drawn lungs"
+    return "contribution of each place" if isinstance(model, Probe) else "Grad-CAM"
+
+
 @dataclass(frozen=True)
 class MapLayer:
     """Which layer is a network's last spatial feature map, and how to read it.

@@ -1,4 +1,4 @@
-"""Does Grad-CAM meet the lesion? Scores against boxes or masks, beside control maps."""
+"""Does a saliency map meet the lesion? Scores against boxes or masks, beside control maps."""
 
 from __future__ import annotations
 
@@ -57,10 +57,10 @@ def localise(
 ) -> pd.DataFrame:
     """Scores of every map on every film of a sample whose truth is known.
 
-    Maps are Grad-CAM of each fine-tuned network, and what each is held against: a Gaussian at the centre, noise on the
-    same grid, and Grad-CAM of `RANDOM_NETWORKS` networks of the same backbone with all weights drawn anew. Arms of one
-    backbone and transform (size, channels, standardisation) share these controls; those of the second such kind are
-    called `centre_prior_2` and so on. A network that keeps no map of places is left out.
+    Maps are those of each fine-tuned network (`grad_cam.kind_of_map`), and what each is held against: a Gaussian at
+    the centre, noise on the same grid, and maps of `RANDOM_NETWORKS` networks of the same backbone with all weights
+    drawn anew. Arms of one backbone and transform (size, channels, standardisation) share these controls; those of the
+    second such kind are called `centre_prior_2` and so on. A network that keeps no map of places is left out.
 
     `networks` are from `trained.load_networks`; films without any truth give no row. `seed` is of noise and randomised
     weights, `threshold` for `iou`.
@@ -77,7 +77,7 @@ def localise(
     arms = [network for network in networks.values() if network.fine_tuned]
     rows: list[pd.DataFrame] = []
     seen: dict[tuple[str, Transform, str], tuple[str, list[Maps], Truths]] = {}
-    for network in progress(arms, desc=f"Grad-CAM of {sample.film_set.name}", unit="network"):
+    for network in progress(arms, desc=f"maps of {sample.film_set.name}", unit="network"):
         kind = (network.description.backbone, network.description.transform, str(network.description.probe))
         layer = find_layer(network.model, network.description.transform.channels, network.size)
         if layer is None:
@@ -140,7 +140,7 @@ def _grids(model: Any, layer: MapLayer, network: Network, sample: FilmSample, ba
 
 
 def _randomised_grids(network: Network, layer: MapLayer, sample: FilmSample, seed: int, batch_size: int) -> list[Maps]:
-    """Grad-CAM of networks with all weights drawn anew, `RANDOM_NETWORKS` of them."""
+    """Maps of networks with all weights drawn anew, `RANDOM_NETWORKS` of them."""
     device = next(network.model.parameters()).device
     found = []
     for draw in range(1, RANDOM_NETWORKS + 1):

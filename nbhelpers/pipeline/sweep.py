@@ -1,10 +1,10 @@
 """A sweep: a parameter file and lists of values, of which every combination is trained and all are compared.
 
-A sweep is one experiment whose arms are the combinations, an arm being a source, a crop, a method, a number of images
-and a backbone, each trained with every seed. So it needs no second kind of run: one Snakemake graph, images that are
-drawn and cropped once whatever the number of trainings, each training a job of its own (resumed, retried, spread over a
-cluster as any other), films that are decoded once, and the tables and figures of notebook 04 as the comparison.
-Separate runs would draw, decode and report once for each, and need a comparison of their own.
+A sweep is one experiment whose arms are the combinations, an arm being a source, a crop, a method, a learning rate, a
+number of images and a backbone, each trained with every seed. So it needs no second kind of run: one Snakemake graph,
+images that are drawn and cropped once whatever the number of trainings, each training a job of its own (resumed,
+retried, spread over a cluster as any other), films that are decoded once, and the tables and figures of notebook 04 as
+the comparison. Separate runs would draw, decode and report once for each, and need a comparison of their own.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ from nbhelpers.style import named
 
 
 def of_run(facts: RunFacts) -> list[str]:
-    """Every caveat of a run: `of_results`, then what Grad-CAM and clustering say against the networks."""
+    """Every caveat of a run: `of_results`, then what saliency maps and clustering say against the networks."""
     maps = [*_maps_off_the_lungs(facts), *_maps_under_a_blob(facts)]
     return [*of_results(facts), *maps, *_clusters_under_the_majority(facts)]
 

@@ -328,7 +328,8 @@ def _sections(facts: RunFacts, figures: list[dict[str, Any]]) -> list[dict[str, 
 
 def _alt(facts: RunFacts, name: str, caption: str) -> str:
     """What a figure shows, for who does not see it: its form, and of figure 2 its values."""
-    told = [WORDS["forms"].get(name, ""), caption]
+    kind = name.partition("_")[0]
+    told = [WORDS["forms"].get(kind if kind in figure_cells.OF_AN_ARM else name, ""), caption]
     if name == "figure_2":
         rows = facts.overall("auroc", "aupr").to_dict("records")
         told += [

@@ -9,6 +9,13 @@ from nbhelpers.reporting.run_facts import RunFacts, primary
 from nbhelpers.reporting.topic import Statement, each_model, listed, together, trained_here
 from nbhelpers.style import marked, named
 
+# What a saliency map is, by an arm's method.
+MAPS = {
+    "Grad-CAM": {"finetune"},
+    "contributions of each place (probe, pairs)": {"probe", "pairs"},
+    "the lesion as drawn (lesions)": {"lesions"},
+}
+
 
 def category(facts: RunFacts) -> str | None:
     """Kind of method."""
@@ -163,9 +170,9 @@ def explanation(facts: RunFacts) -> str | None:
     if not names:
         return None
     mapped = facts.stages.get("05_interpretability", {}).get("arms_with_grad_cam")
-    maps = "no Grad-CAM, because the network has no spatial feature map" if mapped == [] else "maps by Grad-CAM"
-    if mapped and any(model.get("arm", {}).get("method") == "lesions" for model in facts.models.values()):
-        maps += " (by method lesions: the lesion as drawn)"
+    methods = {str(model.get("arm", {}).get("method", "finetune")) for model in facts.models.values()}
+    kinds = [words for words, of in MAPS.items() if methods & of]
+    maps = "no Grad-CAM, because the network has no spatial feature map" if mapped == [] else f"maps: {listed(kinds)}"
     files = [f"{name}.csv" for name in names]
     scored = ", ".join(name for name in files if "saliency" in name or "pointing" in name)
     checked = f" Maps are scored against known lesions and compared with control maps ({scored})." if scored else ""

@@ -48,19 +48,30 @@ def film_set(folder: Path, n: int = 12, truth: bool = True) -> FilmSet:
 
 
 def save_arm(
-    run_folder: Path, arm: str, seed: int, size: int = 64, backbone: str = BACKBONE, standardise: str = "image"
+    run_folder: Path,
+    arm: str,
+    seed: int,
+    size: int = 64,
+    backbone: str = BACKBONE,
+    standardise: str = "image",
+    probe: dict[str, Any] | None = None,
 ) -> None:
     """A checkpoint of an arm whose training started from `seed`, its weights moved a little since."""
     import torch
 
-    model = models.build(backbone, "random", 1, seed, image_size=size)
+    description = models.ModelDescription(
+        backbone,
+        "random",
+        Transform(size, 1, standardise),
+        seed,
+        {"name": arm, "source": "simulator"},
+        probe=probe or {},
+    )
+    model: Any = models.rebuild(description)
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(seed)))
         model.get_classifier().weight.mul_(1e3)
-    description = models.ModelDescription(
-        backbone, "random", Transform(size, 1, standardise), seed, {"name": arm, "source": "simulator"}
-    )
     models.save_checkpoint(run_folder / "03_training" / arm, model, description)
 
 

@@ -3,7 +3,8 @@ import dataclasses
 import matplotlib
 import numpy as np
 import pandas as pd
-from interpretability.interpretability_fixture import LESION, SIDE, film_set, predictions, save_arm
+import pytest
+from interpretability.interpretability_fixture import BACKBONE, LESION, SIDE, film_set, predictions, save_arm
 
 from nbhelpers import runs, style
 from nbhelpers.interpretability import chosen_films, figures, localisation
@@ -40,23 +41,35 @@ def load(tmp_path, monkeypatch, **arms):
     return trained.load_networks(arms, runs.Stage("05", run, run, {"seed": 0, "device": "cpu"}, "cpu"))
 
 
-def test_a_map_that_a_network_drew_is_not_called_grad_cam(networks, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("two", "said"),
+    [
+        ("resnet10t", "Grad-CAM (logit"),
+        (lesions.NAME, "lesion as drawn, in the drawn lungs (logit"),
+        ("probe", "contribution of each place (logit"),
+    ],
+)
+def test_only_grad_cam_is_called_so(tmp_path, monkeypatch, two, said):
     def colour_bar(examples):
         return next(axes.get_ylabel() for axes in figures.draw_examples(examples).axes if "logit" in axes.get_ylabel())
 
-    sets = {"toy": film_set(tmp_path / "films")}
-    shown = chosen_films.explain_sets(predictions(), sets, networks)
-    assert colour_bar(shown).startswith("Grad-CAM (logit") and shown[0].drawn == []
     monkeypatch.setenv("NBHELPERS_OUTPUTS", str(tmp_path / "outputs"))
-    run = tmp_path / "outputs" / "toy"
+    sets, run = {"toy": film_set(tmp_path / "films")}, tmp_path / "outputs" / "toy"
     save_arm(run, "one", 0, 64)
-    save_arm(run, "two", 0, 64, lesions.NAME)
+    probe = {"names": ["layer3", "layer4"], "pooling": ["mean"], "sizes": [64]} if two == "probe" else None
+    save_arm(run, "two", 0, 64, BACKBONE if probe else two, probe=probe)
     stage = runs.Stage("05", run, run, {"seed": 0, "device": "cpu"}, "cpu")
-    for arms, said in ((["one", "two"], "Grad-CAM or lesion as drawn (logit"), (["two"], "lesion as drawn (logit")):
-        drawing = trained.load_networks(arms, stage)
-        shown = chosen_films.explain_sets(predictions(), sets, drawing)
-        assert colour_bar(shown).startswith(said)
-        assert f"within its lungs: {drawing['two'].title}" in figures.draw_examples(shown).get_supxlabel()
+    alone = chosen_films.explain_sets(predictions(), sets, trained.load_networks(["two"], stage))
+    assert colour_bar(alone).startswith(said)
+    networks = trained.load_networks(["one", "two"], stage)
+    both = chosen_films.explain_sets(predictions(), sets, networks)
+    told = figures.draw_examples(both).get_supxlabel()
+    if two == "resnet10t":
+        assert colour_bar(both).startswith(said) and "Grad-CAM" not in told
+    else:
+        assert colour_bar(both).startswith("maps, see below (logit")
+        assert f"{said.removesuffix(' (logit')}: {networks['two'].title}" in told
+        assert f"Grad-CAM: {networks['one'].title}" in told
 
 
 def test_films_stand_alone_where_no_network_keeps_a_map_and_one_line_says_why(tmp_path, monkeypatch, capsys):
@@ -94,6 +107,7 @@ def test_ten_arms_go_on_in_a_second_row_of_the_same_film(networks, tmp_path):
         shown,
         maps={arm: shown.maps["one"] for arm in arms},
         titles={arm: f"{arm} (simulated)" for arm in arms},
+        kinds=dict.fromkeys(arms, "Grad-CAM"),
         films=shown.films.assign(**{f"score_{arm}": number / 10 for number, arm in enumerate(arms)}),
     )
     style.use()

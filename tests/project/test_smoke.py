@@ -334,4 +334,4 @@ def test_an_arm_that_draws_lesions_goes_through_every_notebook_of_a_finished_run
     items = (copy.run / "checklists" / "tripod_ai.csv").read_text("utf-8")
     assert "small_unet, a U-Net that draws lungs and lesions" in items
     told = (copy.run / "checklists" / "claim2024.csv").read_text("utf-8")
-    assert "maps by Grad-CAM (by method lesions: the lesion as drawn)" in told
+    assert "the lesion as drawn (lesions)" in told

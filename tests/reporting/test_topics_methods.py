@@ -34,3 +34,15 @@ def test_methods_first_weights_and_what_was_chosen_are_told(tmp_path: Path) -> N
     assert "method finetune" in told and "method pairs, probe names layer2, probe sizes 64 96" in told
     chosen = str(topics_methods.selection(facts))
     assert "cropped epoch 2" in chosen and "Nothing was chosen for raw" in chosen
+
+
+def test_maps_are_named_by_the_methods_of_the_arms_and_grad_cam_only_where_there_is_one(tmp_path: Path) -> None:
+    folder = run_fixture.write(tmp_path / "demo")
+    for method, said in (("finetune", "maps: Grad-CAM."), ("lesions", "maps: the lesion as drawn (lesions).")):
+        for path in folder.glob("03_training/*/model.json"):
+            made = json.loads(path.read_text())
+            path.write_text(json.dumps(made | {"arm": made["arm"] | {"method": method}}))
+        assert said in str(topics_methods.explanation(run_facts.read(folder)))
+    path.write_text(json.dumps(made | {"arm": made["arm"] | {"method": "probe"}}))
+    told = str(topics_methods.explanation(run_facts.read(folder)))
+    assert "contributions of each place (probe, pairs); the lesion as drawn (lesions)." in told
