@@ -318,7 +318,7 @@ def test_an_outputs_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: 
 
 
 def test_an_arm_that_draws_lesions_goes_through_every_notebook_of_a_finished_run(copy: Runner) -> None:
-    drawn = {"source": "simulator", "crop": "content", "method": "lesions", "learning_rate": "5e-3"}
+    drawn = {"source": "simulator", "crop": "content", "method": "lesions", "learning_rate": "0.005"}
     code, told = copy(arms=TINY["arms"] | {"drawn": drawn}, editors={}, segmentation_data=[])
     assert code == 0, told
     assert done(told) >= {"03_training_drawn", "04_external_validation", "05_interpretability"}
