@@ -69,7 +69,7 @@ def draw_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet]) -> Figure:
     """
     names, lines = list(dict.fromkeys(table["dataset"])), list(dict.fromkeys(table["line"]))
     looks = style.arm_looks(lines)
-    figure, axes = style.panels(1, len(names), 3.0, [sets[name].title for name in names])
+    figure, axes = style.panels(1, len(names), 3.0 + 0.17 * len(lines), [sets[name].title for name in names])
     for axis, name in zip(axes.ravel(), names, strict=True):
         for number, line in enumerate(lines):
             part = table[(table["dataset"] == name) & (table["line"] == line)]
