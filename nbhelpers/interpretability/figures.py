@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any
 
@@ -169,7 +170,8 @@ def _notes(examples: Sequence[Examples]) -> list[str]:
     kinds = _kinds(examples)
     told += [f"{kind}: {', '.join(of)}" for kind, of in kinds.items()] if len(kinds) > 1 else []
     told += ["dashed: the known lesion, or the box around it"] if boxed else []
-    return [*told, "whole film names: examples.csv"]
+    told.append("whole film names: examples.csv")
+    return [line for note in told for line in textwrap.wrap(note, 105, break_long_words=False)]
 
 
 def _draw_film(axes: Axes, shown: Examples, number: int) -> None:

@@ -107,7 +107,7 @@ def test_ten_arms_go_on_in_a_second_row_of_the_same_film(networks, tmp_path):
         shown,
         maps={arm: shown.maps["one"] for arm in arms},
         titles={arm: f"{arm} (simulated)" for arm in arms},
-        kinds=dict.fromkeys(arms, "Grad-CAM"),
+        kinds={arm: "Grad-CAM" if number % 2 else "lesion as drawn" for number, arm in enumerate(arms)},
         films=shown.films.assign(**{f"score_{arm}": number / 10 for number, arm in enumerate(arms)}),
     )
     style.use()
@@ -119,6 +119,9 @@ def test_ten_arms_go_on_in_a_second_row_of_the_same_film(networks, tmp_path):
     figure.canvas.draw()
     places = [axes.title.get_window_extent() for axes in figure.axes if axes.axison and axes.get_title()]
     assert not any(one.overlaps(other) for number, one in enumerate(places) for other in places[:number])
+    foot = figure._supxlabel.get_window_extent()  # names every arm with its kind of map, in as many lines as it takes
+    assert foot.x0 >= 0 and foot.x1 <= figure.bbox.width
+    assert all(f"{arm} (simulated)" in figure.get_supxlabel().replace("\n", " ") for arm in arms)
 
 
 def test_known_lesions_are_boxed_in_every_panel_of_their_row(networks, tmp_path):
