@@ -17,13 +17,13 @@ from nbhelpers.images.masks import Mask
 from nbhelpers.metrics.overlap import dice
 from nbhelpers.networks.lesions import DRAWN, inside_lungs
 from nbhelpers.networks.preprocessing import Transform, to_tensor
+from nbhelpers.networks.scoring import CPU_BATCH
 from nbhelpers.runs import Stage
 from nbhelpers.style import PAGE_WIDTH, marked
 from nbhelpers.training import splits
 from nbhelpers.training.arm_images import Stored
 from nbhelpers.training.train import Trained
 
-BATCH = 32
 SHOWN = (0.1, 0.37, 0.63, 0.9)  # quantiles at which images are shown
 _COLOURS = {"lesion": "#e69f00", "lungs": "#56b4e9"}
 
@@ -36,8 +36,8 @@ def drawn_masks(model: nn.Module, images: NDArray[np.uint8], transform: Transfor
     device, found = next(model.parameters()).device, []
     network: Any = model
     with torch.inference_mode():
-        for start in range(0, len(images), BATCH):
-            maps = network.forward_features(to_tensor(images[start : start + BATCH], transform, device))[0]
+        for start in range(0, len(images), CPU_BATCH):
+            maps = network.forward_features(to_tensor(images[start : start + CPU_BATCH], transform, device))[0]
             lesion = (maps[:, 0] > 0) & inside_lungs(maps[:, 1])
             found.append(torch.stack([lesion, maps[:, 1] > 0], 1).cpu().numpy())
     return np.concatenate(found)

@@ -48,9 +48,9 @@ def dose_table(by_seed: pd.DataFrame, networks: Mapping[str, Network], spread: p
     return found
 
 
-def _several(pairs: Iterable[tuple[Any, Any]]) -> set[str]:
+def _several(pairs: Iterable[tuple[str, Any]]) -> set[str]:
     """Methods that stand beside more than one value."""
-    return {method for method, count in Counter(str(method) for method, _ in set(pairs)).items() if count > 1}
+    return {method for method, count in Counter(method for method, _ in set(pairs)).items() if count > 1}
 
 
 def save_curve(table: pd.DataFrame, sets: Mapping[str, FilmSet], stage: Stage) -> None:
