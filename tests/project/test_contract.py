@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import nbformat
 import pytest
 
 from nbhelpers.runs import parameters
@@ -108,6 +109,11 @@ def test_committed_without_outputs_and_for_the_kernel_python3(path: Path) -> Non
         assert cell.get("outputs", []) == [] and cell.get("execution_count") is None
         assert "papermill" not in cell["metadata"] and "execution" not in cell["metadata"]
     assert "papermill" not in notebook["metadata"] and "widgets" not in notebook["metadata"]
+
+
+@each_notebook
+def test_written_as_jupyterlab_writes_it_so_that_saving_changes_nothing(path: Path) -> None:
+    assert path.read_text() == nbformat.writes(nbformat.read(path, as_version=4)) + "\n"
 
 
 @each_notebook
