@@ -21,7 +21,7 @@ from nbhelpers.runs.progress import progress
 CPU_BATCH = 32
 
 
-def _outputs(
+def outputs(
     model: nn.Module,
     images: NDArray[np.uint8],
     transform: Transform,
@@ -30,6 +30,10 @@ def _outputs(
     desc: str,
     head: Callable[[Any], torch.Tensor],
 ) -> Iterator[NDArray[np.float32]]:
+    """What `head` makes of the network's `forward_features`, batch by batch, as `predict` computes it.
+
+    Parameters but `head` are those of `predict`, which see. Each item is float32 `(batch, ...)`.
+    """
     check_images(images, transform)
     if batch_size < 1:
         raise UserError(f"batch size {batch_size}", "inference_batch", "use 1 or more")
@@ -99,7 +103,7 @@ def predict(
     def head(maps: torch.Tensor) -> torch.Tensor:
         return forward_head(maps).reshape(-1)
 
-    parts = list(_outputs(model, images, transform, device, batch_size, desc, head))
+    parts = list(outputs(model, images, transform, device, batch_size, desc, head))
     logits = np.concatenate([np.zeros(0), *parts]).astype(np.float64)
     _check_finite(logits)
     return np.exp(-np.logaddexp(0, -logits))
@@ -126,7 +130,7 @@ def features(
     def head(maps: torch.Tensor) -> torch.Tensor:
         return forward_head(maps, pre_logits=True).flatten(1)
 
-    parts = list(_outputs(model, images, transform, device, batch_size, desc, head))
+    parts = list(outputs(model, images, transform, device, batch_size, desc, head))
     if not parts:
         return np.zeros((0, int(getattr(model, "num_features", 0))), dtype=np.float32)
     found = np.concatenate(parts)

@@ -15,9 +15,9 @@ from torch import nn
 
 from nbhelpers.images.masks import Mask
 from nbhelpers.metrics.overlap import dice
+from nbhelpers.networks import scoring
 from nbhelpers.networks.lesions import DRAWN, inside_lungs
-from nbhelpers.networks.preprocessing import Transform, to_tensor
-from nbhelpers.networks.scoring import CPU_BATCH
+from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.runs import Stage
 from nbhelpers.style import PAGE_WIDTH, marked
 from nbhelpers.training import splits
@@ -31,16 +31,15 @@ _COLOURS = {"lesion": "#e69f00", "lungs": "#56b4e9"}
 def drawn_masks(model: nn.Module, images: NDArray[np.uint8], transform: Transform) -> Mask:
     """Lesion and lungs that a `LesionNetwork` draws, bool `(n, 2, size, size)`, of uint8 images `(n, size, size)`.
 
-    The lesion as the score is read from it: within the drawn lungs.
+    The lesion as the score is read from it, within the drawn lungs, computed as `scoring.predict` computes that score.
     """
-    device, found = next(model.parameters()).device, []
-    network: Any = model
-    with torch.inference_mode():
-        for start in range(0, len(images), CPU_BATCH):
-            maps = network.forward_features(to_tensor(images[start : start + CPU_BATCH], transform, device))[0]
-            lesion = (maps[:, 0] > 0) & inside_lungs(maps[:, 1])
-            found.append(torch.stack([lesion, maps[:, 1] > 0], 1).cpu().numpy())
-    return np.concatenate(found)
+
+    def head(maps: Any) -> torch.Tensor:
+        lesion, lungs = maps[0].unbind(1)
+        return torch.stack([(lesion > 0) & inside_lungs(lungs), lungs > 0], dim=1)
+
+    device = str(next(model.parameters()).device)
+    return np.concatenate(list(scoring.outputs(model, images, transform, device, scoring.CPU_BATCH, "", head))) > 0
 
 
 def save_drawn(
@@ -71,7 +70,6 @@ def save_drawn(
         `drawn_on_none`: of the images without it the share on which it is drawn all the same. No row without masks.
     """
     if masks is None:
-        print("this method draws no masks")
         return pd.DataFrame(columns=["drawn", "images", "dice_mean", "dice_q1", "dice_q3", "drawn_on_none"])
     rows = np.flatnonzero(split["split"] == splits.VALIDATION)
     films, truth = images[rows], masks[rows] > 127

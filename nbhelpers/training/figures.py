@@ -20,6 +20,7 @@ from nbhelpers.training.augmentation import augment, step_seed
 def draw_augmented(
     split: pd.DataFrame,
     images: NDArray[np.uint8] | Stored,
+    rows: NDArray[np.int64],
     policy: str,
     seed: int,
     title: str,
@@ -35,6 +36,8 @@ def draw_augmented(
         From `splits.split_groups`, in the order of `images`.
     images : uint8 array, shape (n, size, size)
         As they are before augmentation; the left column.
+    rows : int array
+        Those that train, from `methods.training_rows`.
     policy, seed
         As `augmentation.augment` takes them.
     title : str
@@ -48,16 +51,15 @@ def draw_augmented(
     -------
     Figure
     """
-    training = split.reset_index(drop=True)
-    training = training[training["split"] == "train"]
-    rows = [index for label in (0, 1) for index in training.index[training["label"] == label][:pairs]]
-    films = torch.from_numpy(np.array(images[rows])).unsqueeze(1).float() / 255
+    rows, labels = np.unique(rows), split["label"].to_numpy()
+    shown = [row for label in (0, 1) for row in rows[labels[rows] == label][:pairs]]
+    films = torch.from_numpy(np.array(images[shown])).unsqueeze(1).float() / 255
     columns = [films, *(augment(films, step_seed(seed, 1, draw), policy) for draw in range(draws))]
     side = PAGE_WIDTH / (draws + 1)
     figure, axes = plt.subplots(
-        len(rows),
+        len(shown),
         draws + 1,
-        figsize=(PAGE_WIDTH, side * len(rows) + 0.5),
+        figsize=(PAGE_WIDTH, side * len(shown) + 0.5),
         squeeze=False,
         layout=ConstrainedLayoutEngine(w_pad=0.01, h_pad=0.01, wspace=0.01, hspace=0.01),
     )
@@ -68,7 +70,7 @@ def draw_augmented(
             panel.set(xticks=[], yticks=[])
             sns.despine(ax=panel, left=True, bottom=True)
             if column == 0:
-                panel.set_ylabel("pneumonia" if split["label"].iloc[rows[row]] else "normal")
+                panel.set_ylabel("pneumonia" if split["label"].iloc[shown[row]] else "normal")
     axes[0, 0].set_title("original")
     axes[0, 1].set_title("augmented", loc="left")
     figure.suptitle(marked(title, simulated))

@@ -93,10 +93,9 @@ def learn(
     that come in no pairs are a `UserError` for `pairs`; others are those of `train.train_arm` and `Probe`.
     """
     split, method = split.reset_index(drop=True), method_of(arm)
-    wanted = int(arm.get("images", 0))
-    rows = _training_rows(split, wanted, seed, resample and method in FROZEN)
+    rows = training_rows(split, arm, seed, resample)
     validating = np.flatnonzero(split["split"] == splits.VALIDATION)
-    kept = np.unique(np.concatenate([rows, validating])) if wanted else np.arange(len(split))
+    kept = np.unique(np.concatenate([rows, validating])) if "images" in arm else np.arange(len(split))
     rows, validating = np.searchsorted(kept, rows), np.searchsorted(kept, validating)
     # Masks first: what lacks them is told before the images are read.
     masks = None if masks is None or method != LESIONS else masks[kept]
@@ -141,16 +140,20 @@ def learn(
     return train.write(Path(folder), model, description, history, validation)
 
 
-def _training_rows(split: pd.DataFrame, wanted: int, seed: int, resample: bool) -> NDArray[np.int64]:
-    """Rows that train: all; with `wanted` about so many, in whole groups; with `resample` groups with replacement."""
-    rows = np.flatnonzero(split["split"] == splits.TRAIN)
+def training_rows(split: pd.DataFrame, arm: Mapping[str, str], seed: int, resample: bool = False) -> NDArray[np.int64]:
+    """Rows of `split` that an arm trains on, by position; `arm`, `seed` and `resample` as `learn` takes them.
+
+    All; if the arm names `images`, about so many, in whole groups; else with `resample`, for a frozen network, groups
+    with replacement.
+    """
+    rows, wanted = np.flatnonzero(split["split"] == splits.TRAIN), int(arm.get("images", 0))
     groups = pd.Series(rows).groupby(split["group"].to_numpy()[rows])
     members, rng = [group.to_numpy() for _, group in groups], np.random.default_rng([seed, 31])
     if 0 < wanted < len(rows):
         order = rng.permutation(len(members))
         total = np.cumsum([len(members[one]) for one in order])
         drawn = order[total <= max(wanted, total[0])]
-    elif resample:
+    elif resample and method_of(arm) in FROZEN:
         drawn = rng.integers(len(members), size=len(members))
     else:
         return rows

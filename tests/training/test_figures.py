@@ -4,7 +4,7 @@ import pandas as pd
 import pytest
 from training.training_fixture import disc_arm
 
-from nbhelpers.training import figures, splits
+from nbhelpers.training import figures, methods, splits
 
 mpl.use("Agg")
 
@@ -12,10 +12,12 @@ mpl.use("Agg")
 def test_augmentation_shows_two_of_each_class_as_they_are_and_changed():
     table, images = disc_arm(8)
     split = splits.split_groups(table, 0.2, 0)
-    figure = figures.draw_augmented(split, images, "films", 0, "training images", True)
+    rows = methods.training_rows(split, {"images": "8"}, 3)
+    figure = figures.draw_augmented(split, images, rows, "films", 0, "training images", True)
     assert len(figure.axes) == 4 * 6
     assert figure.get_suptitle() == "training images (simulated)"
-    first = np.flatnonzero((split["split"] == "train") & (split["label"] == 0))[0]
+    first = min(rows[split["label"].iloc[rows] == 0])
+    assert 4 <= len(rows) <= 8 < (split["split"] == "train").sum()
     shown = [axis.images[0].get_array() for axis in figure.axes[:6]]
     np.testing.assert_allclose(shown[0], images[first] / 255, atol=1e-6)
     assert all(np.abs(shown[0] - other).max() > 0.05 for other in shown[1:])
