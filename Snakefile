@@ -102,7 +102,7 @@ rule training:
         plan.notebooks("03_training", "{arm}{seed}"),
     params:
         lambda wildcards: plan.trigger("03_training", wildcards.arm + wildcards.seed),
-    threads: lambda wildcards: 1 if plan.is_small(wildcards.arm) else CORES
+    threads: lambda wildcards: plan.threads(wildcards.arm, CORES)
     resources:
         accelerator=1,
     shell:

@@ -75,9 +75,10 @@ class Plan:
         """Number of notebooks that wait for each other in nothing, once there are scores."""
         return len({"05_interpretability", "06_image_editing", "07_segmentation"} & set(parameters.stages(self.values)))
 
-    def is_small(self, arm: str) -> bool:
-        """Whether an arm's training is seconds of computing, on a frozen network: more threads would not help it."""
-        return self.values["arms"][arm].get("method") in parameters.FROZEN
+    def threads(self, arm: str, cores: int) -> int:
+        """Threads of an arm's training, of `cores` at most: one on a frozen network, which is seconds of computing."""
+        frozen = self.values["arms"][arm].get("method") in parameters.FROZEN
+        return 1 if frozen else min(self.values["threads"] or cores, cores)
 
     @property
     def _checkpoints(self) -> dict[str, str]:

@@ -242,6 +242,16 @@ def test_the_snakefile_trains_each_seed_of_an_arm_as_a_job_of_its_own(
     ("beside", "settings", "threads"),
     [
         (True, {}, {"training": [1, 4], "external_validation": [4], "interpretability": [2], "segmentation": [2]}),
+        (
+            True,
+            {"threads": 1},
+            {"training": [1, 1], "external_validation": [4], "interpretability": [2], "segmentation": [2]},
+        ),
+        (
+            True,
+            {"threads": 9},
+            {"training": [1, 4], "external_validation": [4], "interpretability": [2], "segmentation": [2]},
+        ),
         (True, {"segmentation_data": []}, {"training": [1, 4], "external_validation": [4], "interpretability": [4]}),
         (False, {}, {"training": [1, 4], "external_validation": [4], "interpretability": [4], "segmentation": [4]}),
     ],
