@@ -71,9 +71,12 @@ def convert(
     if there:
         raise UserError(f"{' and '.join(there)} are there already", str(folder), "name another folder with --to")
     transform = Transform(size, channels, standardise)
+    models.check_backbone(backbone)
     model = models.build(backbone, "random", channels, image_size=size)
     found = without_prefix(read_weights(weights), model.state_dict())
-    head = str(getattr(model, "pretrained_cfg", {}).get("classifier"))
+    head = getattr(model, "pretrained_cfg", {}).get("classifier")
+    if not isinstance(head, str):
+        raise UserError(f"{backbone} has no single linear layer as its head", "--backbone", "use one that has")
     found = _one_logit(_under_its_name(found, head, model, str(weights)), head, pneumonia, str(weights))
     try:
         model.load_state_dict(found)

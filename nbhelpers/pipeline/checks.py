@@ -34,19 +34,20 @@ def name_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
         for kind, name, known in named
         if name not in known
     ]
-    backbones = dict.fromkeys([*backbones_of(values), values["diversity_backbone"], values["editing_backbone"]])
+    trained = backbones_of(values) or [values["backbone"]]
+    backbones = dict.fromkeys([*trained, values["diversity_backbone"], values["editing_backbone"]])
     return faults + gathered((models.check_backbone, name) for name in backbones)
 
 
 def backbones_of(values: Mapping[str, Any]) -> dict[str, set[str]]:
-    """The backbones that are trained, each with the methods of its arms; the run's own where no arm is trained."""
+    """The timm networks that are trained, each with the methods of its arms."""
     from nbhelpers.training import methods
 
     found: dict[str, set[str]] = {}
     for arm in values["arms"].values():
-        if methods.method_of(arm) != methods.LESIONS:
+        if methods.method_of(arm) != parameters.LESIONS:
             found.setdefault(arm.get("backbone", values["backbone"]), set()).add(methods.method_of(arm))
-    return found or {values["backbone"]: set()}
+    return found
 
 
 def check_network(values: Mapping[str, Any], backbone: str, methods: Collection[str], prefix: str = "") -> None:
@@ -77,13 +78,16 @@ def check_arms(values: Mapping[str, Any], where: str) -> list[UserError]:
         if not sources & BROUGHT and wanted.isdecimal() and int(wanted) > most:
             told = f"arm {name!r} asks for {wanted} images, and {most} will be there to train on"
             faults.append(UserError(told, where, "raise images_per_class"))
-        if methods.method_of(arm) == methods.LESIONS and (without := sources - set(masks.SOURCES)):
+        if methods.method_of(arm) == methods.PAIRS and len(sources) == 1 and wanted in ("2", "3"):
+            told = f"arm {name!r}: method pairs needs two pairs, and {wanted} images hold one"
+            faults.append(UserError(told, where, "ask for 4 images or more"))
+        if methods.method_of(arm) == parameters.LESIONS and (without := sources - set(masks.SOURCES)):
             told = f"arm {name!r}: method lesions learns from masks, and {', '.join(sorted(without))} has none"
             faults.append(UserError(told, where, f"use it for {' or '.join(masks.SOURCES)}, or method: probe"))
-        if methods.method_of(arm) == methods.LESIONS and "backbone" in arm:
+        if methods.method_of(arm) == parameters.LESIONS and "backbone" in arm:
             told = f"arm {name!r}: method lesions has a network of its own, and none of {arm['backbone']!r}"
             faults.append(UserError(told, where, "leave the arm's backbone out"))
-    if methods.LESIONS in map(methods.method_of, values["arms"].values()):
+    if parameters.LESIONS in map(methods.method_of, values["arms"].values()):
         transform = preprocessing.Transform(values["image_size"], values["channels"])
         network = models.build(lesions.NAME, channels=transform.channels)
         faults += gathered([(models.check_fits, network, transform, "the network of method lesions")])

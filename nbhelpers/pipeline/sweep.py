@@ -35,7 +35,8 @@ def read(path: Path | str) -> tuple[dict[str, Any], list[UserError]]:
 
     A file with a `sweep` is written out: `base` names a parameter file, counted from its folder, whose values it takes
     over; `sweep` gives lists of `arms` (of those that are named), `backbones`, `images` (numbers, or `all`) and `seeds`
-    (counted on from the first). Any other parameter may stand beside them.
+    (counted on from the first). Any other parameter may stand beside them. An arm by method `lesions`,
+    which has a network of its own, is trained once, not once for each backbone.
     """
     given, where = parameters.read_yaml(path), str(path)
     if "sweep" not in given:
@@ -110,9 +111,17 @@ def _combined(
                 told = f"arm {name!r} has a value of {key} of its own, and the sweep a list"
                 faults.append(UserError(told, where, "keep one of them"))
     found: dict[str, dict[str, Any]] = {}
+    own_network = {name for name in chosen if arms.get(name, {}).get("method") == parameters.LESIONS}
+    if keys["backbone"] and own_network == set(chosen):
+        told = f"sweep: backbones, and no arm that takes one: method {parameters.LESIONS} has a network of its own"
+        faults.append(UserError(told, where, "leave backbones out, or add an arm by another method"))
     for name, backbone, images in product(chosen, keys["backbone"] or [None], keys["images"] or [None]):
         if name not in arms:
             continue
+        if name in own_network and backbone is not None:
+            if backbone != keys["backbone"][0]:
+                continue  # trained once, whatever the backbones of other arms
+            backbone = None
         own = {"backbone": backbone, "images": None if images in (None, ALL) else str(images)}
         short = None if backbone is None or len(keys["backbone"]) == 1 else re.sub(r"[^\w.-]+", "-", backbone)
         title = "_".join(str(part) for part in (name, short, images) if part is not None)

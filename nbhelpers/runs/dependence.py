@@ -62,7 +62,7 @@ def _arms_of(stage: str, arm: str, arms: Mapping[str, Mapping[str, str]]) -> Any
     if arm:
         return arms.get(arm)
     if stage == "01_prompting":
-        return sorted({entry["source"] for entry in arms.values()})
+        return sorted({one for entry in arms.values() for one in parameters.sources_of(entry)})
     if stage == "02_cropping":
         return sorted({(one, entry["crop"]) for entry in arms.values() for one in parameters.sources_of(entry)})
     return arms

@@ -40,6 +40,7 @@ FILE = "params_file"
 TYPES_FROM = ("typing", "annotated_types", "pydantic")
 DEVICE = re.compile(r"auto|cpu|mps|cuda(:\d+)?")
 FROZEN = ("probe", "pairs")  # methods by which no weight of the network itself is trained
+LESIONS = "lesions"  # the method whose network is its own, and no backbone of timm's
 ARM_MAY_NAME = {"method", "images", "backbone", "learning_rate"}  # beside its source and crop
 _STRICT = ConfigDict(strict=True, allow_inf_nan=False)
 _WORDS: dict[Any, str] = {
@@ -386,6 +387,8 @@ def experiment_faults(values: Mapping[str, Any], where: str) -> list[UserError]:
             shape = f"an arm is {{source: ..., crop: ...}}, and may name {', '.join(sorted(ARM_MAY_NAME))}"
             faults.append(UserError(f"arm {name!r} is {arm!r}", where, shape))
             continue
+        if len(set(sources_of(arm))) < len(sources_of(arm)):
+            faults.append(UserError(f"arm {name!r} has source {arm['source']!r}", where, "name each source once"))
         if not re.fullmatch(r"[2-9]|[1-9]\d+", arm.get("images", "2")):
             fix = "give a number, 2 or more, in quotes"
             faults.append(UserError(f"arm {name!r} has images {arm['images']!r}", where, fix))

@@ -19,7 +19,7 @@ from nbhelpers.networks.models import ModelDescription
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.probes import Probe
 from nbhelpers.runs.devices import Device, pick_device
-from nbhelpers.runs.parameters import FROZEN
+from nbhelpers.runs.parameters import FROZEN, LESIONS
 from nbhelpers.runs.tables import write_table
 from nbhelpers.training import resume, schedule, splits, train
 from nbhelpers.training.arm_images import Stored
@@ -27,7 +27,7 @@ from nbhelpers.training.losses import balanced_log_loss
 from nbhelpers.training.masks import load_masks
 from nbhelpers.training.train import Trained
 
-FINETUNE, LESIONS, PROBE, PAIRS = "finetune", "lesions", "probe", "pairs"
+FINETUNE, PROBE, PAIRS = "finetune", "probe", "pairs"
 METHODS = {
     FINETUNE: "all weights of the network are trained",
     LESIONS: "a U-Net draws lungs and lesions; the score is read from the lesions drawn in the lungs",
@@ -120,6 +120,7 @@ def learn(
     counts = splits.check_split(split)
     chosen = pick_device(device) if isinstance(device, str) else device
     made: dict[str, list[Any]] = {"names": probe.blocks, "pooling": probe.pooling, "sizes": probe.sizes}
+    origin, _ = weights.find(backbone, init)  # before the build, which may download them
     model = models.build_probe(backbone, init, transform.channels, made, transform.size, seed).eval()
     pooled = features.embed(model, images, transform, chosen, desc=f"{common['arm']['name']}: features")
     history = fit(model, pooled, split, rows, method, probe.pair_weights)
@@ -131,7 +132,7 @@ def learn(
     data = {"images": counts.set_index("split")["images"].to_dict(), "data_sha256": resume.data_hash(split, images)}
     description = ModelDescription(
         **common,
-        init_origin=weights.find(backbone, init)[0],
+        init_origin=origin,
         training=kept_as | data,
         val_auroc=float(roc_auc_score(validation["label"], scores)),
         probe=made,
@@ -144,17 +145,21 @@ def training_rows(split: pd.DataFrame, arm: Mapping[str, str], seed: int, resamp
     """Rows of `split` that an arm trains on, by position; `arm`, `seed` and `resample` as `learn` takes them.
 
     All; if the arm names `images`, about so many, in whole groups; else with `resample`, for a frozen network, groups
-    with replacement.
+    with replacement, of each kind (one class or both) as many as there are. Both classes are always among them.
     """
     rows, wanted = np.flatnonzero(split["split"] == splits.TRAIN), int(arm.get("images", 0))
     groups = pd.Series(rows).groupby(split["group"].to_numpy()[rows])
     members, rng = [group.to_numpy() for _, group in groups], np.random.default_rng([seed, 31])
+    kinds = [set(split["label"].to_numpy()[group]) for group in members]
     if 0 < wanted < len(rows):
         order = rng.permutation(len(members))
+        leading = sorted({next(place for place, one in enumerate(order) if label in kinds[one]) for label in (0, 1)})
+        order = np.concatenate([order[leading], np.delete(order, leading)])
         total = np.cumsum([len(members[one]) for one in order])
-        drawn = order[total <= max(wanted, total[0])]
+        drawn = order[total <= max(wanted, total[len(leading) - 1])]
     elif resample and method_of(arm) in FROZEN:
-        drawn = rng.integers(len(members), size=len(members))
+        alike = [np.flatnonzero([kind == other for other in kinds]) for kind in ({0, 1}, {0}, {1})]
+        drawn = np.concatenate([some[rng.integers(len(some), size=len(some))] for some in alike if len(some)])
     else:
         return rows
     return np.concatenate([members[one] for one in drawn])
@@ -202,8 +207,10 @@ def _paired(split: pd.DataFrame, rows: NDArray[np.int64]) -> NDArray[np.int64]:
     """Of the rows those of whole pairs, `(n, 2)`: the normal and the pneumonia image of one group and source."""
     drawn = split.iloc[rows].assign(row=rows, copy=lambda table: table.groupby("image_id").cumcount())
     found = drawn.pivot_table("row", ["group", "source", "copy"], "label", aggfunc="first").dropna()
-    if found.shape[1] < 2 or len(found) < 2:
-        raise UserError("this source has no pairs", "method: pairs", "use method: probe, which needs no pairs")
+    there = len(found) if found.shape[1] == 2 else 0
+    if there < 2:
+        told = "one pair is too few" if there else "this source has no pairs"
+        raise UserError(told, "method: pairs", "use method: probe, which needs no pairs")
     return found.to_numpy(np.int64)
 
 

@@ -217,6 +217,7 @@ def train_arm(
     counts = splits.check_split(split)
     parts = _parts(split, images, masks)
 
+    origin, _ = weights.find(backbone, init)  # before the build, which may download them
     model = models.build(backbone, init, transform.channels, seed, transform.size)
     models.check_fits(model, transform, backbone)
     chosen = _computes_on(folder / RESUME_FILE, model, transform, device)
@@ -230,7 +231,6 @@ def train_arm(
 
     _all_epochs(folder, state, parts, transform, settings, seed, chosen, made_of, arm.get("name", "training"))
     counted = {"images": counts.set_index("split")["images"].to_dict(), "data_sha256": data_hash(split, images)}
-    origin, _ = weights.find(backbone, init)
     told = asdict(settings) | counted
     description = ModelDescription(backbone, init, transform, seed, dict(arm), simulated, told, None, origin)
     return _finish(folder, state, split, parts, description, chosen, done)

@@ -63,6 +63,8 @@ def test_command_writes_what_the_parameter_takes(tmp_path: Path, capsys: pytest.
         (1, 1, {}, "do not fit resnet18.*--channels"),
         (1, 3, {"backbone": "resnet34"}, "do not fit resnet34"),
         (1, 3, {"backbone": "resnet1"}, "unknown backbone"),
+        (1, 3, {"backbone": "small_unet"}, "unknown backbone"),
+        (1, 3, {"backbone": "deit_tiny_distilled_patch16_224", "size": 224}, "no single linear layer"),
         (1, 3, {"size": 8}, "too small"),
     ],
 )

@@ -185,6 +185,16 @@ def test_a_network_of_one_logit_takes_the_packages_body_with_no_network(backbone
     assert built[-2].shape == (1, published[-2].shape[1])
 
 
+def test_the_package_serves_a_name_with_the_tag_of_its_weights_and_no_other(monkeypatch):
+    path = packaged("tf_efficientnet_lite0")
+    monkeypatch.setattr(weights, "imagenet_file", lambda name: None)
+    monkeypatch.setattr(models, "download", lambda *given: pytest.fail("a download was tried"))
+    assert weights.package_file("tf_efficientnet_lite0.in1k") == path
+    tagged, plain = (models.build(f"tf_efficientnet_lite0{tag}", "imagenet").state_dict() for tag in (".in1k", ""))
+    assert all(torch.equal(one, other) for one, other in zip(tagged.values(), plain.values(), strict=True))
+    assert weights.package_file("tf_efficientnet_lite0.of_someone_else") is None
+
+
 def test_what_timm_downloaded_before_goes_before_the_package(monkeypatch, tmp_path):
     packaged("tf_efficientnet_lite0")
     monkeypatch.setattr(weights, "imagenet_file", lambda name: None)

@@ -77,6 +77,8 @@ def films(folder: Path, labels: list[int], missing: int = 0) -> Path:
         ({"arms": {"raw": {"source": "simulator", "crop": "none", "method": "probes"}}}, "did you mean 'probe'"),
         ({"arms": {"raw": {"source": "simulator+simulater", "crop": "none"}}}, "did you mean 'simulator'"),
         ({"arms": {"raw": {"source": "simulator", "crop": "none", "images": "1"}}}, "2 or more"),
+        ({"arms": {"raw": {**ARM["raw"], "method": "pairs", "images": "3"}}}, "3 images hold one"),
+        ({"arms": {"raw": {"source": "simulator+simulator", "crop": "none"}}}, "name each source once"),
         *(
             ({"arms": {"raw": {**ARM["raw"], "learning_rate": wrong}}}, f"learning_rate '{wrong}'")
             for wrong in ("0", "-0.001", "nan", "inf", "fast", "")
@@ -192,6 +194,11 @@ def test_pictures_of_patients_are_not_sent_unless_the_file_says_so(check: Any) -
     assert "set send_patient_films_to: [gemini]" in check(asked)
     for allowed in ({"send_patient_films_to": ["gemini"]}, {"segmentation_data": ["simulated_lungs"]}):
         assert "send_patient_films_to" not in check(asked | allowed)
+
+
+def test_weights_of_a_backbone_that_no_arm_takes_are_not_asked_for(check: Any) -> None:
+    drawn = {"arms": {"a": {**ARM["raw"], "method": "lesions"}}, "backbone": "resnet50", "init": "imagenet"}
+    assert check(drawn) == ""
 
 
 def test_a_copy_that_kept_the_name_of_its_run_would_replace_the_others_results(check: Any, tmp_path: Path) -> None:

@@ -47,6 +47,18 @@ def test_one_list_names_its_arms_by_what_varies_alone(file: Any) -> None:
     assert list(sweep.load(file(sweep={"seeds": [0, 1]}))["arms"]) == ["clean", "mixed"]
 
 
+def test_an_arm_with_a_network_of_its_own_is_trained_once_whatever_the_backbones(file: Any) -> None:
+    arms = ARMS | {"drawn": {"source": "simulator", "crop": "none", "method": "lesions"}}
+    lists = {"backbones": ["test_resnet", "test_vit"], "images": [10, 20]}
+    path = file(arms=arms, sweep=lists | {"arms": ["clean", "drawn"]}, image_size=64, init="random")
+    found = sweep.load(path)["arms"]
+    assert [name for name in found if name.startswith("drawn")] == ["drawn_10", "drawn_20"]
+    assert found["drawn_20"] == arms["drawn"] | {"images": "20"} and len(found) == 4 + 2
+    checks.check_inputs(path)
+    with pytest.raises(UserError, match="no arm that takes one"):
+        sweep.load(file(arms=arms, sweep=lists | {"arms": ["drawn"]}))
+
+
 def test_images_are_drawn_and_cropped_once_whatever_the_number_of_trainings(file: Any) -> None:
     few, many = ({"images": counts, "seeds": seeds} for counts, seeds in (([10], [0]), ([10, 20, 30, 40, 50], [0, 1])))
     triggers = []

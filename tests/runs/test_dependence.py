@@ -29,7 +29,9 @@ def test_a_result_made_by_hand_with_another_value_is_found_and_says_which(tmp_pa
         (folder / stage).mkdir(parents=True, exist_ok=True)
         (folder / stage / "run.json").write_text(json.dumps({"parameters": record}))
 
-    made("01_prompting", workers=7, device="cpu", arms={"other_name": ARMS["raw"], "r": ARMS["roentgen_v2"]})
+    made(
+        "01_prompting", workers=7, device="cpu", arms={"both": ARMS["raw"] | {"source": "simulator_roentgen+simulator"}}
+    )
     made("02_cropping")
     made("03_training/raw", arm="raw", epochs=4)
     made("03_training/raw/seed_3", arm="raw", training_seed=3)

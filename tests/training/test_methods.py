@@ -8,7 +8,7 @@ from training.training_fixture import BACKBONE, CPU, SIZE, disc_arm, disc_masks
 from nbhelpers import runs
 from nbhelpers.errors import UserError
 from nbhelpers.metrics.overlap import dice
-from nbhelpers.networks import features, lesions, models, scoring, trained
+from nbhelpers.networks import features, lesions, models, scoring, trained, weights
 from nbhelpers.networks.preprocessing import Transform, to_tensor
 from nbhelpers.runs.tables import read_table
 from nbhelpers.training import methods, schedule, splits
@@ -129,6 +129,46 @@ def test_a_source_without_pairs_is_told_so(tmp_path, arm):
     alone = split.assign(group=[f"image {name}" for name in split["image_id"]], pair_id=None)
     with pytest.raises(UserError, match=r"no pairs.*use method: probe"):
         learn(tmp_path, alone, images, "pairs")
+
+
+@pytest.mark.parametrize("grouped", [1, 3], ids=["films alone", "patients of three films"])
+def test_few_images_that_come_in_no_pairs_are_still_of_both_classes(arm, grouped):
+    table, _ = arm
+    kept = table[table["label"] == (table.groupby("label").cumcount() // grouped % 4 == 0)].reset_index(drop=True)
+    alone = kept.assign(split="train", group=kept["label"].astype(str) + (kept.index // grouped).astype(str))
+    for seed in range(40):
+        for how in ({"images": "2"}, {"images": "8"}, {"method": "probe"}):
+            rows = methods.training_rows(alone, how, seed, resample=True)
+            assert set(alone["label"].iloc[rows]) == {0, 1}
+            whole = alone.iloc[np.unique(rows)].groupby("group").size()
+            assert (whole == alone.groupby("group").size()[whole.index]).all()
+            assert len(rows) <= max(int(how.get("images", 99)), 2 * grouped)
+
+
+@pytest.mark.parametrize("method", list(methods.METHODS))
+def test_two_images_are_trained_on_or_refused_in_words(tmp_path, arm, method):
+    few = {"name": "discs", "source": "folder", "crop": "none", "method": method, "images": "2"}
+    if method == "pairs":
+        with pytest.raises(UserError, match="one pair is too few"):
+            learn(tmp_path, *arm, method, arm=few)
+        return
+    made = learn(tmp_path, *arm, method, arm=few, masks=disc_masks(40))
+    assert made.description.training["images"]["train"] == 2
+
+
+@pytest.mark.parametrize("method", ["finetune", "probe"])
+def test_weights_that_are_downloaded_now_are_told_so_though_they_lie_in_the_cache_afterwards(
+    tmp_path, arm, method, monkeypatch
+):
+    build = models.build
+
+    def downloading(*given, **named):
+        monkeypatch.setattr(weights, "find", lambda *_: ("ImageNet, timm's cache", None))
+        return build(*given, **named)
+
+    monkeypatch.setattr(weights, "find", lambda *_: ("ImageNet, timm's download", None))
+    monkeypatch.setattr(models, "build", downloading)
+    assert learn(tmp_path, *arm, method).description.init_origin == "ImageNet, timm's download"
 
 
 def test_an_arm_without_a_method_is_fine_tuned(tmp_path, arm):
