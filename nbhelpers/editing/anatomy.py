@@ -16,7 +16,7 @@ from torch import nn
 from nbhelpers.editing.pictures import Picture, rgb
 from nbhelpers.images.files import resize_gray
 from nbhelpers.metrics.overlap import dice
-from nbhelpers.networks import features, models, segmenters
+from nbhelpers.networks import features, models, segmenters, weights
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.segmenters import FitSettings, Segmenter
 from nbhelpers.simulator.film import draw_film
@@ -98,6 +98,7 @@ def load_anatomy(parameters: Mapping[str, Any], folder: Path) -> Anatomy:
         lungs = segmenters.load(place)
     found = lungs.predict(images[:_TESTING], device)
     reached = float(np.mean([dice(one > 127, true) for one, true in zip(found, masks[:_TESTING], strict=True)]))
+    print(f"embedded by {backbone}: {weights.find(backbone, init)[0]}")
     network = models.build(backbone, init, channels=1, seed=seed, image_size=size)
     return Anatomy(lungs, reached, network, Transform(size), device)
 

@@ -17,7 +17,7 @@ from sklearn.preprocessing import StandardScaler
 
 from nbhelpers.images import duplicates
 from nbhelpers.images.files import read_gray, resize_gray
-from nbhelpers.networks import features, models
+from nbhelpers.networks import features, models, weights
 from nbhelpers.networks.preprocessing import Transform, load_images
 from nbhelpers.prompting.prompts import LEVELS
 from nbhelpers.runs.files import inside
@@ -135,6 +135,7 @@ def embed(
     places = zip(chosen["source"].astype(str), chosen["path"].astype(str), strict=True)
     paths = [inside(folder / source, path) for source, path in places]
     pictures = load_images(paths, size, "reading images", workers)
+    print(f"embedded by {backbone}: {weights.find(backbone, init)[0]}")
     model = models.build(backbone, init, channels=1, seed=seed, image_size=size)
     embedded = features.embed(model, pictures, Transform(size), device, desc="embedding")
     small = np.stack([resize_gray(one, LAYOUT_SIDE) for one in pictures]).reshape(len(pictures), -1).astype(np.float32)

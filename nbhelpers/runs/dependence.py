@@ -10,7 +10,8 @@ from typing import Any
 from nbhelpers.runs import parameters
 from nbhelpers.runs.files import read_json
 
-# How a result is computed, how fast and where, but not which: a change of these makes no result out of date.
+# How a result is computed, how fast and where, but not which: a change of these makes no result out of date, though
+# a fine-tuning with other `threads` or on another `device` ends in other weights, as with another seed.
 NOT_IN_RESULTS = {
     *("run", parameters.FILE, "device", "workers", "threads", "roentgen_batch", "send_patient_films_to"),
     *("editing_budget_usd", "image_budget_usd"),

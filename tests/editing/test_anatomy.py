@@ -15,11 +15,13 @@ def found(tmp_path_factory):
     return made, folder
 
 
-def test_the_lung_segmenter_draws_lungs_and_is_kept(found):
+def test_the_lung_segmenter_draws_lungs_and_is_kept(found, capsys):
     made, folder = found
     assert made.lungs_dice > 0.9
     before = {path: path.stat().st_mtime_ns for path in (folder / "lungs").rglob("*.*")}
     again = anatomy.load_anatomy(known.PARAMETERS, folder)
+    told = f"embedded by {known.PARAMETERS['editing_backbone']}: {known.PARAMETERS['editing_init']}"
+    assert told in capsys.readouterr().out
     assert again.lungs_dice == made.lungs_dice
     assert before and before == {path: path.stat().st_mtime_ns for path in (folder / "lungs").rglob("*.*")}
 

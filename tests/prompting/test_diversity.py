@@ -110,7 +110,7 @@ def test_chance_is_passed_by_about_one_in_twenty():
     assert np.mean(passed) < 0.2
 
 
-def test_spread_falls_when_a_source_repeats_itself(tmp_path):
+def test_spread_falls_when_a_source_repeats_itself(tmp_path, capsys):
     rng = np.random.default_rng(0)
     images = table_of(48, ("simulator", "gemini"))
     same = rng.integers(0, 255, (64, 64), dtype=np.uint8)
@@ -119,6 +119,7 @@ def test_spread_falls_when_a_source_repeats_itself(tmp_path):
         write_png(tmp_path / source / path, picture)
     chosen = diversity.sample(images, 24, 0)
     embedding = diversity.embed(chosen, tmp_path, "resnet10t", "random", 64, device="cpu")
+    assert "embedded by resnet10t: random\n" in capsys.readouterr().out
     told = diversity.spread(chosen, embedding).set_index(["source", "label"])
     for label in ("pneumonia", "normal"):
         assert told.loc[("gemini", label), "vendi"] == pytest.approx(1, abs=1e-3)
