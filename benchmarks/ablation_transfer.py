@@ -35,12 +35,14 @@ RECIPES: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-def pooled(films: Any, blocks: Any, sizes: Any, pooling: Any, init: str = "imagenet") -> Any:
+def pooled(
+    films: Any, blocks: Any, sizes: Any, pooling: Any, init: str = "imagenet", backbone: str = "tf_efficientnet_lite0"
+) -> Any:
     """Features of the films as a probe pools them, one size after the other; kept on disk."""
     found = []
     for size in sizes:
         made = {"names": [f"blocks.{block}" for block in blocks], "pooling": list(pooling), "sizes": [size]}
-        model = models.build_probe("tf_efficientnet_lite0", init, 1, made, size)
+        model = models.build_probe(backbone, init, 1, made, size)
         small = np.stack([cv2.resize(film, (size, size), interpolation=cv2.INTER_AREA) for film in films])
         found.append(features.embed(model, small, Transform(size), "cpu"))
     return np.concatenate(found, axis=1).astype(np.float64)
