@@ -27,14 +27,14 @@ from nbhelpers.runs.devices import pick_device
 from nbhelpers.training.augmentation import _move, augment
 
 LITE0, SIZE, BATCH, STEPS, WARM = "tf_efficientnet_lite0", 128, 16, 188, 20  # pairs a batch; two epochs of 1,500 pairs
+KEEP = 0.98  # of the average along the run, each step
 TRANSFORM, EARLY = Transform(SIZE), ("conv_stem", "bn1", "blocks.0.", "blocks.1.", "blocks.2.", "blocks.3.")
 # By name: whether the chosen probe is the start, peak learning rate, early blocks frozen, pull to the start (L2), and
 # the weight of the losses of two more heads, which draw lungs and lesions.
 RECIPES: dict[str, tuple[bool, float, bool, float, float]] = {
-    "all weights": (False, 5e-4, False, 0.0, 0.0),
-    "all weights, 3e-4": (False, 3e-4, False, 0.0, 0.0),
-    "blocks 0 to 3 frozen": (False, 5e-4, True, 0.0, 0.0),
-    "L2 to the start": (False, 5e-4, False, 0.1, 0.0),
+    "all weights": (False, 3e-4, False, 0.0, 0.0),
+    "blocks 0 to 3 frozen": (False, 3e-4, True, 0.0, 0.0),
+    "L2 to the start": (False, 3e-4, False, 0.1, 0.0),
     "probe first": (True, 1e-4, False, 0.0, 0.0),
     "probe first, blocks 0 to 3 frozen": (True, 1e-4, True, 0.0, 0.0),
     "probe first, L2 to the start": (True, 1e-4, False, 0.1, 0.0),
@@ -57,13 +57,17 @@ def chosen_probe(films: Any, y: Any) -> Any:
 
 def tuned(
     model: Any, films: Any, y: Any, masks: Any, rate: float, frozen: bool, pull: float, heads: float, half: Any
-) -> None:
-    """Train a network in place: AdamW, both of a pair in one batch, its batch norms' statistics as they were."""
+) -> dict[str, Any]:
+    """Train a network in place: AdamW, both of a pair in one batch, its batch norms' statistics as they were.
+
+    Returns its weights averaged along the run.
+    """
     model.requires_grad_(True)
     for name, value in model.named_parameters():
         value.requires_grad_(not (frozen and name.removeprefix("backbone.").startswith(EARLY)))
     moving = {name: value for name, value in model.named_parameters() if value.requires_grad}
     start = {name: value.detach().clone() for name, value in moving.items()}
+    average = {name: value.clone() for name, value in start.items()}
     # On the last block of 8 x 8 cells (of the larger size); lungs and lesions as shares of a cell.
     dense = nn.Conv2d(112, 2, 1)
     groups = [{"params": list(moving.values())}, {"params": dense.parameters(), "lr": 10 * rate}]
@@ -91,8 +95,11 @@ def tuned(
         loss.backward()
         torch.nn.utils.clip_grad_norm_(moving.values(), 1.0)
         optimizer.step()
+        for name, value in moving.items():
+            average[name].lerp_(value.detach(), 1 - KEEP)
         if step + 1 == STEPS // 2:
             half(", stopped half way")
+    return average
 
 
 def main() -> None:
@@ -118,14 +125,16 @@ def main() -> None:
         probe_first, *how = RECIPES[recipe]
         model = chosen_probe(films, y) if probe_first else models.build(LITE0, "imagenet", 1, 0).eval()
         begun = {name: value.detach().clone() for name, value in model.state_dict().items()}
-        tuned(model, films, y, masks, *how, half=lambda words, model=model, recipe=recipe: add(recipe + words, model))
+        half = lambda words, model=model, recipe=recipe: add(recipe + words, model)  # noqa: E731
+        average = tuned(model, films, y, masks, *how, half=half)
         add(recipe, model)
-        if probe_first:  # a head of random weights would be halved otherwise
-            ended = model.state_dict()
-            model.load_state_dict(
-                {key: (one + begun[key]) / 2 if one.is_floating_point() else one for key, one in ended.items()}
-            )
-            add(f"{recipe}, weights half way between start and end", model)
+        ended = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(ended | average)
+        add(f"{recipe}, weights averaged along the run", model)
+        model.load_state_dict(
+            {key: (one + begun[key]) / 2 if one.is_floating_point() else one for key, one in ended.items()}
+        )
+        add(f"{recipe}, weights half way between start and end", model)
 
 
 if __name__ == "__main__":
