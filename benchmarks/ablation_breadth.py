@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -19,11 +20,10 @@ import hospitals
 import numpy as np
 import pandas as pd
 import torch
-from ablation_transfer import BOTH, HELD_OUT, KEPT, PAIRS, SELECTOR, pooled, weights_of
+from ablation_transfer import BOTH, HELD_OUT, KEPT, PAIRS, SELECTOR, pooled
 from sklearn.metrics import roc_auc_score
 
 from nbhelpers.metrics import paired_bootstrap
-from nbhelpers.networks import probes
 from nbhelpers.simulator.acquisition import PHYSICS
 
 PATIENTS: dict[str, dict[str, Any]] = {
@@ -52,14 +52,6 @@ def standardised(films: Any, masks: Any) -> Any:
     return np.stack(made)
 
 
-def scores_of(views: dict[str, Any], y: Any, kind: str, network: str) -> dict[str, Any]:
-    """Scores of all sets by weights that were fitted on the films `train`."""
-    seen = {name: pooled(films, **KEPT, backbone=network) for name, films in views.items()}
-    centre, scale = probes.standardisation(seen["train"])
-    found = weights_of((seen["train"] - centre) / scale, y, kind)
-    return {name: (one - centre) / scale @ found for name, one in seen.items()}
-
-
 def main() -> None:
     """Score every recipe on the selector, and write the table."""
     torch.set_num_threads(1)
@@ -76,8 +68,12 @@ def main() -> None:
             flat = {name: standardised(one, lungs.found_by(finder, one)) for name, one in recipes[BASE][0].items()}
             recipes["histograms of the lungs"] = flat, both[1], "tf_efficientnet_lite0"
     rows, base = [], {}
-    for (words, recipe), kind in ((item, kind) for item in recipes.items() for kind in lungs.WEIGHTS):
-        scores = scores_of(*recipe[:2], kind, recipe[2])
+    seen = {
+        words: {name: pooled(one, **KEPT, backbone=network) for name, one in views.items()}
+        for words, (views, _, network) in recipes.items()
+    }
+    for words, kind in product(recipes, lungs.WEIGHTS):
+        scores = lungs.scores_of(seen[words], recipes[words][1], kind)
         base[kind] = scores if words == BASE else base[kind]
         row: dict[str, Any] = {"recipe": words, "weights": kind}
         row |= {name: roc_auc_score(tests[name][1], scores[name]) for name in SELECTOR}
@@ -88,7 +84,9 @@ def main() -> None:
             row[f"{name} gain"] = f"{gain.value:+.3f} ({gain.low:+.3f} to {gain.high:+.3f})"
         rows.append(row)
         print(row, flush=True)
-        pd.DataFrame(rows).round(4).to_csv(Path(sys.argv[1] if len(sys.argv) > 1 else "ablation_breadth.csv"))
+        pd.DataFrame(rows).round(4).to_csv(
+            Path(sys.argv[1] if len(sys.argv) > 1 else "ablation_breadth.csv"), index=False
+        )
 
 
 if __name__ == "__main__":

@@ -45,7 +45,7 @@ class Recipe(NamedTuple):
     def of(cls, words: str) -> Recipe:
         """From `96`, `96-lungs` or `96-5000`."""
         pixels, _, rest = words.partition("-")
-        return cls(int(pixels), rest == "lungs", int(rest) if rest.isdigit() else PAIRS)
+        return cls(int(pixels), rest == "lungs", PAIRS if rest in ("", "lungs") else int(rest))
 
 
 def small(films: Any, size: int) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields
@@ -11,7 +10,6 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-import timm
 import torch
 from timm.models import get_pretrained_cfg
 from torch import nn
@@ -21,8 +19,7 @@ from nbhelpers.networks import lesions
 from nbhelpers.networks.checkpoints import FILES
 from nbhelpers.networks.preprocessing import Transform
 from nbhelpers.networks.probes import Probe
-from nbhelpers.networks.weights import create, create_from_file, download, find, read_weights
-from nbhelpers.runs import parameters
+from nbhelpers.networks.weights import check_backbone, create, create_from_file, download, find, read_weights
 from nbhelpers.runs.devices import Device, pick_device
 from nbhelpers.runs.files import read_json, sha256_file, write_bytes, write_json
 from nbhelpers.runs.stage import versions
@@ -88,21 +85,6 @@ class ModelDescription:
             return cls(**chosen)
         except (KeyError, TypeError) as error:
             raise UserError(f"not a model description: {error}", where, "train the arm again") from None
-
-
-def check_backbone(backbone: str) -> None:
-    """Refuse a name that timm does not know, with the nearest ones that it does."""
-    if not backbone.startswith(("hf-hub:", "hf_hub:", "local-dir:")) and timm.is_model(backbone):
-        architecture, _, tag = backbone.partition(".")
-        if not tag or timm.models.is_model_pretrained(backbone):
-            return
-        tagged = [name for name in timm.list_pretrained(architecture + ".*")]
-        raise UserError(
-            f"{architecture} has no weights tagged {tag!r}", "backbone", parameters.suggest(backbone, tagged)
-        )
-    close = difflib.get_close_matches(backbone, timm.list_models(), n=3, cutoff=0.6)
-    hint = f"did you mean {', '.join(map(repr, close))}?" if close else "timm.list_models() names all that exist"
-    raise UserError(f"unknown backbone {backbone!r}", "backbone", hint)
 
 
 def build(

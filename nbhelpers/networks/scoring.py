@@ -32,7 +32,7 @@ def outputs(
 ) -> Iterator[NDArray[np.float32]]:
     """What `head` makes of the network's `forward_features`, batch by batch, as `predict` computes it.
 
-    Parameters but `head` are those of `predict`, which see. Each item is float32 `(batch, ...)`.
+    The other parameters are as in `predict`. Each item is float32 `(batch, ...)`.
     """
     check_images(images, transform)
     if batch_size < 1:

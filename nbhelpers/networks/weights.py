@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import http.client
 import importlib.util
 import pickle
@@ -20,6 +21,7 @@ from timm.models import get_pretrained_cfg
 from torch import nn
 
 from nbhelpers.errors import UserError
+from nbhelpers.runs import parameters
 from nbhelpers.runs.files import sha256_file
 from nbhelpers.runs.stage import user_path
 
@@ -48,6 +50,21 @@ def create(backbone: str, seed: int, arguments: Mapping[str, Any]) -> nn.Module:
         except (AssertionError, ValueError, TypeError) as error:
             # A patch or window size that does not divide the image, mostly.
             raise UserError(f"timm cannot build {backbone} so: {error}", "backbone, image_size", "change one") from None
+
+
+def check_backbone(backbone: str) -> None:
+    """Refuse a name that timm does not know, with the nearest ones that it does."""
+    if not backbone.startswith(("hf-hub:", "hf_hub:", "local-dir:")) and timm.is_model(backbone):
+        architecture, _, tag = backbone.partition(".")
+        if not tag or timm.models.is_model_pretrained(backbone):
+            return
+        tagged = [name for name in timm.list_pretrained(architecture + ".*")]
+        raise UserError(
+            f"{architecture} has no weights tagged {tag!r}", "backbone", parameters.suggest(backbone, tagged)
+        )
+    close = difflib.get_close_matches(backbone, timm.list_models(), n=3, cutoff=0.6)
+    hint = f"did you mean {', '.join(map(repr, close))}?" if close else "timm.list_models() names all that exist"
+    raise UserError(f"unknown backbone {backbone!r}", "backbone", hint)
 
 
 def local_file(init: str) -> Path:
@@ -99,13 +116,15 @@ def package_file(backbone: str) -> Path | None:
 def find(backbone: str, init: str) -> tuple[str, Path | None]:
     """Where the first weights are taken from, in words, and their file; None to be drawn, or downloaded.
 
-    The order is a local file, what timm downloaded before, an installed package, a download of timm's.
+    The order is a local file, what timm downloaded before, an installed package, a download of timm's. For ImageNet
+    weights a backbone that timm does not know is a `UserError`.
     """
     if init == "random":
         return "random", None
     if init != "imagenet":
         path = local_file(init)
         return f"local file {path.name}", path
+    check_backbone(backbone)
     if (cached := imagenet_file(backbone)) is not None:
         return "ImageNet, timm's cache", cached
     if (packed := package_file(backbone)) is not None:

@@ -112,7 +112,7 @@ def _combined(
                 faults.append(UserError(told, where, "keep one of them"))
     found: dict[str, dict[str, Any]] = {}
     own_network = {name for name in chosen if arms.get(name, {}).get("method") == parameters.LESIONS}
-    if keys["backbone"] and own_network == set(chosen):
+    if own_network and keys["backbone"] and own_network == set(chosen):
         told = f"sweep: backbones, and no arm that takes one: method {parameters.LESIONS} has a network of its own"
         faults.append(UserError(told, where, "leave backbones out, or add an arm by another method"))
     for name, backbone, images in product(chosen, keys["backbone"] or [None], keys["images"] or [None]):

@@ -88,9 +88,9 @@ def learn(
     Parameters are those of `train.train_arm`, its `settings` for `finetune` and `lesions`, whose network is always
     `networks.lesions`' and which needs `masks` (`masks_of`); `probe` is for `probe` and `pairs`. With
     `resample`, for a further seed, a probe draws as many groups with replacement: there is no chance in it but the
-    images. An arm that names `images` sees no more than so many, and every seed draws others, by any method; of images
-    on disk (`arm_images.Stored`) no others are read. Images
-    that come in no pairs are a `UserError` for `pairs`; others are those of `train.train_arm` and `Probe`.
+    images. An arm that names `images` sees about so many (`training_rows`), and every seed draws others, by any method;
+    of images on disk (`arm_images.Stored`) no others are read. Images that come in no pairs are a `UserError` for
+    `pairs`; others are those of `train.train_arm` and `Probe`.
     """
     split, method = split.reset_index(drop=True), method_of(arm)
     rows = training_rows(split, arm, seed, resample)
@@ -153,7 +153,12 @@ def training_rows(split: pd.DataFrame, arm: Mapping[str, str], seed: int, resamp
     kinds = [set(split["label"].to_numpy()[group]) for group in members]
     if 0 < wanted < len(rows):
         order = rng.permutation(len(members))
-        leading = sorted({next(place for place, one in enumerate(order) if label in kinds[one]) for label in (0, 1)})
+        sizes = np.array([len(members[one]) for one in order])
+        leading = []
+        for label in (0, 1):  # a group with this class, the first that leaves room for the other
+            places = np.flatnonzero([label in kinds[one] for one in order])
+            fitting = places[sizes[places] <= max(wanted / 2, sizes[places].min())]
+            leading += [place for place in fitting[:1] if place not in leading]
         order = np.concatenate([order[leading], np.delete(order, leading)])
         total = np.cumsum([len(members[one]) for one in order])
         drawn = order[total <= max(wanted, total[len(leading) - 1])]

@@ -219,3 +219,12 @@ def test_a_packages_file_that_is_another_networks_is_refused(monkeypatch):
     monkeypatch.setitem(weights.PACKAGES, "tf_efficientnet_lite1", path.stem[-8:])
     with pytest.raises(UserError, match="do not fit"):
         weights.create_from_file("tf_efficientnet_lite1", path, 0, {})
+
+
+@pytest.mark.parametrize("backbone", ["resnet1", "resnet50.foo"])
+def test_where_weights_of_an_unknown_network_are_is_told_as_when_it_is_built(backbone):
+    with pytest.raises(UserError) as asked:
+        weights.find(backbone, "imagenet")
+    with pytest.raises(UserError) as built:
+        models.build(backbone, "imagenet")
+    assert str(asked.value) == str(built.value) and "did you mean" in str(asked.value)

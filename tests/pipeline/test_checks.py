@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from nbhelpers.errors import UserError
+from nbhelpers.networks import models
 from nbhelpers.pipeline import checks
 from nbhelpers.runs import parameters
 
@@ -196,9 +197,12 @@ def test_pictures_of_patients_are_not_sent_unless_the_file_says_so(check: Any) -
         assert "send_patient_films_to" not in check(asked | allowed)
 
 
-def test_weights_of_a_backbone_that_no_arm_takes_are_not_asked_for(check: Any) -> None:
+def test_weights_of_a_backbone_that_no_arm_takes_are_not_asked_for(check: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    build, built = models.build, []
+    monkeypatch.setattr(models, "build", lambda name, *rest, **how: built.append(name) or build(name, *rest, **how))
     drawn = {"arms": {"a": {**ARM["raw"], "method": "lesions"}}, "backbone": "resnet50", "init": "imagenet"}
     assert check(drawn) == ""
+    assert built and "resnet50" not in built
 
 
 def test_a_copy_that_kept_the_name_of_its_run_would_replace_the_others_results(check: Any, tmp_path: Path) -> None:

@@ -131,18 +131,23 @@ def test_a_source_without_pairs_is_told_so(tmp_path, arm):
         learn(tmp_path, alone, images, "pairs")
 
 
-@pytest.mark.parametrize("grouped", [1, 3], ids=["films alone", "patients of three films"])
-def test_few_images_that_come_in_no_pairs_are_still_of_both_classes(arm, grouped):
-    table, _ = arm
-    kept = table[table["label"] == (table.groupby("label").cumcount() // grouped % 4 == 0)].reset_index(drop=True)
-    alone = kept.assign(split="train", group=kept["label"].astype(str) + (kept.index // grouped).astype(str))
+@pytest.mark.parametrize("sizes", [(1, 1), (3, 3), (10, 1)], ids=["films alone", "patients of three", "of ten or one"])
+def test_few_images_that_come_in_no_pairs_are_still_of_both_classes(sizes):
+    groups = [(label, f"{label}_{number}") for label, size in enumerate(sizes) for number in range(12)]
+    alone = pd.DataFrame(
+        [(label, group) for label, group in groups for _ in range(sizes[label])], columns=["label", "group"]
+    ).assign(split="train")
+    whole = alone.groupby("group").size()
     for seed in range(40):
-        for how in ({"images": "2"}, {"images": "8"}, {"method": "probe"}):
-            rows = methods.training_rows(alone, how, seed, resample=True)
-            assert set(alone["label"].iloc[rows]) == {0, 1}
-            whole = alone.iloc[np.unique(rows)].groupby("group").size()
-            assert (whole == alone.groupby("group").size()[whole.index]).all()
-            assert len(rows) <= max(int(how.get("images", 99)), 2 * grouped)
+        for wanted in (2, 8, 30):
+            rows = methods.training_rows(alone, {"images": str(wanted)}, seed)
+            assert set(alone["label"].iloc[rows]) == {0, 1} and len(set(rows)) == len(rows)
+            seen = alone.iloc[rows].groupby("group").size()
+            assert seen.equals(whole[seen.index])
+            assert len(rows) <= max(wanted, sum(sizes))
+        again = methods.training_rows(alone, {"method": "probe"}, seed, resample=True)
+        drawn = alone.iloc[again].groupby("label").size()
+        assert drawn.tolist() == [12 * size for size in sizes] and len(set(again)) < len(again)
 
 
 @pytest.mark.parametrize("method", list(methods.METHODS))
