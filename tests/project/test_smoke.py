@@ -217,14 +217,16 @@ def test_how_it_is_computed_makes_nothing_out_of_date(copy: Runner) -> None:
     assert code == 0 and done(told) == set(), told
 
 
-def test_a_failed_notebook_is_kept_with_its_error_in_one_line_and_mended_it_goes_on(copy: Runner) -> None:
+def test_a_failed_notebook_is_kept_with_its_error_in_one_line(copy: Runner) -> None:
     # Broken after the checks of an experiment have passed: only the notebook can find it.
     for path in (copy.run / "02_cropping" / "simulator").rglob("*.png"):
         path.write_bytes(b"no picture")
     code, told = copy(learning_rate=0.003)
     assert code not in (0, None) and done(told) == set()
+    # Trainings of one thread run side by side where there are cores: each that was started tells its own.
     errors = [line for line in told.splitlines() if line.startswith("error:")]
-    assert len(errors) == 1 and ".png" in errors[0] and "03_training" in errors[0], told
+    assert len(errors) == told.count("] started") > 0, told
+    assert all(".png" in error and "03_training" in error for error in errors), told
     assert "Traceback" not in told and len(told.splitlines()) < 12, told
     failed = {
         path: output["ename"]
@@ -233,7 +235,7 @@ def test_a_failed_notebook_is_kept_with_its_error_in_one_line_and_mended_it_goes
         for output in cell.get("outputs", [])
         if output["output_type"] == "error"
     }
-    assert list(failed.values()) == ["UserError"]
+    assert list(failed.values()) == ["UserError"] * len(errors)
     assert all(path.with_suffix(".html").stat().st_size > 10_000 for path in failed)
     assert (copy.run / "01_prompting" / "simulator" / "images.csv").is_file()
 
