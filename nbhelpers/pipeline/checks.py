@@ -73,18 +73,18 @@ def check_arms(values: Mapping[str, Any], where: str) -> list[UserError]:
     each, share = 2 * values["images_per_class"], 1 - values["val_fraction"]
     faults = []
     for name, arm in values["arms"].items():
-        sources = set(parameters.sources_of(arm))
+        sources, method = set(parameters.sources_of(arm)), methods.method_of(arm)
         most, wanted = round(each * len(sources) * share), arm.get("images", "0")
         if not sources & BROUGHT and wanted.isdecimal() and int(wanted) > most:
             told = f"arm {name!r} asks for {wanted} images, and {most} will be there to train on"
             faults.append(UserError(told, where, "raise images_per_class"))
-        if methods.method_of(arm) == methods.PAIRS and len(sources) == 1 and wanted in ("2", "3"):
+        if method == methods.PAIRS and len(sources) == 1 and wanted in ("2", "3"):
             told = f"arm {name!r}: method pairs needs two pairs, and {wanted} images hold one"
             faults.append(UserError(told, where, "ask for 4 images or more"))
-        if methods.method_of(arm) == parameters.LESIONS and (without := sources - set(masks.SOURCES)):
+        if method == parameters.LESIONS and (without := sources - set(masks.SOURCES)):
             told = f"arm {name!r}: method lesions learns from masks, and {', '.join(sorted(without))} has none"
             faults.append(UserError(told, where, f"use it for {' or '.join(masks.SOURCES)}, or method: probe"))
-        if methods.method_of(arm) == parameters.LESIONS and "backbone" in arm:
+        if method == parameters.LESIONS and "backbone" in arm:
             told = f"arm {name!r}: method lesions has a network of its own, and none of {arm['backbone']!r}"
             faults.append(UserError(told, where, "leave the arm's backbone out"))
     if parameters.LESIONS in map(methods.method_of, values["arms"].values()):

@@ -115,13 +115,16 @@ def _combined(
     if own_network and keys["backbone"] and own_network == set(chosen):
         told = f"sweep: backbones, and no arm that takes one: method {parameters.LESIONS} has a network of its own"
         faults.append(UserError(told, where, "leave backbones out, or add an arm by another method"))
-    for name, backbone, images in product(chosen, keys["backbone"] or [None], keys["images"] or [None]):
-        if name not in arms:
-            continue
-        if name in own_network and backbone is not None:
-            if backbone != keys["backbone"][0]:
-                continue  # trained once, whatever the backbones of other arms
-            backbone = None
+    combinations = [
+        (name, *values)
+        for name in chosen
+        if name in arms
+        for values in product(
+            [None] if name in own_network else keys["backbone"] or [None],
+            keys["images"] or [None],
+        )
+    ]
+    for name, backbone, images in combinations:
         own = {"backbone": backbone, "images": None if images in (None, ALL) else str(images)}
         short = None if backbone is None or len(keys["backbone"]) == 1 else re.sub(r"[^\w.-]+", "-", backbone)
         title = "_".join(str(part) for part in (name, short, images) if part is not None)

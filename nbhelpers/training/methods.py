@@ -148,10 +148,13 @@ def training_rows(split: pd.DataFrame, arm: Mapping[str, str], seed: int, resamp
     with replacement, of each kind (one class or both) as many as there are. Both classes are always among them.
     """
     rows, wanted = np.flatnonzero(split["split"] == splits.TRAIN), int(arm.get("images", 0))
-    groups = pd.Series(rows).groupby(split["group"].to_numpy()[rows])
+    few = 0 < wanted < len(rows)
+    if not few and not (resample and method_of(arm) in FROZEN):
+        return rows
+    groups, labels = pd.Series(rows).groupby(split["group"].to_numpy()[rows]), split["label"].to_numpy()
     members, rng = [group.to_numpy() for _, group in groups], np.random.default_rng([seed, 31])
-    kinds = [set(split["label"].to_numpy()[group]) for group in members]
-    if 0 < wanted < len(rows):
+    kinds = [set(labels[group]) for group in members]
+    if few:
         order = rng.permutation(len(members))
         sizes = np.array([len(members[one]) for one in order])
         leading = []
@@ -162,11 +165,9 @@ def training_rows(split: pd.DataFrame, arm: Mapping[str, str], seed: int, resamp
         order = np.concatenate([order[leading], np.delete(order, leading)])
         total = np.cumsum([len(members[one]) for one in order])
         drawn = order[total <= max(wanted, total[len(leading) - 1])]
-    elif resample and method_of(arm) in FROZEN:
+    else:
         alike = [np.flatnonzero([kind == other for other in kinds]) for kind in ({0, 1}, {0}, {1})]
         drawn = np.concatenate([some[rng.integers(len(some), size=len(some))] for some in alike if len(some)])
-    else:
-        return rows
     return np.concatenate([members[one] for one in drawn])
 
 
